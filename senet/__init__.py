@@ -1,0 +1,54 @@
+"""Squeeze-and-Excitation networks for Keras 3.
+
+Importing this package starts no backend; the names below are imported when first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from senet.acceleration import accelerate
+    from senet.applications import (
+        SEResNet50,
+        SEResNet101,
+        SEResNet152,
+        SEResNeXt50,
+        SEResNeXt101,
+        create,
+        list_models,
+        load,
+        save,
+    )
+    from senet.models.complexity import complexity
+    from senet.models.graph import find_se_blocks
+    from senet.models.spec import Spec
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "SEResNet50": "senet.applications",
+    "SEResNet101": "senet.applications",
+    "SEResNet152": "senet.applications",
+    "SEResNeXt50": "senet.applications",
+    "SEResNeXt101": "senet.applications",
+    "Spec": "senet.models.spec",
+    "accelerate": "senet.acceleration",
+    "complexity": "senet.models.complexity",
+    "create": "senet.applications",
+    "find_se_blocks": "senet.models.graph",
+    "list_models": "senet.applications",
+    "load": "senet.applications",
+    "save": "senet.applications",
+}
+
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'senet' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,46 @@
+"""Write files so that they appear whole or not at all."""
+
+import contextlib
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Give a temporary name to write to, then flush the file to disk and rename it to `path`.
+
+    If the body fails, what was at `path` before stays as it was and nothing is left beside it.
+
+    Args:
+        path: final name; its folder must exist.
+
+    Yields:
+        A name of the same ending in a hidden folder beside the final one.
+
+    Raises:
+        OSError: the folder is missing or cannot be written.
+
+    Example:
+        >>> with replacing("metrics.csv") as path:
+        ...     path.write_text("epoch,loss")
+    """
+    path = pathlib.Path(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
+        written = pathlib.Path(folder, path.name)
+        yield written
+        with open(written, "rb") as file:
+            os.fsync(file.fileno())
+        written.replace(path)
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: pathlib.Path) -> None:
+    """Make a rename durable, where the system lets folders be flushed."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

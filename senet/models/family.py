@@ -1,0 +1,95 @@
+"""The named networks: one frozen spec each, and the one path that builds any of them."""
+
+import dataclasses
+import difflib
+import fnmatch
+from collections.abc import Collection
+from typing import Any
+
+from senet.models.spec import Spec
+
+_101, _152 = (3, 4, 23, 3), (3, 8, 36, 3)
+_32x4d: dict[str, Any] = dict(cardinality=32, base_width=4, strided="3x3")
+
+SPECS = {
+    "se_resnet10": Spec(n_blocks=(1, 1, 1, 1), residual="basic"),
+    "se_resnet20_cifar": Spec(
+        n_blocks=(3, 3, 3),
+        n_filters=(16, 32, 64),
+        residual="basic",
+        stem="3x3",
+        stem_filters=16,
+        input_size=32,
+    ),
+    "se_resnet50": Spec(),
+    "se_resnet101": Spec(n_blocks=_101),
+    "se_resnet152": Spec(n_blocks=_152),
+    "se_resnext50_32x4d": Spec(**_32x4d),
+    "se_resnext101_32x4d": Spec(n_blocks=_101, **_32x4d),
+}
+"""The squeeze-and-excitation networks. Each has a plain twin without the `se_`."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "seed": {},
+    "caffe": {"se_bias": True, "stem_pool": "ceil"},
+    "torch": {"se_bias": True, "strided": "3x3"},
+}
+"""What the three conventions change in a spec: the seed's, the authors' Caffe release's, timm's."""
+
+
+def names(pattern: str = "*") -> list[str]:
+    """Names of the networks that match a shell pattern, the plain twins last."""
+    every = [*SPECS, *(name.removeprefix("se_") for name in SPECS)]
+    return [name for name in every if fnmatch.fnmatchcase(name, pattern)]
+
+
+def named_spec(network: str, variant: str = "seed", **fields: Any) -> Spec:
+    """The spec of a named network.
+
+    Args:
+        network: one of `names()`.
+        variant: one of `VARIANTS`.
+        fields: fields of the `Spec` to set otherwise, for example `ratio=8`.
+
+    Returns:
+        A `Spec`.
+
+    Raises:
+        ValueError: the network, the variant or a field is unknown; the nearest is offered.
+    """
+    _require("network", network, names())
+    _require("variant", variant, VARIANTS)
+    for field in fields:
+        _require("argument", field, [f.name for f in dataclasses.fields(Spec)])
+    base = SPECS.get(network) or dataclasses.replace(SPECS[f"se_{network}"], ratio=None)
+    return dataclasses.replace(base, **VARIANTS[variant] | fields)
+
+
+def build(spec: Spec, inputs: Any, *, classes: int | None, activation: str | None) -> Any:
+    """The network of a spec, layer by layer: `stem`, `learner`, `classifier`.
+
+    Args:
+        spec: what to build.
+        inputs: images, `(N, H, W, channels)`.
+        classes: number of classes; `None` leaves the classifier out.
+        activation: of the classifier.
+
+    Returns:
+        Probabilities `(N, classes)`, or the learner's feature maps without a classifier.
+    """
+    from senet.models import se_resnet, se_resnext  # here, so that the names need no backend
+
+    kind = se_resnet if spec.cardinality == 1 else se_resnext
+    x = kind.stem(inputs, spec=spec, name="stem")
+    x = kind.learner(x, spec.ratio, spec=spec, name="")
+    if classes is None:
+        return x
+    return kind.classifier(x, classes, activation=activation, name="classifier")
+
+
+def _require(what: str, value: str, known: Collection[str]) -> None:
+    """Refuse an unknown name and offer the nearest known one."""
+    if value not in known:
+        near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"Unknown {what} {value!r}.{hint} Known: {', '.join(known)}.")

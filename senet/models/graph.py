@@ -1,0 +1,105 @@
+"""Find squeeze-and-excitation blocks in any functional Keras model, by structure, not by name."""
+
+import dataclasses
+from typing import Any
+
+import keras
+from keras import layers
+
+POOLS = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+
+
+@dataclasses.dataclass(frozen=True)
+class SEBlock:
+    """Layer names of one squeeze-and-excitation block.
+
+    Args:
+        squeeze: the global pooling.
+        excitation: the layers with weights between squeeze and gate, in order.
+        scale: the multiplication of gate and map.
+    """
+
+    squeeze: str
+    excitation: tuple[str, ...]
+    scale: str
+
+
+def find_se_blocks(model: keras.Model) -> list[SEBlock]:
+    """The squeeze-and-excitation blocks of a model, in network order.
+
+    A block is a multiplication of a map by a chain of layers that starts at a global pooling of
+    that same map and ends in a sigmoid. Names play no part, so hand-built blocks count too.
+
+    Args:
+        model: a functional Keras model.
+
+    Returns:
+        One `SEBlock` for each block found.
+
+    Raises:
+        ValueError: the model is not functional, so that its graph cannot be read.
+
+    Example:
+        >>> len(find_se_blocks(senet.SEResNet50()))
+        16
+    """
+    sources = inbound(model)
+    by_name = {layer.name: layer for layer in model.layers}
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, layers.Multiply):
+            for scaled, gate in _pairs(sources[layer.name]):
+                if block := _trace(by_name, sources, gate, scaled, layer.name):
+                    found.append(block)
+    return found
+
+
+def inbound(model: keras.Model) -> dict[str, list[str]]:
+    """For each layer of a functional model the names of the layers that feed it.
+
+    Read from `model.get_config()`, which is public and is what a saved file holds. A layer that is
+    called several times lists the sources of all its calls.
+
+    Raises:
+        ValueError: the model is not functional.
+    """
+    config = model.get_config()
+    if "output_layers" not in config:
+        raise ValueError(
+            f"The graph of {model.name!r} cannot be read: only functional models have one; got "
+            f"{type(model).__name__}. Rebuild it as keras.Model(inputs, outputs)."
+        )
+    return {
+        entry["name"]: [name for node in entry["inbound_nodes"] for name in _tensors(node)]
+        for entry in config["layers"]
+    }
+
+
+def _tensors(item: Any) -> list[str]:
+    """Names of the layers whose outputs appear in one serialised call, in order."""
+    if isinstance(item, dict):
+        if item.get("class_name") == "__keras_tensor__":
+            return [item["config"]["keras_history"][0]]
+        item = list(item.values())
+    if isinstance(item, (list, tuple)):
+        return [name for part in item for name in _tensors(part)]
+    return []
+
+
+def _pairs(names):
+    return [(a, b) for a in names for b in names if a != b]
+
+
+def _trace(by_name, sources, name, scaled, scale):
+    """Walk back from a gate; a block if the walk meets a sigmoid and ends at a pool of `scaled`."""
+    weighted, sigmoid = [], False
+    while len(sources[name]) == 1:
+        layer = by_name.get(name)  # None for an operation such as x / 6, which has no layer
+        if isinstance(layer, POOLS):
+            same_map = sources[name] == [scaled]
+            return SEBlock(name, tuple(weighted), scale) if sigmoid and same_map else None
+        sigmoid |= getattr(layer, "activation", None) is keras.activations.sigmoid
+        if layer and layer.weights:
+            weighted.insert(0, name)
+        name = sources[name][0]
+    return None

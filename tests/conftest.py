@@ -1,0 +1,64 @@
+import json
+import os
+import pathlib
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+@pytest.fixture(autouse=True)
+def fresh_keras():
+    """Every test starts with the same seed, names, precision and data format."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+
+
+@pytest.fixture(scope="session")
+def golden_parameters():
+    return json.loads((GOLDEN / "parameters.json").read_text())
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of 2 classes of 12 small images: reddish circles and bluish squares."""
+    return make_photos(tmp_path / "photos", 12)
+
+
+def make_photos(folder, n, classes=("circle", "square")):
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:40, :48]
+    for label, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(n):
+            image = rng.integers(0, 60, (40, 48, 3), dtype="uint8")
+            row, column = rng.integers(12, 28, size=2)
+            if label == 0:
+                inside = (rows - row) ** 2 + (columns - column) ** 2 < 100
+            else:
+                inside = np.maximum(abs(rows - row), abs(columns - column)) < 9
+            image[inside, 2 * label] = 220
+            Image.fromarray(image).save(folder / name / f"{i:02d}.png")
+    return folder
+
+
+def randomise(model, seed=0):
+    """Give every variable of a model values that leave no term of its equations out."""
+    rng = np.random.default_rng(seed)
+    for variable in model.variables:
+        value = rng.normal(0, 0.3, variable.shape)
+        if variable.name in ("gamma", "moving_variance"):
+            value = rng.uniform(0.5, 1.5, variable.shape)
+        variable.assign(value.astype("float32"))
+
+
+def count_trainable(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)

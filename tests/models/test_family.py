@@ -1,0 +1,89 @@
+import dataclasses
+import json
+
+import pytest
+from keras import layers
+
+import senet
+from senet.models import family
+from senet.models.spec import Spec
+from tests.conftest import GOLDEN, count_trainable
+
+COUNTS = json.loads((GOLDEN / "parameters.json").read_text())
+CASES = [
+    (name, variant, count, classes)
+    for classes, table in ((1000, "counts"), (10, "counts_10_classes"))
+    for name, variants in COUNTS[table].items()
+    for variant, count in variants.items()
+]
+
+
+@pytest.mark.parametrize(("name", "variant", "count", "classes"), CASES)
+def test_parameter_counts_equal_the_published_ones(name, variant, count, classes):
+    assert count_trainable(senet.create(name, variant=variant, classes=classes)) == count
+
+
+def test_every_named_network_has_a_golden_count_or_is_our_own():
+    ours = {"se_resnet10", "resnet10", "resnet20_cifar"}
+    golden = set(COUNTS["counts"]) | set(COUNTS["counts_10_classes"])
+    assert golden | ours == set(senet.list_models())
+
+
+@pytest.mark.parametrize(
+    ("variant", "strided", "bias", "pads"),
+    [
+        ("seed", "reduce", False, ((1, 1), (1, 1))),
+        ("caffe", "reduce", True, ((0, 1), (0, 1))),
+        ("torch", "3x3", True, ((1, 1), (1, 1))),
+    ],
+)
+def test_variants_of_se_resnet_differ_where_the_published_conventions_do(
+    variant, strided, bias, pads
+):
+    model = senet.SEResNet50(variant=variant, input_shape=(64, 64, 3), classes=2)
+    for role in ("reduce", "3x3"):
+        layer = model.get_layer(f"stage2_block1_{role}_conv")
+        assert layer.strides == ((2, 2) if role == strided else (1, 1))
+    assert model.get_layer("stage1_block1_se_reduce").use_bias is bias
+    assert model.get_layer("stem_pool_pad").padding == pads
+
+
+@pytest.mark.parametrize("variant", ["seed", "caffe", "torch"])
+def test_every_variant_of_se_resnext_has_its_stride_in_the_grouped_3x3(variant):
+    model = senet.SEResNeXt50(variant=variant, input_shape=(64, 64, 3), classes=2)
+    conv = model.get_layer("stage2_block1_3x3_conv")
+    assert (conv.strides, conv.groups) == ((2, 2), 32)
+    assert type(conv) is layers.Conv2D
+
+
+def test_names_are_matched_by_shell_patterns():
+    assert senet.list_models("se_resnext*") == ["se_resnext50_32x4d", "se_resnext101_32x4d"]
+    assert len(senet.list_models()) == 2 * len(family.SPECS)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: senet.create("se_resnet5"), "Did you mean 'se_resnet50'"),
+        (lambda: senet.create("se_resnet50", variant="pytorch"), "Did you mean 'torch'"),
+        (lambda: senet.create("se_resnet50", ration=8), "Did you mean 'ratio'"),
+        (lambda: senet.create("se_resnet50", ratio=512), "number of channels, 256"),
+        (lambda: Spec(strided="5x5"), "strided must be one of 'reduce', '3x3'"),
+        (lambda: Spec(ratio=-1), "ratio must be a positive integer or None"),
+        (lambda: Spec(n_blocks=(1, 2)), "equally long"),
+        (lambda: Spec(n_blocks=[3, 4, 6, 3]), "n_blocks must be a tuple"),
+        (lambda: Spec(se_bias=1), "se_bias must be True or False"),
+        (lambda: Spec(norm_epsilon=0.0), "between 0 and 1"),
+        (lambda: Spec(residual="basic", cardinality=32), "no grouped 3x3"),
+        (lambda: Spec.from_json({"depth": 50}), "Unknown fields of a network's spec: depth"),
+    ],
+)
+def test_unknown_names_and_impossible_values_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("name", list(family.SPECS))
+def test_spec_survives_json(name):
+    spec = dataclasses.replace(family.SPECS[name], ratio=None)
+    assert Spec.from_json(json.loads(json.dumps(spec.to_json()))) == spec

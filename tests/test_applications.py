@@ -1,0 +1,239 @@
+import inspect
+import subprocess
+import sys
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import senet
+from tests.conftest import randomise
+
+SMALL = dict(input_shape=(32, 32, 3), classes=4)
+IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+
+
+def test_arguments_are_those_of_keras_applications():
+    theirs = inspect.signature(keras.applications.ResNet50).parameters
+    ours = inspect.signature(senet.SEResNet50).parameters
+    assert list(ours)[: len(theirs)] == list(theirs)
+    departures = {name for name in theirs if theirs[name].default != ours[name].default}
+    assert departures == {"weights", "name"}
+
+
+@pytest.mark.parametrize(
+    ("constructor", "name"),
+    [
+        ("SEResNet50", "se_resnet50"),
+        ("SEResNet101", "se_resnet101"),
+        ("SEResNet152", "se_resnet152"),
+        ("SEResNeXt50", "se_resnext50_32x4d"),
+        ("SEResNeXt101", "se_resnext101_32x4d"),
+    ],
+)
+def test_constructors_build_the_network_of_their_name(constructor, name):
+    model = getattr(senet, constructor)(**SMALL)
+    assert model.name == name
+    assert model.count_params() == senet.create(name, **SMALL).count_params()
+
+
+def test_default_shapes_follow_the_network():
+    assert senet.create("se_resnet10").input_shape == (None, 224, 224, 3)
+    assert senet.create("se_resnet20_cifar").input_shape == (None, 32, 32, 3)
+    open_sides = senet.create("se_resnet10", include_top=False)
+    assert (open_sides.input_shape, open_sides.output_shape) == (
+        (None, None, None, 3),
+        (None, None, None, 512),
+    )
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 40)])
+@pytest.mark.parametrize("variant", ["seed", "caffe", "torch"])
+def test_an_open_network_takes_any_size_and_agrees_with_a_fixed_one(size, variant):
+    options = dict(classes=4, variant=variant)
+    open_sides = senet.create("se_resnet10", input_shape=(None, None, 3), **options)
+    fixed = senet.create("se_resnet10", input_shape=(*size, 3), **options)
+    fixed.set_weights(open_sides.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype("float32")
+    np.testing.assert_allclose(open_sides(x), fixed(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "reduce"), [("avg", np.mean), ("max", np.max), (None, lambda x, axis: x)]
+)
+def test_pooling_reduces_the_maps(pooling, reduce):
+    maps = senet.create("se_resnet10", include_top=False, input_shape=(64, 64, 3))
+    pooled = senet.create(
+        "se_resnet10", include_top=False, input_shape=(64, 64, 3), pooling=pooling
+    )
+    pooled.set_weights(maps.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    expected = reduce(np.asarray(maps(x)), axis=(1, 2))
+    np.testing.assert_allclose(pooled(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_input_tensor_is_built_upon():
+    inputs = keras.Input((32, 32, 3))
+    direct = senet.create("se_resnet20_cifar", input_tensor=inputs)
+    assert direct.inputs[0] is inputs
+    scaled = senet.create("se_resnet20_cifar", input_tensor=keras.layers.Rescaling(0.5)(inputs))
+    assert scaled.inputs[0] is inputs
+    assert scaled.layers[1].__class__.__name__ == "Rescaling"
+
+
+def test_logits_are_given_without_activation():
+    logits = senet.create("se_resnet20_cifar", classes=4, classifier_activation=None)
+    probabilities = senet.create("se_resnet20_cifar", classes=4)
+    probabilities.set_weights(logits.get_weights())
+    odds = np.exp(np.asarray(logits(IMAGES)))
+    np.testing.assert_allclose(
+        probabilities(IMAGES), odds / odds.sum(axis=1, keepdims=True), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(input_shape=(224, 224)), r"for example \(224, 224, 3\)"),
+        (dict(input_shape=(16, 224, 3)), "at least 32 pixels"),
+        (dict(input_shape=(224, 224, None)), "height, width and channels"),
+        (dict(classes=0), "classes must be a positive integer"),
+        (dict(pooling="mean"), 'pooling must be None, "avg" or "max"'),
+        (dict(weights="imagenet.npz"), "There is no weights file 'imagenet.npz'"),
+    ],
+)
+def test_impossible_arguments_are_refused_with_what_to_do(options, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        senet.create("se_resnet20_cifar", **options)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_weights_take_the_path_of_a_file(tmp_path, ending):
+    first = senet.create("se_resnet20_cifar", classes=4)
+    randomise(first)
+    path = tmp_path / f"model{ending}"
+    first.save_weights(path) if ending == ".weights.h5" else first.save(path)
+    second = senet.create("se_resnet20_cifar", classes=4, weights=path)
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        dict(network="se_resnet20_cifar", classes=5),
+        dict(network="resnet20_cifar", classes=4),
+        dict(network="se_resnet20_cifar", classes=4, variant="torch"),
+    ],
+)
+def test_weights_of_another_network_are_refused(tmp_path, other):
+    senet.create("se_resnet20_cifar", classes=4).save_weights(tmp_path / "a.weights.h5")
+    with pytest.raises(ValueError, match="another network, variant or number of classes"):
+        senet.create(weights=tmp_path / "a.weights.h5", **other)
+
+
+def test_weights_of_a_network_with_as_many_values_are_refused(tmp_path):
+    bias = senet.create("se_resnet20_cifar", classes=4, n_blocks=(2, 2, 2))
+    path = tmp_path / "a.weights.h5"
+    bias.save_weights(path)
+    with h5py.File(path, "r+") as file:
+        file.move("layers/conv2d_3", "layers/elsewhere")
+    with pytest.raises(ValueError, match="does not fit se_resnet20_cifar"):
+        senet.create("se_resnet20_cifar", classes=4, n_blocks=(2, 2, 2), weights=path)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 5000])
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_damaged_weights_are_refused(tmp_path, ending, keep):
+    model = senet.create("se_resnet20_cifar", classes=4)
+    path = tmp_path / f"model{ending}"
+    model.save_weights(path) if ending == ".weights.h5" else model.save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match="is damaged or not a weights file"):
+        senet.create("se_resnet20_cifar", classes=4, weights=path)
+
+
+def test_a_saved_network_comes_back_with_its_card(tmp_path):
+    model = senet.create("se_resnet20_cifar", variant="torch", ratio=8, **SMALL)
+    randomise(model)
+    path = tmp_path / "pets.keras"
+    about = dict(class_names=("ant", "bee", "cat", "dog"), preprocessing={"size": 32})
+    senet.save(model, path, **about)
+    again = senet.load(path)
+    assert again.card == senet.load(path).card
+    assert (again.card.class_names, again.card.preprocessing) == tuple(about.values())
+    assert (again.card.spec.ratio, again.card.spec.se_bias) == (8, True)
+    np.testing.assert_array_equal(model(IMAGES), again(IMAGES))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_network_without_classifier_comes_back(tmp_path):
+    model = senet.create(
+        "se_resnext50_32x4d", include_top=False, pooling="avg", n_blocks=(1, 1, 1, 1)
+    )
+    senet.save(model, tmp_path / "trunk.keras")
+    again = senet.load(tmp_path / "trunk.keras")
+    np.testing.assert_array_equal(model(IMAGES), again(IMAGES))
+
+
+STOCK = """
+import sys, keras, numpy as np
+model = keras.saving.load_model(sys.argv[1])
+np.save(sys.argv[3], model.predict_on_batch(np.load(sys.argv[2])))
+assert not [name for name in sys.modules if name.split(".")[0] == "senet"]
+"""
+
+
+@pytest.mark.parametrize("network", ["se_resnet20_cifar", "se_resnext50_32x4d"])
+def test_a_saved_network_predicts_the_same_where_senet_is_not_imported(tmp_path, network):
+    model = senet.create(network, n_blocks=(1, 1, 1) + (1,) * ("resnext" in network), **SMALL)
+    randomise(model)
+    senet.save(model, tmp_path / "model.keras", class_names=tuple("abcd"))
+    np.save(tmp_path / "images.npy", IMAGES)
+    files = [str(tmp_path / name) for name in ("model.keras", "images.npy", "out.npy")]
+    subprocess.run([sys.executable, "-c", STOCK, *files], check=True, cwd=tmp_path)
+    np.testing.assert_array_equal(np.load(files[2]), model.predict_on_batch(IMAGES))
+
+
+def test_files_that_senet_did_not_save_are_refused_with_what_to_do(tmp_path):
+    senet.create("se_resnet20_cifar").save(tmp_path / "stock.keras")
+    with pytest.raises(ValueError, match="was not saved by senet"):
+        senet.load(tmp_path / "stock.keras")
+    (tmp_path / "text.keras").write_text("hello")
+    with pytest.raises(ValueError, match="cannot be read as a saved network"):
+        senet.load(tmp_path / "text.keras")
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        senet.load(tmp_path / "missing.keras")
+
+
+@pytest.mark.parametrize("card", ["{}", "[]", '{"format": 2}', '{"format": 1, "spec": {}}', "{"])
+def test_a_broken_card_is_refused(tmp_path, card):
+    path = tmp_path / "a.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("senet.json", card)
+    with pytest.raises(ValueError, match="cannot be read as a saved network"):
+        senet.load(path)
+
+
+def test_a_model_made_elsewhere_is_not_saved_without_a_card(tmp_path):
+    inputs = keras.Input((4,))
+    with pytest.raises(ValueError, match=r"save it with model\.save"):
+        senet.save(keras.Model(inputs, keras.layers.Dense(2)(inputs)), tmp_path / "a.keras")
+
+
+def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch):
+    model = senet.create("se_resnet20_cifar", **SMALL)
+    path = tmp_path / "model.keras"
+    senet.save(model, path)
+    before = path.read_bytes()
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", _disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        senet.save(model, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _disk_full(*args, **kwargs):
+    raise OSError(28, "No space left on device")

@@ -1,0 +1,52 @@
+import ast
+import inspect
+import subprocess
+import sys
+
+import senet
+
+PUBLIC = {
+    "SEResNeXt101",
+    "SEResNeXt50",
+    "SEResNet101",
+    "SEResNet152",
+    "SEResNet50",
+    "Spec",
+    "__version__",
+    "accelerate",
+    "complexity",
+    "create",
+    "find_se_blocks",
+    "list_models",
+    "load",
+    "save",
+}
+
+
+def test_the_public_names_are_these():
+    assert set(senet.__all__) == PUBLIC
+    assert all(hasattr(senet, name) for name in PUBLIC)
+
+
+def test_type_checkers_see_the_same_names():
+    tree = ast.parse(inspect.getsource(senet))
+    seen = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("senet.")
+        for alias in node.names
+    }
+    assert seen == PUBLIC - {"__version__"}
+
+
+def test_every_public_object_says_what_it_is():
+    for name in PUBLIC - {"__version__"}:
+        assert inspect.getdoc(getattr(senet, name)), name
+
+
+def test_importing_senet_starts_no_backend():
+    code = (
+        "import sys, senet, senet.cli.main, senet.cli.train, senet.cli.list;"
+        "assert not {'keras', 'tensorflow', 'jax', 'torch', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
