@@ -1,0 +1,1 @@
+"""Images into batches: decode, sources, preprocessing, augmentation, pipeline."""

@@ -1,0 +1,75 @@
+"""From an image to what a network reads: resize, centre crop, normalise."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes an input.
+
+    The shorter edge is resized to `size / crop_fraction`, the centre is cropped to `size`, values
+    are divided by 255, the mean is subtracted and the result divided by the standard deviation.
+
+    Args:
+        size: side of the square input, pixels.
+        crop_fraction: side of the crop over the shorter edge, 0 to 1; the paper has 224 / 256.
+        mean: per channel, of values between 0 and 1.
+        std: per channel, of values between 0 and 1.
+
+    Reference:
+        Hu et al., arXiv 1709.01507, section 5.1 (shorter edge 256, centre crop 224).
+    """
+
+    size: int
+    crop_fraction: float = 0.875
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """Resize the shorter edge and cut out the centre: `size` x `size` pixels."""
+        edge = round(self.size / self.crop_fraction)
+        scale = edge / min(image.size)
+        width, height = (max(edge, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        left, top = (width - self.size) // 2, (height - self.size) // 2
+        return image.crop((left, top, left + self.size, top + self.size))
+
+    def normalise(self, image: Image.Image | np.ndarray) -> np.ndarray:
+        """Pixels 0-255 `(H, W, 3)` as float32 with mean and standard deviation taken out."""
+        pixels = np.asarray(image, dtype="float32") / np.float32(255)
+        return (pixels - np.array(self.mean, "float32")) / np.array(self.std, "float32")
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """The input for one image, `(size, size, 3)` float32."""
+        return self.normalise(self.crop(image))
+
+    def to_pixels(self, inputs: np.ndarray) -> np.ndarray:
+        """Undo `normalise`: pixels 0-255 as uint8, to show an input."""
+        pixels = (inputs * np.array(self.std) + np.array(self.mean)) * 255
+        return pixels.clip(0, 255).round().astype("uint8")
+
+    def to_json(self) -> dict[str, Any]:
+        """This record as plain JSON values; `from_json` reads it back."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
+        """The record that `to_json` wrote.
+
+        Raises:
+            ValueError: a field is missing or unknown.
+        """
+        try:
+            fields: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+            }
+            return cls(**fields)
+        except TypeError as error:
+            raise ValueError(f"Not a record of a preprocessing: {error}") from error

@@ -1,0 +1,199 @@
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from senet.data.decode import ImageError
+from senet.data.sources import divide, from_arrays, load_data
+from tests.conftest import make_photos
+
+
+def zipped(folder, inside=""):
+    path = folder.with_name(f"{folder.name}{len(inside)}.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.*")):
+            archive.write(file, inside + file.relative_to(folder).as_posix())
+        archive.writestr("__MACOSX/circle/._00.png", b"resource fork")
+        archive.writestr(inside + "README.txt", "about")
+    return path
+
+
+def split_folders(folder, names=("train", "validation", "test")):
+    for name in names:
+        make_photos(folder / name, 4)
+    return folder
+
+
+def test_digits_are_split_into_three_parts_without_overlap():
+    data = load_data("digits", seed=3)
+    names = [name for split in data.splits.values() for name in split.names]
+    assert len(names) == len(set(names)) == 1797
+    assert data.class_names == tuple("0123456789")
+    assert not data.mirror
+    for split in data.splits.values():
+        assert set(split.labels) == set(range(10))
+    assert data.splits["train"].image(0).size == (8, 8)
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another():
+    one, same, other = (load_data("digits", seed=s).splits["test"].names for s in (0, 0, 1))
+    assert one == same
+    assert set(one) != set(other)
+
+
+def test_folders_and_zips_of_classes_give_the_same_images(photos):
+    plain, archive = load_data(str(photos)), load_data(str(zipped(photos)))
+    nested = load_data(str(zipped(photos, "some/where/")))
+    assert plain.class_names == archive.class_names == nested.class_names == ("circle", "square")
+    for name, split in plain.splits.items():
+        np.testing.assert_array_equal(split.labels, archive.splits[name].labels)
+        for i in range(len(split)):
+            pixels = np.asarray(split.image(i))
+            np.testing.assert_array_equal(pixels, np.asarray(archive.splits[name].image(i)))
+            np.testing.assert_array_equal(pixels, np.asarray(nested.splits[name].image(i)))
+            assert split.names[i].split("/")[0] == plain.class_names[split.labels[i]]
+
+
+@pytest.mark.parametrize("names", [("train", "validation", "test"), ("training", "val", "testing")])
+def test_splits_of_a_folder_are_kept(tmp_path, names):
+    data = load_data(str(split_folders(tmp_path, names)))
+    assert {name: len(split) for name, split in data.splits.items()} == {
+        "train": 8,
+        "validation": 8,
+        "test": 8,
+    }
+    assert data.held_out == "test"
+    assert all(name.startswith(names[2]) for name in data.splits["test"].names)
+
+
+def test_missing_validation_is_taken_from_training(tmp_path):
+    data = load_data(str(split_folders(tmp_path, ("train", "test"))))
+    assert [len(data.splits[s]) for s in ("train", "validation", "test")] == [6, 2, 8]
+    assert not set(data.splits["train"].names) & set(data.splits["validation"].names)
+
+
+def test_without_test_images_results_are_quoted_on_validation(tmp_path):
+    data = load_data(str(split_folders(tmp_path, ("train", "val"))))
+    assert data.held_out == "validation"
+    with pytest.raises(ValueError, match="no split 'test' in this data, only train, validation"):
+        data.split("test")
+
+
+def test_a_class_folder_may_have_folders_inside(photos):
+    (photos / "circle" / "deep" / "er").mkdir(parents=True)
+    shutil.move(photos / "circle" / "00.png", photos / "circle" / "deep" / "er" / "00.png")
+    assert load_data(str(photos)).class_names == ("circle", "square")
+
+
+def test_every_class_is_in_both_parts_of_a_division():
+    labels = np.repeat([0, 1, 2], [50, 5, 2])
+    kept, taken = divide(labels, 0.1, seed=0)
+    assert np.bincount(labels[taken]).tolist() == [5, 1, 1]
+    assert sorted([*kept, *taken]) == list(range(57))
+
+
+def test_images_in_memory_are_read_as_rgb():
+    images = np.arange(32, dtype="uint8").reshape(2, 4, 4)
+    source = from_arrays(images, np.array([[0], [1]]), "x")
+    assert source.labels.tolist() == [0, 1]
+    np.testing.assert_array_equal(np.asarray(source.image(1))[..., 2], images[1])
+
+
+def test_a_text_file_named_jpg_is_named_when_it_is_read(photos):
+    (photos / "circle" / "notes.jpg").write_text("not an image")
+    data = load_data(str(photos))
+    split = next(s for s in data.splits.values() if "circle/notes.jpg" in s.names)
+    with pytest.raises(ImageError, match=r"circle/notes\.jpg: Not a JPEG, PNG"):
+        split.image(split.names.index("circle/notes.jpg"))
+
+
+def test_a_damaged_member_of_a_zip_is_named(tmp_path, photos):
+    path = zipped(photos)
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("circle/00.png")
+    raw = bytearray(path.read_bytes())
+    middle = info.header_offset + 60 + info.compress_size // 2
+    raw[middle] ^= 0xFF
+    path.write_bytes(raw)
+    data = load_data(str(path))
+    split = next(s for s in data.splits.values() if "circle/00.png" in s.names)
+    with pytest.raises(ImageError, match=r"circle/00\.png: .*CRC"):
+        split.image(split.names.index("circle/00.png"))
+
+
+def build_one_class(folder):
+    make_photos(folder, 3, ("circle",))
+
+
+def build_loose(folder):
+    make_photos(folder, 3)
+    Image.new("RGB", (4, 4)).save(folder / "loose.png")
+
+
+def build_unknown_class(folder):
+    split_folders(folder)
+    make_photos(folder / "validation", 1, ("triangle",))
+
+
+def build_beside_splits(folder):
+    split_folders(folder)
+    make_photos(folder, 1, ("extra",))
+
+
+def build_single(folder):
+    make_photos(folder, 6, ("circle",))
+    make_photos(folder, 1, ("square",))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda folder: folder.mkdir(), "There are no images in"),
+        (build_one_class, "has one class, 'circle'"),
+        (build_loose, "in no class folder, 'loose.png' among them"),
+        (build_unknown_class, "classes that no training image has: triangle"),
+        (build_beside_splits, "is in none of train/CLASS"),
+        (build_single, "every class needs at least three images"),
+        (lambda folder: folder.write_text("hello"), "neither a folder nor a zip file"),
+    ],
+)
+def test_data_that_cannot_be_used_is_refused_with_what_to_do(tmp_path, build, message):
+    build(tmp_path / "data")
+    with pytest.raises(ValueError, match=message):
+        load_data(str(tmp_path / "data"))
+
+
+def test_a_missing_path_is_refused_with_the_known_names(tmp_path):
+    with pytest.raises(FileNotFoundError, match="known are digits, fashion_mnist"):
+        load_data(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "cifar100"])
+def test_data_of_keras_is_read_by_name(monkeypatch, name):
+    import keras
+
+    classes = 100 if name == "cifar100" else 10
+    labels = np.tile(np.arange(classes), 4).reshape(-1, 1)
+    images = np.zeros((len(labels), 32, 32, 3), "uint8")
+    module = getattr(keras.datasets, name)
+    monkeypatch.setattr(module, "load_data", lambda: ((images, labels), (images, labels)))
+    data = load_data(name)
+    assert len(data.class_names) == classes
+    assert [len(data.splits[s]) for s in ("train", "validation", "test")] == [
+        3 * classes,
+        classes,
+        4 * classes,
+    ]
+
+
+def test_data_that_cannot_be_downloaded_says_so(monkeypatch):
+    import keras
+
+    def offline():
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", offline)
+    with pytest.raises(OSError, match="not in the Keras cache and could not be downloaded: URL"):
+        load_data("cifar10")
