@@ -1,0 +1,5 @@
+"""`python -m senet` is the `senet` program."""
+
+from senet.cli.main import main
+
+main()

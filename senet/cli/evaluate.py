@@ -1,0 +1,46 @@
+"""`senet evaluate`."""
+
+import json
+import pathlib
+
+import click
+
+
+@click.command("evaluate", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run", type=click.Path(path_type=pathlib.Path))
+@click.option("--data", help="Folder, zip or name; by default what the run was trained on.")
+@click.option("--split", help="train, validation or test; by default the one held out.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option(
+    "--confusion",
+    type=click.Path(path_type=pathlib.Path),
+    help="Draw the confusion matrix here (.png).",
+)
+def command(
+    run: pathlib.Path,
+    data: str | None,
+    split: str | None,
+    batch_size: int,
+    confusion: pathlib.Path | None,
+) -> None:
+    """Score a trained network on every image of a split.
+
+    RUN is a run folder, or a .keras file (then --data is needed). Prints precision and recall of
+    each class, then one line of JSON.
+    """
+    from senet.prediction import load_trained, score
+
+    evaluation, about = score(load_trained(run), data, split, batch_size)
+    rows = evaluation.per_class
+    width = max(5, *(len(row["name"]) for row in rows))
+    click.echo(f"{'class':<{width}}  images  precision  recall      F1")
+    for row in rows:
+        click.echo(
+            f"{row['name']:<{width}}  {row['images']:>6}  {row['precision']:>8.1%}  "
+            f"{row['recall']:>6.1%}  {row['f1']:>6.1%}"
+        )
+    if confusion:
+        from senet import plotting
+
+        plotting.confusion(evaluation.confusion, evaluation.class_names, confusion, about["split"])
+    click.echo(json.dumps(about | evaluation.summary() | {"per_class": rows}))

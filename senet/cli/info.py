@@ -1,0 +1,40 @@
+"""`senet info`."""
+
+import dataclasses
+import json
+
+import click
+
+from senet.models.family import VARIANTS
+
+
+@click.command("info", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name")
+@click.option("--variant", type=click.Choice(list(VARIANTS)), default="seed", show_default=True)
+@click.option("--classes", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--size", type=click.IntRange(32), help="Side of the input, pixels.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON, layer by layer.")
+def command(name: str, variant: str, classes: int, size: int | None, as_json: bool) -> None:
+    """Show parameters, multiply-adds, input size and stages of the network NAME."""
+    from senet import applications
+    from senet.models.complexity import complexity
+    from senet.models.family import named_spec
+
+    side = size or named_spec(name, variant).input_size
+    model = applications.create(name, variant=variant, classes=classes, input_shape=(side, side, 3))
+    cost = complexity(model)
+    if as_json:
+        click.echo(json.dumps(dict(name=name, variant=variant) | dataclasses.asdict(cost)))
+        return
+    click.echo(
+        f"{name}, variant {variant}, {classes} classes, input {side} x {side} x 3\n"
+        f"trainable parameters {cost.trainable_parameters:,} "
+        f"(with running statistics {cost.parameters:,})\n"
+        f"multiply-adds {cost.multiply_adds:,} for one image\n"
+    )
+    click.echo(f"{'stage':<12}{'output':>16}{'parameters':>14}{'multiply-adds':>16}")
+    for stage, group in cost.by_stage().items():
+        shape = " x ".join(map(str, group[-1].output_shape))
+        parameters = sum(layer.parameters for layer in group)
+        operations = sum(layer.multiply_adds for layer in group)
+        click.echo(f"{stage:<12}{shape:>16}{parameters:>14,}{operations:>16,}")

@@ -1,0 +1,100 @@
+"""`senet`: the group of commands, its errors and its exit codes."""
+
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+import senet
+
+COMMANDS = {
+    "train": "Train a network on images.",
+    "evaluate": "Score a trained network on labelled images.",
+    "predict": "Name what is on images.",
+    "list": "List the networks of the family.",
+    "info": "Show parameters, multiply-adds and stages of a network.",
+}
+BACKENDS = ("tensorflow", "jax", "torch")
+FAILED, INTERRUPTED = 1, 130
+
+
+class Commands(click.Group):
+    """Imports a command when it is called, so that help needs no backend."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of a name; only that one is imported."""
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"senet.cli.{name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command; an unknown one is answered with the known ones."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(f"{error.message} Known: {', '.join(COMMANDS)}.", ctx) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(senet.__version__, "-V", "--version", prog_name="senet")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def senet_command(debug: bool) -> None:
+    """Squeeze-and-Excitation networks for Keras 3.
+
+    Exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage, 130 interrupted.
+    """
+    _prepare_backend()
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `senet` program."""
+    try:
+        code = senet_command.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name not in BACKENDS:
+            raise
+        print(
+            f"error: Keras is to use {error.name}, which is not installed: "
+            f'pip install "senet[{error.name}]", or set KERAS_BACKEND to one of '
+            f"{', '.join(BACKENDS)} that is.",
+            file=sys.stderr,
+        )
+        code = FAILED
+    except (ValueError, OSError, MemoryError) as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
+        code = FAILED
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _prepare_backend() -> None:
+    """Choose an installed backend if the user chose none, and keep the backends quiet."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    if "KERAS_BACKEND" in os.environ or os.path.exists(os.path.expanduser("~/.keras/keras.json")):
+        return
+    installed = [backend for backend in BACKENDS if importlib.util.find_spec(backend)]
+    if installed:
+        os.environ["KERAS_BACKEND"] = installed[0]

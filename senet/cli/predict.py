@@ -1,0 +1,48 @@
+"""`senet predict`."""
+
+import pathlib
+import sys
+
+import click
+
+
+@click.command("predict", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("images", nargs=-1, required=True)
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(path_type=pathlib.Path),
+    help="Run folder, or .keras file that senet saved.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "csv", "jsonl"]),
+    default="table",
+    show_default=True,
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Classes for each image.",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+def command(
+    images: tuple[str, ...], model: pathlib.Path, style: str, top: int, batch_size: int
+) -> int:
+    """Name what is on IMAGES: files, folders or patterns.
+
+    Prints class and probability. A file that is no image is named on standard error, the others
+    are predicted all the same, and the exit code is 1.
+    """
+    from senet.prediction import WRITERS, find_images, load_trained, predict
+
+    files = find_images(images)
+    predictions = list(predict(load_trained(model), files, top=top, batch_size=batch_size))
+    WRITERS[style](predictions, sys.stdout)
+    bad = [p for p in predictions if p.error]
+    for prediction in bad:
+        print(f"error: {prediction.file}: {prediction.error}", file=sys.stderr)
+    return 1 if bad else 0

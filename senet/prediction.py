@@ -1,0 +1,238 @@
+"""Use a trained network: load it with all it needs, score it, name what is on images."""
+
+import csv
+import dataclasses
+import glob
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, Any
+
+import keras
+import numpy as np
+from PIL import Image
+
+from senet import applications
+from senet.data.decode import SUFFIXES, ImageError, decode
+from senet.data.preprocessing import Preprocessing
+from senet.data.sources import MAX_FILE, load_data
+from senet.evaluation import Evaluation, evaluate
+from senet.progress import meter
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A network with what it takes to use it on images.
+
+    Args:
+        model: gives probabilities.
+        class_names: one for each class.
+        preprocessing: makes inputs of images.
+        recipe: what it was trained with, where there is a run folder that says so.
+    """
+
+    model: keras.Model
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    recipe: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a network says of one file.
+
+    Args:
+        file: the image.
+        classes: the most probable ones, the best first, with their probabilities; empty for a file
+            that could not be read.
+        error: why it could not be read, or `None`.
+    """
+
+    file: str
+    classes: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+
+def load_trained(path: str | os.PathLike) -> Trained:
+    """Load what `senet train` left.
+
+    Args:
+        path: of a run folder, or of a `.keras` file saved by senet with its class names.
+
+    Returns:
+        A `Trained`.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path, or no model in the folder.
+        ValueError: the file is damaged, or lacks class names or preprocessing.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no run folder or model file {str(path)!r}.")
+    file, recipe = path, None
+    if path.is_dir():
+        file = path / "model.keras"
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{str(path)!r} holds no model.keras: it is not a run folder, or its training "
+                "ended before the first epoch was over."
+            )
+        recipe = _recipe(path / "run.json")
+    model = applications.load(file)
+    card = model.card
+    if card.class_names is None or card.preprocessing is None:
+        raise ValueError(
+            f"{str(file)!r} does not say its class names and preprocessing: save it with "
+            "senet.save(model, path, class_names=..., preprocessing=...)."
+        )
+    preprocessing = Preprocessing.from_json(card.preprocessing)
+    return Trained(model, card.class_names, preprocessing, recipe)
+
+
+def score(
+    trained: Trained, data: str | None = None, split: str | None = None, batch_size: int = 64
+) -> tuple[Evaluation, dict[str, str]]:
+    """Evaluate a trained network on labelled images.
+
+    Args:
+        trained: the network.
+        data: what `load_data` takes; by default what the run was trained on, split the same way.
+        split: `"train"`, `"validation"` or `"test"`; by default the one held out.
+        batch_size: images in a batch.
+
+    Returns:
+        The evaluation, and which data and split it was made on.
+
+    Raises:
+        ValueError: no data is named, or its classes are not those of the network.
+    """
+    recipe = trained.recipe or {}
+    where = data or recipe.get("data")
+    if where is None:
+        raise ValueError("Say which images to evaluate on with --data: the file does not know.")
+    images = load_data(where, recipe.get("seed", 0))
+    if images.class_names != trained.class_names:
+        raise ValueError(
+            f"The network knows the classes {', '.join(trained.class_names)}; {where!r} has "
+            f"{', '.join(images.class_names)}."
+        )
+    split = split or images.held_out
+    evaluation = evaluate(
+        trained.model,
+        images.split(split),
+        trained.preprocessing,
+        trained.class_names,
+        batch_size=batch_size,
+    )
+    return evaluation, dict(data=where, split=split)
+
+
+def find_images(paths: Iterable[str]) -> list[str]:
+    """Files that paths, folders and shell patterns stand for, each once.
+
+    Args:
+        paths: files, folders (searched to any depth for image endings) or patterns.
+
+    Returns:
+        Paths of files, in the order given and sorted within a folder or pattern.
+
+    Raises:
+        FileNotFoundError: a path or pattern stands for nothing.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        if os.path.isdir(path):
+            inside = sorted(str(p) for p in pathlib.Path(path).rglob("*") if p.is_file())
+            files = [name for name in inside if name.lower().endswith(SUFFIXES)]
+        elif os.path.exists(path):
+            files = [path]
+        else:
+            files = sorted(glob.glob(path, recursive=True))
+        if not files:
+            raise FileNotFoundError(f"There is no image at {path!r}.")
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def predict(
+    trained: Trained, files: Sequence[str], *, top: int = 1, batch_size: int = 32
+) -> Iterator[Prediction]:
+    """Name what is on images; a file that cannot be read gives a prediction with an error.
+
+    Args:
+        trained: the network.
+        files: paths of images.
+        top: classes to give for each.
+        batch_size: images in a batch.
+
+    Yields:
+        A `Prediction` for each file, in order.
+    """
+    with meter("predicting", len(files)) as progress:
+        for start in range(0, len(files), batch_size):
+            chunk = files[start : start + batch_size]
+            yield from _predict_batch(trained, chunk, top)
+            progress.advance(len(chunk))
+
+
+def _predict_batch(trained: Trained, files: Sequence[str], top: int) -> Iterator[Prediction]:
+    inputs, errors = [], {}
+    for file in files:
+        try:
+            inputs.append(trained.preprocessing(_read(file)))
+        except (ImageError, OSError) as error:
+            errors[file] = str(error)
+    rows = iter(trained.model.predict_on_batch(np.stack(inputs)) if inputs else ())
+    for file in files:
+        if file in errors:
+            yield Prediction(file, error=errors[file])
+            continue
+        probabilities = next(rows)
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        classes = tuple((trained.class_names[i], float(probabilities[i])) for i in best)
+        yield Prediction(file, classes)
+
+
+def _read(file: str) -> Image.Image:
+    if not os.path.isfile(file):
+        raise ImageError("Not a regular file.")
+    if os.path.getsize(file) > MAX_FILE:
+        raise ImageError(f"The file is larger than {MAX_FILE:,} bytes.")
+    with open(file, "rb") as stream:
+        return decode(stream.read())
+
+
+def write_table(predictions: Iterable[Prediction], out: IO[str]) -> None:
+    """File, class and probability in columns, one line for each class given."""
+    for prediction in predictions:
+        for i, (name, probability) in enumerate(prediction.classes):
+            out.write(f"{prediction.file if i == 0 else '':<40}  {probability:6.1%}  {name}\n")
+
+
+def write_csv(predictions: Iterable[Prediction], out: IO[str]) -> None:
+    """CSV with the columns file, rank, class, probability."""
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("file", "rank", "class", "probability"))
+    for prediction in predictions:
+        for i, (name, probability) in enumerate(prediction.classes):
+            writer.writerow((prediction.file, i + 1, name, f"{probability:.6f}"))
+
+
+def write_jsonl(predictions: Iterable[Prediction], out: IO[str]) -> None:
+    """One JSON object a line: file and its classes with probabilities."""
+    for prediction in predictions:
+        if prediction.classes:
+            classes = [dict(name=name, probability=p) for name, p in prediction.classes]
+            out.write(json.dumps(dict(file=prediction.file, classes=classes)) + "\n")
+
+
+WRITERS = {"table": write_table, "csv": write_csv, "jsonl": write_jsonl}
+"""How predictions can be written, by the name of the format."""
+
+
+def _recipe(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text())["recipe"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}") from error

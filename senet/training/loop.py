@@ -1,0 +1,356 @@
+"""The training loop: from a recipe to a run folder that can be used."""
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import platform
+import shlex
+import sys
+import time
+from importlib import metadata
+from typing import Any
+
+import keras
+import numpy as np
+
+import senet
+from senet import applications, plotting
+from senet.acceleration import accelerate
+from senet.data.augment import Augmentation
+from senet.data.pipeline import training_batches
+from senet.data.preprocessing import Preprocessing
+from senet.data.sources import Data, load_data
+from senet.evaluation import Evaluation, evaluate
+from senet.files import replacing
+from senet.models.family import named_spec
+from senet.progress import clock, meter
+from senet.training import report
+from senet.training.recipe import Recipe
+
+MODEL, CONFIG, METRICS = "model.keras", "run.json", "metrics.csv"
+
+
+class Diverged(ValueError):
+    """The loss stopped being a finite number."""
+
+
+def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None) -> dict[str, Any]:
+    """Train a network and leave a run folder: model, configuration, metrics, plots, report.
+
+    The model is saved after every epoch, so an interruption (Ctrl-C) leaves the last whole epoch,
+    which is then evaluated and reported like a finished run.
+
+    Args:
+        recipe: what to do.
+        folder: of the run; new or empty.
+        data: in place of what `recipe.data` names.
+
+    Returns:
+        The result, as written to standard output by `senet train`: scores on held-out images,
+        where the files are, and whether the run was interrupted.
+
+    Raises:
+        FileExistsError: the folder holds something already.
+        ValueError: the data cannot be used, or the loss became infinite.
+        KeyboardInterrupt: interrupted before the first epoch was over; nothing was trained.
+
+    Example:
+        >>> result = train(Recipe(epochs=10), "runs/digits")
+        >>> result["top1"] > 0.9
+        True
+    """
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "Training reads images as channels_last; set image_data_format to it in keras.json or "
+            "with keras.config.set_image_data_format."
+        )
+    _check_new(pathlib.Path(folder))
+    data = data or load_data(recipe.data, recipe.seed)
+    recipe = _resolve(recipe, data)
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _policy(recipe.precision):
+        run = Run(recipe, folder, data)
+        interrupted = run.fit()
+        return run.finish(interrupted)
+
+
+@dataclasses.dataclass
+class Run:
+    """One training run in progress; `train` is its one user.
+
+    Args:
+        recipe: what to do, complete.
+        folder: of the run.
+        data: to train on.
+    """
+
+    recipe: Recipe
+    folder: pathlib.Path
+    data: Data
+
+    def __post_init__(self) -> None:
+        recipe, data = self.recipe, self.data
+        keras.utils.set_random_seed(recipe.seed)
+        size = recipe.size or named_spec(recipe.model).input_size
+        self.preprocessing = Preprocessing(size, crop_fraction=1.0 if data.pixels else 0.875)
+        self.augmentation = Augmentation(
+            recipe.crop or "centre", recipe.flip or 0.0, recipe.jitter or 0.0
+        )
+        self.model = applications.create(
+            recipe.model,
+            classes=len(data.class_names),
+            input_shape=(size, size, 3),
+            variant=recipe.variant,
+        )
+        self.train_source = data.split("train")
+        self.batch_size = min(recipe.batch_size, len(self.train_source))
+        self.steps = len(self.train_source) // self.batch_size
+        self.twin = accelerate(self.model)
+        self._compile()
+        self.history: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self._write_config()
+        self._say_hello()
+
+    def fit(self) -> bool:
+        """Train all epochs; `True` if Ctrl-C ended it after at least one."""
+        try:
+            for epoch in range(self.recipe.epochs):
+                started = time.monotonic()
+                row = self._epoch(epoch)
+                row |= self._validate()
+                self.seconds += time.monotonic() - started
+                self.history.append(row | {"seconds": round(time.monotonic() - started, 2)})
+                self._save()
+                self._say_epoch()
+        except KeyboardInterrupt:
+            if not self.history:
+                raise
+            print("interrupted: the last whole epoch is kept", file=sys.stderr)
+            return True
+        return False
+
+    def finish(self, interrupted: bool) -> dict[str, Any]:
+        """Evaluate the saved model on held-out images, write plots and report."""
+        model = applications.load(self.folder / MODEL)
+        split = self.data.held_out
+        evaluation = evaluate(
+            model,
+            self.data.split(split),
+            self.preprocessing,
+            self.data.class_names,
+            batch_size=self.batch_size,
+            label=f"evaluating on {split}",
+        )
+        result = dict(
+            run=str(self.folder),
+            model=self.recipe.model,
+            data=self.recipe.data,
+            split=split,
+            **evaluation.summary(),
+            epochs=len(self.history),
+            seconds=round(self.seconds, 1),
+            interrupted=interrupted,
+        )
+        self._draw(evaluation, split)
+        report.write(self.folder, result, self._config(), self.history, evaluation)
+        _write_json(self.folder / "result.json", result)
+        return result
+
+    def _compile(self) -> None:
+        recipe, steps = self.recipe, self.steps * self.recipe.epochs
+        warmup = round(recipe.warmup * steps)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else recipe.learning_rate,
+            max(1, steps - warmup),
+            warmup_target=recipe.learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+        optimizer = keras.optimizers.SGD(
+            schedule, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
+        )
+        if recipe.weight_decay:
+            optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        if recipe.precision == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        self.twin.compile(
+            optimizer,
+            keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            metrics=["accuracy"],
+            # XLA's convolutions on a CPU are slower than TensorFlow's own; JAX has no others.
+            jit_compile="auto" if keras.backend.backend() == "jax" else False,
+        )
+
+    def _epoch(self, epoch: int) -> dict[str, Any]:
+        recipe = self.recipe
+        batches = training_batches(
+            self.train_source,
+            self.preprocessing,
+            self.augmentation,
+            batch_size=self.batch_size,
+            seed=recipe.seed,
+            epoch=epoch,
+        )
+        one_hot = np.eye(len(self.data.class_names), dtype="float32")
+        losses, accuracies = [], []
+        with meter(f"epoch {epoch + 1}/{recipe.epochs}", self.steps * self.batch_size) as progress:
+            for images, labels in batches:
+                logs = self.twin.train_on_batch(images, one_hot[labels], return_dict=True)
+                losses.append(float(logs["loss"]))  # of this batch: Keras resets before each
+                accuracies.append(float(logs["accuracy"]))
+                if not math.isfinite(losses[-1]):
+                    raise Diverged(self._diverged(epoch))
+                loss, accuracy = np.mean(losses), np.mean(accuracies)
+                progress.advance(len(images), f"loss {loss:.3f}, accuracy {accuracy:.1%}")
+            rate = progress.rate
+        return dict(
+            epoch=epoch + 1,
+            learning_rate=float(keras.ops.convert_to_numpy(self.twin.optimizer.learning_rate)),
+            loss=float(loss),
+            accuracy=float(accuracy),
+            images_per_second=round(rate, 1),
+        )
+
+    def _validate(self) -> dict[str, float]:
+        evaluation = evaluate(
+            self.model,
+            self.data.split("validation"),
+            self.preprocessing,
+            self.data.class_names,
+            batch_size=self.batch_size,
+            label="validating",
+        )
+        return dict(
+            val_loss=evaluation.loss, val_accuracy=evaluation.top1, val_top5=evaluation.top(5)
+        )
+
+    def _save(self) -> None:
+        applications.save(
+            self.model,
+            self.folder / MODEL,
+            class_names=self.data.class_names,
+            preprocessing=self.preprocessing.to_json(),
+        )
+        with replacing(self.folder / METRICS) as path, open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(self.history[0]))
+            writer.writeheader()
+            writer.writerows(self.history)
+
+    def _draw(self, evaluation: Evaluation, split: str) -> None:
+        plotting.curves(self.history, self.folder / "curves.png")
+        plotting.confusion(
+            evaluation.confusion,
+            evaluation.class_names,
+            self.folder / "confusion.png",
+            f"{split}: top-1 {evaluation.top1:.2%} of {len(evaluation.labels)} images",
+        )
+        report.draw_predictions(
+            evaluation, self.data.split(split), self.preprocessing, self.folder / "predictions.png"
+        )
+        self._draw_samples()
+
+    def _draw_samples(self) -> None:
+        images, labels = next(
+            training_batches(
+                self.train_source,
+                self.preprocessing,
+                self.augmentation,
+                batch_size=min(18, len(self.train_source)),
+                seed=self.recipe.seed,
+                epoch=0,
+            )
+        )
+        plotting.grid(
+            [self.preprocessing.to_pixels(image) for image in images],
+            [self.data.class_names[label] for label in labels],
+            self.folder / "samples.png",
+            title="What the network is trained on, augmentation included",
+        )
+
+    def _config(self) -> dict[str, Any]:
+        return dict(
+            command=shlex.join(["senet", *sys.argv[1:]]),
+            recipe=dataclasses.asdict(self.recipe),
+            class_names=list(self.data.class_names),
+            images={name: len(split) for name, split in self.data.splits.items()},
+            preprocessing=self.preprocessing.to_json(),
+            backend=keras.backend.backend(),
+            versions={p: metadata.version(p) for p in ("keras", "numpy", "grain", "pillow")}
+            | {"senet": senet.__version__, "python": platform.python_version()},
+            machine=dict(
+                processor=platform.machine(), cores=os.cpu_count(), system=platform.system()
+            ),
+        )
+
+    def _write_config(self) -> None:
+        _write_json(self.folder / CONFIG, self._config())
+
+    def _say_hello(self) -> None:
+        counts = ", ".join(f"{len(s)} {name}" for name, s in self.data.splits.items())
+        parameters = sum(math.prod(v.shape) for v in self.model.trainable_variables)
+        print(
+            f"{self.recipe.model}, {parameters:,} parameters, {self.recipe.size} px, on "
+            f"{self.recipe.data}: {len(self.data.class_names)} classes; {counts} images",
+            file=sys.stderr,
+        )
+
+    def _say_epoch(self) -> None:
+        row, total = self.history[-1], self.recipe.epochs
+        left = self.seconds / len(self.history) * (total - len(self.history))
+        print(
+            f"epoch {row['epoch']}/{total}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.1%}"
+            f" | validation loss {row['val_loss']:.3f}, accuracy {row['val_accuracy']:.1%}"
+            f" | {row['images_per_second']:.0f} images/s, {clock(left)} left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _diverged(self, epoch: int) -> str:
+        kept = f"The model of epoch {epoch} is kept." if self.history else "No epoch was finished."
+        return (
+            f"The loss became infinite or undefined in epoch {epoch + 1}. {kept} Try a lower "
+            f"learning rate than {self.recipe.learning_rate} or a longer warm-up."
+        )
+
+
+def _check_new(folder: pathlib.Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(
+            f"{str(folder)!r} exists and is not an empty folder: choose another --out, or move it."
+        )
+
+
+def _resolve(recipe: Recipe, data: Data) -> Recipe:
+    """Fill in what depends on the network and the data."""
+    small = data.pixels is not None
+    defaults: dict[str, Any] = dict(
+        size=named_spec(recipe.model).input_size,
+        crop="shift" if small else "resized",
+        flip=0.5 if data.mirror else 0.0,
+        jitter=0.0 if small else 0.2,
+    )
+    missing = {name: value for name, value in defaults.items() if getattr(recipe, name) is None}
+    return dataclasses.replace(recipe, **missing)
+
+
+class _policy:
+    """Set Keras' precision for a while."""
+
+    def __init__(self, precision: str) -> None:
+        self.precision = precision
+
+    def __enter__(self) -> None:
+        self.before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.precision)
+
+    def __exit__(self, *error: object) -> None:
+        keras.config.set_dtype_policy(self.before)
+
+
+def _write_json(path: pathlib.Path, values: dict[str, Any]) -> None:
+    with replacing(path) as written:
+        written.write_text(json.dumps(values, indent=1) + "\n")

@@ -1,0 +1,246 @@
+"""The program as a user runs it, in a process of its own."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import make_photos
+
+SENET = [sys.executable, "-m", "senet"]
+TINY = ["--size", "32", "--batch-size", "8", "--warmup", "0", "--learning-rate", "0.02"]
+
+
+def senet(*args, **options):
+    options = dict(capture_output=True, text=True, timeout=300) | options
+    return subprocess.run([*SENET, *map(str, args)], **options)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    photos = make_photos(folder / "photos", 24)
+    done = senet("train", "--data", photos, "--epochs", "2", *TINY, "--out", folder / "run")
+    return folder / "run", photos, done
+
+
+def error_of(done):
+    """The one line of an error; fails if there is a traceback or more than that line."""
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.lower().startswith("error")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_help_of_every_command_answers_without_a_backend():
+    code = (
+        "import sys, runpy\n"
+        "class Blocked:\n"
+        "    def find_spec(self, name, *args):\n"
+        "        assert name.split('.')[0] not in ('keras', 'tensorflow', 'matplotlib'), name\n"
+        "sys.meta_path.insert(0, Blocked())\n"
+        "from senet.cli.main import COMMANDS, senet_command\n"
+        "senet_command.main(['--help'], standalone_mode=False)\n"
+        "for name in COMMANDS:\n"
+        "    senet_command.main([name, '--help'], standalone_mode=False)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage:") == 6
+
+
+def test_train_ends_with_a_line_of_json_and_says_where_the_pictures_are(trained):
+    run, _, done = trained
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    result = json.loads(line)
+    assert (result["images"], result["split"]) == (10, "test")
+    assert str(run / "report.html") in done.stderr
+    assert str(run / "curves.png") in done.stderr
+    assert "epoch 2/2" in done.stderr
+
+
+def test_evaluate_counts_every_image_and_agrees_with_training(trained, tmp_path):
+    run, _, done = trained
+    picture = tmp_path / "matrix.png"
+    again = senet("evaluate", run, "--batch-size", "3", "--confusion", picture)
+    assert again.returncode == 0, again.stderr
+    *table, line = again.stdout.splitlines()
+    result = json.loads(line)
+    trained_result = json.loads(done.stdout)
+    assert result["images"] == 10
+    assert result["top1"] == trained_result["top1"]
+    assert [row.split()[0] for row in table] == ["class", "circle", "square"]
+    assert sum(row["images"] for row in result["per_class"]) == 10
+    assert picture.exists()
+    train = senet("evaluate", run, "--split", "train")
+    assert json.loads(train.stdout.splitlines()[-1])["images"] == 34
+
+
+@pytest.mark.parametrize("style", ["table", "csv", "jsonl"])
+def test_predict_prints_class_and_probability(trained, style):
+    run, photos, _ = trained
+    files = [photos / "circle" / "00.png", photos / "square"]
+    done = senet("predict", *files, "--model", run, "--format", style, "--top", "2")
+    assert done.returncode == 0, done.stderr
+    if style == "csv":
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert len(rows) == 2 * 25
+        assert float(rows[0]["probability"]) + float(rows[1]["probability"]) == pytest.approx(
+            1, abs=1e-4
+        )
+        assert {row["class"] for row in rows} == {"circle", "square"}
+    elif style == "jsonl":
+        records = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(records) == 25
+        assert records[0]["file"] == str(files[0])
+        assert records[0]["classes"][0]["probability"] >= 0.5
+    else:
+        first = done.stdout.splitlines()[0]
+        assert str(files[0]) in first
+        assert "%" in first
+
+
+def test_predict_names_a_bad_file_and_goes_on(trained, tmp_path):
+    run, photos, _ = trained
+    (tmp_path / "notes.jpg").write_text("hello")
+    pattern = str(photos / "circle" / "0*.png")
+    done = senet("predict", tmp_path / "notes.jpg", pattern, "--model", run, "--format", "jsonl")
+    assert done.returncode == 1
+    assert "notes.jpg: Not a JPEG" in error_of(done)
+    assert len(done.stdout.splitlines()) == 10
+
+
+def test_ctrl_c_leaves_a_usable_last_epoch(tmp_path):
+    photos = make_photos(tmp_path / "photos", 24)
+    out = tmp_path / "run"
+    command = [*SENET, "train", "--data", str(photos), "--epochs", "500", *TINY, "--out", str(out)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 240
+    while not (out / "metrics.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    result = json.loads(stdout.splitlines()[-1])
+    assert result["interrupted"]
+    assert 1 <= result["epochs"] < 500
+    assert "Traceback" not in stderr
+    done = senet("predict", photos / "circle" / "00.png", "--model", out)
+    assert done.returncode == 0, done.stderr
+    assert "interrupted" in (out / "report.html").read_text()
+
+
+def test_ctrl_c_before_the_first_epoch_is_over_says_so(tmp_path):
+    photos = make_photos(tmp_path / "photos", 24)
+    command = [*SENET, "train", "--data", str(photos), *TINY, "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "run" / "run.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    done = senet("predict", photos, "--model", tmp_path / "run")
+    assert "ended before the first epoch" in error_of(done)
+
+
+def test_list_shows_the_family_and_takes_a_pattern():
+    assert len(senet("list").stdout.splitlines()) == 15
+    rows = senet("list", "se_resnext*").stdout.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["se_resnext50_32x4d", "se_resnext101_32x4d"]
+
+
+def test_info_shows_parameters_multiply_adds_and_stages():
+    done = senet("info", "se_resnet50")
+    assert "28,071,976" in done.stdout
+    assert "3,871,627,264" in done.stdout
+    assert "7 x 7 x 2048" in done.stdout
+    layers = json.loads(senet("info", "se_resnet50", "--json").stdout)["layers"]
+    assert sum(layer["multiply_adds"] for layer in layers) == 3_871_627_264
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["trian"], 2, "No such command 'trian'"),
+        (["train", "--epoch", "3"], 2, "No such option"),
+        (["train", "--epochs", "many"], 2, "not a valid integer"),
+        (["train", "--epochs", "0"], 1, "epochs must be from 1"),
+        (["train", "--model", "se_resnet5"], 1, "Did you mean 'se_resnet50'"),
+        (["train", "--crop", "round"], 2, "'round' is not one of"),
+        (["train", "--data", "nowhere/"], 1, "There is no folder or zip file 'nowhere/'"),
+        (["evaluate"], 2, "Missing argument 'RUN'"),
+        (["evaluate", "nowhere"], 1, "There is no run folder or model file 'nowhere'"),
+        (["predict", "photo.jpg"], 2, "Missing option '--model'"),
+        (["predict", "nothing.jpg", "--model", "nowhere"], 1, "There is no image at 'nothing.jpg'"),
+        (["list", "vgg*"], 1, "No network matches 'vgg*'"),
+        (["info", "se_resnet51"], 1, "Did you mean 'se_resnet50'"),
+        (["info", "se_resnet50", "--size", "8"], 2, "not in the range"),
+    ],
+)
+def test_mistakes_are_answered_with_one_line(tmp_path, args, code, message):
+    done = senet(*args, cwd=tmp_path)
+    assert done.returncode == code
+    assert message in error_of(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def empty(folder):
+    folder.mkdir()
+
+
+def one_class(folder):
+    make_photos(folder, 3, ("circle",))
+
+
+def text_named_jpg(folder):
+    make_photos(folder, 6)
+    for name in ("circle", "square"):
+        for file in (folder / name).iterdir():
+            file.unlink()
+            file.with_suffix(".jpg").write_text("not an image")
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (empty, "There are no images"),
+        (one_class, "has one class, 'circle'"),
+        (text_named_jpg, ".jpg: Not a JPEG, PNG"),
+    ],
+)
+def test_data_that_cannot_be_used_is_answered_with_one_line(tmp_path, build, message):
+    build(tmp_path / "data")
+    done = senet("train", "--data", tmp_path / "data", *TINY, "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert message in error_of(done)
+
+
+def test_evaluating_on_other_classes_is_refused(trained, tmp_path):
+    other = make_photos(tmp_path / "other", 4, ("cat", "dog"))
+    done = senet("evaluate", trained[0], "--data", other)
+    assert "knows the classes circle, square" in error_of(done)
+
+
+def test_a_missing_backend_is_named(tmp_path):
+    environment = os.environ | {"KERAS_BACKEND": "jax", "HOME": str(tmp_path)}
+    done = senet("info", "se_resnet20_cifar", env=environment)
+    if "jax" not in done.stderr:
+        pytest.skip("JAX is installed here")
+    assert 'pip install "senet[jax]"' in error_of(done)
+
+
+def test_debug_shows_the_traceback():
+    done = senet("--debug", "info", "se_resnet51")
+    assert "Traceback" in done.stderr

@@ -1,0 +1,59 @@
+"""The arrows of the design: who may import whom."""
+
+import ast
+import pathlib
+
+import senet
+
+ROOT = pathlib.Path(senet.__file__).parent
+MAY_USE = {
+    "files": set(),
+    "progress": set(),
+    "models": set(),
+    "acceleration": set(),
+    "data": set(),
+    "plotting": {"files"},
+    "weights": {"models", "files"},
+    "evaluation": {"data", "progress"},
+    "applications": {"models", "weights"},
+    "prediction": {"applications", "data", "evaluation", "progress"},
+    "training": {
+        *("applications", "models", "data", "evaluation", "acceleration"),
+        *("plotting", "files", "progress"),
+    },
+}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "senet":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("senet."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("senet."))
+
+
+def room(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def test_imports_run_downwards_only():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {used}"
+        for path in ROOT.rglob("*.py")
+        if room(path) in MAY_USE
+        for used in imports(path)
+        if used != room(path) and used not in MAY_USE[room(path)]
+    ]
+    assert wrong == []
+
+
+def test_every_room_is_in_the_plan():
+    rooms = {room(path) for path in ROOT.rglob("*.py")}
+    assert rooms == set(MAY_USE) | {"cli", "__init__", "__main__"}
+
+
+def test_nothing_imports_the_internals_of_keras():
+    for path in ROOT.rglob("*.py"):
+        assert "keras.src" not in path.read_text(), path

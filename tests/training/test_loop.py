@@ -1,0 +1,173 @@
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import senet
+from senet.data.pipeline import training_batches
+from senet.data.sources import load_data
+from senet.evaluation import Evaluation, evaluate
+from senet.prediction import load_trained, score
+from senet.training import loop
+from senet.training.recipe import Recipe
+
+TINY = dict(model="se_resnet20_cifar", size=32, batch_size=8, warmup=0.0, learning_rate=0.02)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run of two epochs on twenty-four photos."""
+    from tests.conftest import make_photos
+
+    folder = tmp_path_factory.mktemp("run")
+    photos = make_photos(folder / "photos", 24)
+    result = loop.train(Recipe(data=str(photos), epochs=2, **TINY), folder / "out")
+    return folder / "out", result
+
+
+def test_a_run_folder_holds_what_it_promises(run):
+    folder, result = run
+    assert {path.name for path in folder.iterdir()} == {
+        *("model.keras", "run.json", "result.json", "metrics.csv", "report.html"),
+        *("curves.png", "confusion.png", "predictions.png", "samples.png"),
+    }
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert (result["split"], result["images"], result["epochs"]) == ("test", 10, 2)
+
+
+def test_pictures_are_pictures_of_some_size(run):
+    for name in ("curves", "confusion", "predictions", "samples"):
+        with Image.open(run[0] / f"{name}.png") as picture:
+            assert min(picture.size) > 300
+            assert np.asarray(picture.convert("L")).std() > 10
+
+
+def test_metrics_have_one_row_for_each_epoch(run):
+    with open(run[0] / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    for row in rows:
+        assert 0 <= float(row["accuracy"]) <= 1
+        assert 0 <= float(row["val_accuracy"]) <= float(row["val_top5"]) <= 1
+        assert float(row["loss"]) > 0
+        assert float(row["images_per_second"]) > 0
+    assert float(rows[1]["learning_rate"]) < float(rows[0]["learning_rate"]) < 0.02
+
+
+def test_the_configuration_says_everything_the_run_used(run):
+    config = json.loads((run[0] / "run.json").read_text())
+    assert config["class_names"] == ["circle", "square"]
+    assert config["images"] == {"train": 34, "validation": 4, "test": 10}
+    assert Recipe(**config["recipe"]).size == 32
+    assert {"keras", "senet", "python"} <= set(config["versions"])
+
+
+def test_the_report_needs_no_other_file(run):
+    page = (run[0] / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 4
+    assert page.count("src=") == page.count('src="data:')
+    assert "http" not in page.lower()
+    assert f"{100 * run[1]['top1']:.2f} %" in page
+
+
+def test_the_saved_model_is_of_stock_layers_and_gives_the_score_of_the_report(run):
+    folder, result = run
+    model = keras.saving.load_model(folder / "model.keras")
+    assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
+    data = load_data(result["data"])
+    preprocessing = load_trained(folder).preprocessing
+    again = evaluate(model, data.splits["test"], preprocessing, data.class_names, batch_size=3)
+    assert again.top1 == result["top1"]
+    assert again.loss == pytest.approx(result["loss"], rel=1e-5)
+
+
+def test_scoring_a_run_again_gives_the_same(run):
+    evaluation, about = score(load_trained(run[0]))
+    assert about["split"] == "test"
+    assert evaluation.top1 == run[1]["top1"]
+
+
+def test_the_same_recipe_trains_the_same_network(tmp_path, photos):
+    recipe = Recipe(data=str(photos), epochs=1, **TINY)
+    loop.train(recipe, tmp_path / "a")
+    loop.train(recipe, tmp_path / "b")
+    first, second = (senet.load(tmp_path / name / "model.keras") for name in "ab")
+    for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_precision_is_used_and_put_back(tmp_path, photos):
+    loop.train(
+        Recipe(data=str(photos), epochs=1, precision="mixed_bfloat16", **TINY), tmp_path / "a"
+    )
+    assert keras.config.dtype_policy().name == "float32"
+    model = keras.saving.load_model(tmp_path / "a" / "model.keras")
+    assert model.get_layer("stem_conv").compute_dtype == "bfloat16"
+    assert model.get_layer("stage1_block1_se_excite").compute_dtype == "float32"
+    assert load_trained(tmp_path / "a").model.get_layer("stem_conv").variable_dtype == "float32"
+
+
+def test_a_folder_with_something_in_it_is_not_touched(tmp_path, photos):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("years of work")
+    with pytest.raises(FileExistsError, match="choose another --out"):
+        loop.train(Recipe(data=str(photos), **TINY), tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+def test_an_infinite_loss_stops_the_run_and_keeps_the_last_good_model(
+    tmp_path, photos, monkeypatch
+):
+    def poisoned(*args, **options):
+        for images, labels in training_batches(*args, **options):
+            yield images * (np.nan if options["epoch"] == 1 else 1), labels
+
+    monkeypatch.setattr(loop, "training_batches", poisoned)
+    with pytest.raises(loop.Diverged, match=r"in epoch 2\. The model of epoch 1 is kept"):
+        loop.train(Recipe(data=str(photos), epochs=3, **TINY), tmp_path / "out")
+    model = load_trained(tmp_path / "out").model
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_what_a_recipe_leaves_open_follows_the_data(photos):
+    def resolved(data, **fields):
+        recipe = loop._resolve(Recipe(data=data, **fields), load_data(data))
+        return recipe.size, recipe.crop, recipe.flip, recipe.jitter
+
+    assert resolved("digits") == (32, "shift", 0.0, 0.0)
+    assert resolved(str(photos)) == (32, "resized", 0.5, 0.2)
+    assert resolved("digits", size=64, crop="centre", flip=0.1, jitter=0.3) == (
+        *(64, "centre", 0.1, 0.3),
+    )
+
+
+def test_metrics_of_an_epoch_are_means_over_its_steps(tmp_path, photos, monkeypatch):
+    given = iter([(1.0, 0.0), (5.0, 0.5)])  # 16 training images in steps of 8
+    monkeypatch.setattr(
+        keras.Model,
+        "train_on_batch",
+        lambda *args, **options: dict(zip(("loss", "accuracy"), next(given), strict=True)),
+    )
+    loop.train(Recipe(data=str(photos), epochs=1, **TINY), tmp_path / "out")
+    with open(tmp_path / "out" / "metrics.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (float(row["loss"]), float(row["accuracy"])) == (3.0, 0.25)
+
+
+def test_evaluation_follows_the_definitions():
+    probabilities = np.array(
+        [[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.3, 0.3, 0.4]], "float32"
+    )
+    result = Evaluation(("a", "b", "c"), tuple("wxyz"), np.array([0, 1, 2, 0]), probabilities)
+    assert result.top1 == 0.5
+    assert result.top(2) == 1.0
+    assert result.loss == pytest.approx(-np.log([0.7, 0.5, 0.3, 0.3]).mean())
+    assert result.confusion.tolist() == [[1, 0, 1], [0, 1, 0], [0, 1, 0]]
+    a, b, c = result.per_class
+    assert (a["precision"], a["recall"], a["images"]) == (1.0, 0.5, 2)
+    assert (b["precision"], b["recall"]) == (0.5, 1.0)
+    assert (c["precision"], c["recall"], c["f1"]) == (0.0, 0.0, 0.0)
+    assert result.mistakes.tolist() == [2, 3]
