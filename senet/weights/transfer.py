@@ -44,6 +44,16 @@ class Card:
     class_names: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        if self.class_names is None:
+            return
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        if self.classes is not None and len(self.class_names) != self.classes:
+            raise ValueError(
+                f"There must be one name for each of the {self.classes} classes; got "
+                f"{len(self.class_names)} class names."
+            )
+
     def to_json(self) -> dict[str, Any]:
         """This record as plain JSON values; `from_json` reads it back."""
         return {"format": 1, **vars(self), "spec": self.spec.to_json()}
@@ -61,8 +71,6 @@ class Card:
         try:
             values["spec"] = Spec.from_json(values["spec"])
             values["input_shape"] = tuple(values["input_shape"])
-            if values.get("class_names") is not None:
-                values["class_names"] = tuple(values["class_names"])
             return cls(**values)
         except (TypeError, KeyError) as error:
             raise ValueError(f"Its {MEMBER} is not complete: {error}.") from error

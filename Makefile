@@ -1,0 +1,49 @@
+# One environment in .venv serves every target; PYTHON chooses the interpreter (3.11 to 3.13).
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+# The demo trains on the digits at hand, or on your photographs: make demo DATA=photos.zip
+DATA ?=
+ARGS ?=
+PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
+
+.PHONY: demo test lint format tables test-backends clean
+
+demo: $(INSTALLED)
+	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) $(ARGS)
+
+test: $(INSTALLED)
+	$(BIN)/pytest -n 2
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Rewrite the generated tables of the README.
+tables: $(INSTALLED)
+	$(BIN)/python docs/tables.py
+
+# The networks, the twin and training on JAX and PyTorch, each in an environment of its own.
+BACKEND_TESTS = tests/models tests/acceleration tests/training tests/test_applications.py
+test-backends: .venv-jax/installed .venv-torch/installed
+	KERAS_BACKEND=jax .venv-jax/bin/pytest $(BACKEND_TESTS)
+	KERAS_BACKEND=torch .venv-torch/bin/pytest $(BACKEND_TESTS)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[tensorflow,dev]"
+	touch $@
+
+.venv-%/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install --disable-pip-version-check -c constraints.txt -e ".[$*,dev]"
+	touch $@
+
+clean:
+	rm -rf .venv .venv-jax .venv-torch build dist *.egg-info
