@@ -31,7 +31,13 @@ tables: $(INSTALLED)
 
 # The networks, the twin and training on JAX and PyTorch, each in an environment of its own.
 BACKEND_TESTS = tests/models tests/acceleration tests/training tests/test_applications.py
-test-backends: .venv-jax/installed .venv-torch/installed
+PARITY = tests/backends/parity.py
+test-backends: $(INSTALLED) .venv-jax/installed .venv-torch/installed
+	mkdir -p build
+	KERAS_BACKEND=tensorflow $(BIN)/python $(PARITY) write build/tensorflow.npz
+	KERAS_BACKEND=jax .venv-jax/bin/python $(PARITY) write build/jax.npz
+	KERAS_BACKEND=torch .venv-torch/bin/python $(PARITY) write build/torch.npz
+	$(BIN)/python $(PARITY) compare build/tensorflow.npz build/jax.npz build/torch.npz
 	KERAS_BACKEND=jax .venv-jax/bin/pytest $(BACKEND_TESTS)
 	KERAS_BACKEND=torch .venv-torch/bin/pytest $(BACKEND_TESTS)
 

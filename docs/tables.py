@@ -15,22 +15,76 @@ GOLDEN = ROOT / "tests" / "golden" / "parameters.json"
 
 def parameters() -> str:
     """Trainable parameters of the family, from the file that the tests compare with."""
-    counts = json.loads(GOLDEN.read_text())["counts"]
+    golden = json.loads(GOLDEN.read_text())
     rows = [
-        "| network | `seed` | `caffe`, `torch` | plain twin | |",
-        "|---|--:|--:|--:|--:|",
+        "| network | classes | `seed` | `caffe` | `torch` | plain twin | |",
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
-    for name, variants in counts.items():
-        if name.startswith("se_"):
-            plain = counts[name.removeprefix("se_")]["seed"]
-            rows.append(
-                f"| `{name}` | {variants['seed']:,} | {variants['torch']:,} | {plain:,} "
-                f"| +{variants['seed'] / plain - 1:.1%} |"
-            )
+    for classes, table in ((1000, "counts"), (10, "counts_10_classes")):
+        for name, variants in golden[table].items():
+            if not name.startswith("se"):
+                continue
+            plain = golden[table].get(name.removeprefix("se_"), {}).get("seed")
+            if name == "senet154":
+                plain = None
+            cells = [
+                f"{variants[v]:,}" if v in variants else "" for v in ("seed", "caffe", "torch")
+            ]
+            cells += [f"{plain:,}", f"+{variants['seed'] / plain - 1:.1%}"] if plain else ["", ""]
+            rows.append(f"| `{name}` | {classes} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
-TABLES = {"parameters": parameters}
+PAPER = [
+    # table, row, arguments of senet.create, printed GFLOPs, printed millions of parameters
+    (2, "ResNet-50", dict(network="resnet50"), 3.86, None),
+    (2, "SE-ResNet-50", dict(network="se_resnet50"), 3.87, None),
+    (2, "ResNet-101", dict(network="resnet101"), 7.58, None),
+    (2, "SE-ResNet-101", dict(network="se_resnet101"), 7.60, None),
+    (2, "ResNet-152", dict(network="resnet152"), 11.30, None),
+    (2, "SE-ResNet-152", dict(network="se_resnet152"), 11.32, None),
+    (2, "ResNeXt-50", dict(network="resnext50_32x4d"), 4.24, None),
+    (2, "SE-ResNeXt-50", dict(network="se_resnext50_32x4d"), 4.25, None),
+    (2, "ResNeXt-101", dict(network="resnext101_32x4d"), 7.99, None),
+    (2, "SE-ResNeXt-101", dict(network="se_resnext101_32x4d"), 8.00, None),
+    *(
+        (10, f"r = {ratio}", dict(network="se_resnet50", ratio=ratio), None, millions)
+        for ratio, millions in ((2, 45.7), (4, 35.7), (8, 30.7), (16, 28.1), (32, 26.9))
+    ),
+    (13, "stage 2 only", dict(network="se_resnet50", se_at=("stage1",)), 3.86, 25.6),
+    (13, "stage 3 only", dict(network="se_resnet50", se_at=("stage2",)), None, 25.7),
+    (13, "stage 4 only", dict(network="se_resnet50", se_at=("stage3",)), None, 26.4),
+    (13, "all stages", dict(network="se_resnet50"), 3.87, 28.1),
+    (15, "SE after the 3x3", dict(network="se_resnet50", placement="3x3"), 3.86, 25.8),
+    (16, "no squeeze", dict(network="se_resnet50", squeeze="none"), 4.27, 28.1),
+]
+
+
+def complexity() -> str:
+    """What networks cost, counted from the model and as the paper prints it."""
+    import senet
+
+    rows = [
+        "| table | network | 10^9 multiply-adds | paper | difference "
+        "| 10^6 parameters | paper | difference |",
+        "|--:|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for table, row, arguments, gigas, millions in PAPER:
+        cost = senet.complexity(senet.create(**arguments))
+        ours = cost.multiply_adds / 1e9, cost.parameters / 1e6
+        cells = []
+        for value, printed, digits in zip(ours, (gigas, millions), (3, 2), strict=True):
+            difference = "" if printed is None else f"{value - printed:+.{digits}f}"
+            cells += [
+                f"{value:.{digits}f}",
+                "" if printed is None else f"{printed:.{digits - 1}f}",
+                difference,
+            ]
+        rows.append(f"| {table} | {row} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+TABLES = {"parameters": parameters, "complexity": complexity}
 
 
 def rewritten(text: str) -> str:

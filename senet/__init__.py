@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from senet.acceleration import accelerate
     from senet.applications import (
+        SENet154,
+        SEResNet18,
+        SEResNet34,
         SEResNet50,
         SEResNet101,
         SEResNet152,
         SEResNeXt50,
         SEResNeXt101,
+        SEResNeXt101_32x8d,
+        SEResNeXt101_64x4d,
+        SEResNeXt152,
         create,
         list_models,
         load,
@@ -26,11 +32,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "SEResNet50": "senet.applications",
+    "SENet154": "senet.applications",
+    "SEResNeXt101": "senet.applications",
+    "SEResNeXt101_32x8d": "senet.applications",
+    "SEResNeXt101_64x4d": "senet.applications",
+    "SEResNeXt152": "senet.applications",
+    "SEResNeXt50": "senet.applications",
     "SEResNet101": "senet.applications",
     "SEResNet152": "senet.applications",
-    "SEResNeXt50": "senet.applications",
-    "SEResNeXt101": "senet.applications",
+    "SEResNet18": "senet.applications",
+    "SEResNet34": "senet.applications",
+    "SEResNet50": "senet.applications",
     "Spec": "senet.models.spec",
     "accelerate": "senet.acceleration",
     "complexity": "senet.models.complexity",

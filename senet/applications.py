@@ -1,10 +1,12 @@
 """The Keras face: networks by name, with the arguments of `keras.applications`."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
+import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec
 
 import keras
@@ -35,6 +37,7 @@ def create(
     classifier_activation: str | None = "softmax",
     name: str | None = None,
     *,
+    features: tuple[int, ...] | None = None,
     variant: str = "seed",
     **spec_fields: Any,
 ) -> keras.Model:
@@ -56,6 +59,9 @@ def create(
         classes: number of classes.
         classifier_activation: `"softmax"`, or `None` for logits.
         name: of the model.
+        features: strides, of `(2, 4, 8, 16, 32)`, whose feature maps the model gives out as a list
+            in place of the classifier: at each the last map of that resolution. `output_stride=8`
+            or `16` dilates the network so that its last maps are no coarser.
         variant: `"seed"` (the default), `"caffe"` (the authors' release: biases in the excitation,
             ceil-mode stem pooling) or `"torch"` (timm: biases, stride in the 3x3).
         **spec_fields: fields of `senet.Spec` that replace the network's own, as `ratio=8`.
@@ -76,14 +82,16 @@ def create(
         Hu et al., arXiv 1709.01507, table 1.
     """
     spec = family.named_spec(network, variant, **spec_fields)
-    _check_top(include_top, classes, pooling)
+    include_top = include_top and features is None
+    _check_top(include_top, classes, pooling, features)
     image = _inputs(input_tensor, input_shape, include_top, spec.input_size)
-    outputs = family.build(
-        spec, image, classes=classes if include_top else None, activation=classifier_activation
-    )
+    n_classes = operator.index(classes) if include_top else None
+    outputs = family.build(spec, image, classes=n_classes, activation=classifier_activation)
     if not include_top and pooling:
         outputs = POOLING[pooling](dtype=full_precision(), name=f"{pooling}_pool")(outputs)
     inputs = keras.utils.get_source_inputs(image)
+    if features is not None:
+        outputs = _feature_maps(keras.Model(inputs, outputs), spec, features)
     model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=name or network)
     if weights is not None:
         transfer.load_arrays(model, weights)
@@ -92,9 +100,13 @@ def create(
             network=network,
             spec=spec,
             input_shape=tuple(image.shape[1:]),
-            classes=classes if include_top else None,
+            classes=n_classes,
             classifier_activation=classifier_activation,
             pooling=pooling,
+            features=None if features is None else tuple(features),
+            name=model.name,
+            precision=keras.config.dtype_policy().name,
+            data_format=keras.config.image_data_format(),
         )
     return model
 
@@ -145,7 +157,8 @@ def save(model: keras.Model, path: str | os.PathLike, **about: Any) -> None:
 def load(path: str | os.PathLike) -> keras.Model:
     """Load a network that `save` wrote; nothing in the file is run.
 
-    The network is built from the record in the file and filled with its arrays.
+    The network is built from the record in the file, in the precision and data format that it had,
+    and filled with its arrays.
 
     Args:
         path: of the `.keras` file.
@@ -163,18 +176,45 @@ def load(path: str | os.PathLike) -> keras.Model:
         ('cat', 'dog')
     """
     card = transfer.read_card(path)
-    model = create(
-        card.network,
-        include_top=card.classes is not None,
-        weights=path,
-        input_shape=card.input_shape,
-        pooling=card.pooling,
-        classes=card.classes or 1000,
-        classifier_activation=card.classifier_activation,
-        **vars(card.spec),
-    )
+    try:
+        with keras_settings(card.precision, card.data_format):
+            model = create(
+                card.network,
+                include_top=card.classes is not None,
+                weights=path,
+                input_shape=card.input_shape,
+                pooling=card.pooling,
+                features=card.features,
+                classes=card.classes or 1000,
+                classifier_activation=card.classifier_activation,
+                name=card.name,
+                **vars(card.spec),
+            )
+    except TypeError as error:
+        raise ValueError(f"{str(path)!r} cannot be read as a saved network: {error}") from error
     model.card = card
     return model
+
+
+@contextlib.contextmanager
+def keras_settings(precision: str, data_format: str = "channels_last") -> Iterator[None]:
+    """Build under this dtype policy and image data format, and put the user's back.
+
+    Args:
+        precision: `"float32"`, `"mixed_bfloat16"` or another of Keras' policies.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Raises:
+        ValueError: Keras does not know one of them.
+    """
+    before = keras.config.dtype_policy(), keras.config.image_data_format()
+    try:
+        keras.config.set_dtype_policy(precision)
+        keras.config.set_image_data_format(data_format)
+        yield
+    finally:
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_image_data_format(before[1])
 
 
 def _inputs(tensor, shape, include_top, size):
@@ -210,10 +250,32 @@ def _check_shape(shape):
         )
 
 
-def _check_top(include_top, classes, pooling):
+def _feature_maps(model, spec, strides):
+    """The last map at each of the strides."""
+
+    def last(prefix, suffix=""):
+        names = [layer.name for layer in model.layers]
+        found = [name for name in names if name.startswith(prefix) and name.endswith(suffix)]
+        return model.get_layer(found[-1]).output
+
+    stride = spec.stem_stride
+    maps = {} if spec.stem == "3x3" else {2: last("stem", "relu")}
+    for i, group in enumerate(spec.groups()):
+        stride *= group.strides[0]
+        maps[stride] = last(f"stage{i + 1}_")
+    maps[stride] = model.output
+    if unknown := [s for s in strides if s not in maps]:
+        known = ", ".join(map(str, maps))
+        raise ValueError(f"features must be strides of this network, {known}; got {unknown[0]!r}.")
+    return [maps[s] for s in strides]
+
+
+def _check_top(include_top, classes, pooling, features):
+    if features is not None and pooling is not None:
+        raise ValueError("Feature maps are given out as they are: leave pooling at None.")
     if pooling not in POOLING:
         raise ValueError(f'pooling must be None, "avg" or "max"; got {pooling!r}.')
-    if include_top and (not isinstance(classes, int) or classes < 1):
+    if include_top and (not hasattr(classes, "__index__") or operator.index(classes) < 1):
         raise ValueError(f"classes must be a positive integer; got {classes!r}.")
 
 
@@ -236,6 +298,18 @@ def _like(
 
 
 @_like(create)
+def SEResNet18(*args, **kwargs):
+    """SE-ResNet-18: basic blocks, as in the authors' release; arguments as `senet.create`."""
+    return create("se_resnet18", *args, **kwargs)
+
+
+@_like(create)
+def SEResNet34(*args, **kwargs):
+    """SE-ResNet-34: basic blocks, as in the authors' release; arguments as `senet.create`."""
+    return create("se_resnet34", *args, **kwargs)
+
+
+@_like(create)
 def SEResNet50(*args, **kwargs):
     """SE-ResNet-50 of the paper's table 1; arguments as `senet.create`."""
     return create("se_resnet50", *args, **kwargs)
@@ -243,13 +317,13 @@ def SEResNet50(*args, **kwargs):
 
 @_like(create)
 def SEResNet101(*args, **kwargs):
-    """SE-ResNet-101 of the paper's table 1; arguments as `senet.create`."""
+    """SE-ResNet-101 of the paper's table 2; arguments as `senet.create`."""
     return create("se_resnet101", *args, **kwargs)
 
 
 @_like(create)
 def SEResNet152(*args, **kwargs):
-    """SE-ResNet-152 of the paper's table 1; arguments as `senet.create`."""
+    """SE-ResNet-152 of the paper's table 2; arguments as `senet.create`."""
     return create("se_resnet152", *args, **kwargs)
 
 
@@ -261,5 +335,29 @@ def SEResNeXt50(*args, **kwargs):
 
 @_like(create)
 def SEResNeXt101(*args, **kwargs):
-    """SE-ResNeXt-101 (32x4d) of the paper's table 1; arguments as `senet.create`."""
+    """SE-ResNeXt-101 (32x4d) of the paper's table 2; arguments as `senet.create`."""
     return create("se_resnext101_32x4d", *args, **kwargs)
+
+
+@_like(create)
+def SEResNeXt101_32x8d(*args, **kwargs):
+    """SE-ResNeXt-101 (32x8d), a width of later releases; arguments as `senet.create`."""
+    return create("se_resnext101_32x8d", *args, **kwargs)
+
+
+@_like(create)
+def SEResNeXt101_64x4d(*args, **kwargs):
+    """SE-ResNeXt-101 (64x4d), a width of later releases; arguments as `senet.create`."""
+    return create("se_resnext101_64x4d", *args, **kwargs)
+
+
+@_like(create)
+def SEResNeXt152(*args, **kwargs):
+    """SE-ResNeXt-152 (32x4d); arguments as `senet.create`."""
+    return create("se_resnext152_32x4d", *args, **kwargs)
+
+
+@_like(create)
+def SENet154(*args, **kwargs):
+    """SENet-154 of the paper's tables 8 and 9 and its appendix; arguments as `senet.create`."""
+    return create("senet154", *args, **kwargs)

@@ -46,7 +46,7 @@ class Evaluation:
     def loss(self) -> float:
         """Mean of `-log p` of the true class, nats."""
         chosen = self.probabilities[np.arange(len(self.labels)), self.labels]
-        return float(-np.log(np.maximum(chosen, 1e-7)).mean())
+        return float(np.log(np.maximum(chosen, 1e-7)).mean() * -1 + 0.0)  # never -0.0
 
     @property
     def confusion(self) -> np.ndarray:

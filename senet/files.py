@@ -30,7 +30,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
         written = pathlib.Path(folder, path.name)
         yield written
-        with open(written, "rb") as file:
+        with open(written, "rb+") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
         written.replace(path)
     _flush_folder(path.parent)

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any
+from typing import IO
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from PIL import Image
 from senet import applications
 from senet.data.decode import SUFFIXES, ImageError, decode
 from senet.data.preprocessing import Preprocessing
-from senet.data.sources import MAX_FILE, load_data
+from senet.data.sources import MAX_FILE, Data, absolute, load_data
 from senet.evaluation import Evaluation, evaluate
 from senet.progress import meter
 
@@ -29,13 +29,13 @@ class Trained:
         model: gives probabilities.
         class_names: one for each class.
         preprocessing: makes inputs of images.
-        recipe: what it was trained with, where there is a run folder that says so.
+        run: its run folder, or `None` for a file alone.
     """
 
     model: keras.Model
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
-    recipe: dict[str, Any] | None = None
+    run: pathlib.Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def load_trained(path: str | os.PathLike) -> Trained:
     path = pathlib.Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no run folder or model file {str(path)!r}.")
-    file, recipe = path, None
+    file, run = path, None
     if path.is_dir():
         file = path / "model.keras"
         if not file.is_file():
@@ -78,7 +78,7 @@ def load_trained(path: str | os.PathLike) -> Trained:
                 f"{str(path)!r} holds no model.keras: it is not a run folder, or its training "
                 "ended before the first epoch was over."
             )
-        recipe = _recipe(path / "run.json")
+        run = path
     model = applications.load(file)
     card = model.card
     if card.class_names is None or card.preprocessing is None:
@@ -87,7 +87,9 @@ def load_trained(path: str | os.PathLike) -> Trained:
             "senet.save(model, path, class_names=..., preprocessing=...)."
         )
     preprocessing = Preprocessing.from_json(card.preprocessing)
-    return Trained(model, card.class_names, preprocessing, recipe)
+    if card.classifier_activation is None:
+        model = keras.Model(model.input, keras.layers.Softmax(dtype="float32")(model.output))
+    return Trained(model, card.class_names, preprocessing, run)
 
 
 def score(
@@ -98,26 +100,24 @@ def score(
     Args:
         trained: the network.
         data: what `load_data` takes; by default what the run was trained on, split the same way.
-        split: `"train"`, `"validation"` or `"test"`; by default the one held out.
+        split: `"train"`, `"validation"`, `"test"` or `"all"`. By default the one held out; of
+            other data than that of the run all images, unless it has a split of its own.
         batch_size: images in a batch.
 
     Returns:
         The evaluation, and which data and split it was made on.
 
     Raises:
-        ValueError: no data is named, or its classes are not those of the network.
+        ValueError: no data is named, its classes are not those of the network, or the images of
+            the run are not those it was trained on.
     """
-    recipe = trained.recipe or {}
-    where = data or recipe.get("data")
-    if where is None:
-        raise ValueError("Say which images to evaluate on with --data: the file does not know.")
-    images = load_data(where, recipe.get("seed", 0))
+    where, images, own = _images_to_score(trained, data)
     if images.class_names != trained.class_names:
         raise ValueError(
             f"The network knows the classes {', '.join(trained.class_names)}; {where!r} has "
             f"{', '.join(images.class_names)}."
         )
-    split = split or images.held_out
+    split = split or ("all" if images.drawn and not own else images.held_out)
     evaluation = evaluate(
         trained.model,
         images.split(split),
@@ -142,17 +142,20 @@ def find_images(paths: Iterable[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for path in paths:
-        if os.path.isdir(path):
-            inside = sorted(str(p) for p in pathlib.Path(path).rglob("*") if p.is_file())
-            files = [name for name in inside if name.lower().endswith(SUFFIXES)]
-        elif os.path.exists(path):
-            files = [path]
-        else:
-            files = sorted(glob.glob(path, recursive=True))
+        matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
+        files = [file for match in matches for file in _files(match)]
         if not files:
             raise FileNotFoundError(f"There is no image at {path!r}.")
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def _files(path: str) -> list[str]:
+    """The file itself, or the images in a folder."""
+    if not os.path.isdir(path):
+        return [path]
+    inside = sorted(str(p) for p in pathlib.Path(path).rglob("*") if p.is_file())
+    return [name for name in inside if name.lower().endswith(SUFFIXES)]
 
 
 def predict(
@@ -231,8 +234,33 @@ WRITERS = {"table": write_table, "csv": write_csv, "jsonl": write_jsonl}
 """How predictions can be written, by the name of the format."""
 
 
-def _recipe(path: pathlib.Path) -> dict[str, Any]:
+def _images_to_score(trained: Trained, data: str | None) -> tuple[str, Data, bool]:
+    """What to score on, and whether it is what the run was trained on."""
+    own = _data_of_run(trained.run / "run.json") if trained.run else None
+    if data is not None and not (own and absolute(data) == own[0]):
+        return data, load_data(data), False
+    if own is None:
+        raise ValueError(
+            "Say which images to evaluate on with --data: there is no record of the training data."
+        )
+    where, seed, digest = own
+    images = load_data(where, seed)
+    if images.digest != digest:
+        raise ValueError(
+            f"The images in {where!r} are not those of the training, so that some which were "
+            "trained on could count as held out: put the images to score in a folder of their own "
+            "and name it with --data."
+        )
+    return where, images, True
+
+
+def _data_of_run(path: pathlib.Path) -> tuple[str, int, str] | None:
+    """What a run was trained on, the seed of its split, and the digest of that, if it is known."""
     try:
-        return dict(json.loads(path.read_text())["recipe"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
+        config = json.loads(path.read_text())
+        where, seed = config["recipe"]["data"], config["recipe"]["seed"]
+        digest = config["split_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    known = isinstance(where, str) and isinstance(seed, int) and isinstance(digest, str)
+    return (where, seed, digest) if known else None

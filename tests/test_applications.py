@@ -1,4 +1,5 @@
 import inspect
+import json
 import subprocess
 import sys
 import zipfile
@@ -26,11 +27,17 @@ def test_arguments_are_those_of_keras_applications():
 @pytest.mark.parametrize(
     ("constructor", "name"),
     [
+        ("SEResNet18", "se_resnet18"),
+        ("SEResNet34", "se_resnet34"),
         ("SEResNet50", "se_resnet50"),
         ("SEResNet101", "se_resnet101"),
         ("SEResNet152", "se_resnet152"),
         ("SEResNeXt50", "se_resnext50_32x4d"),
         ("SEResNeXt101", "se_resnext101_32x4d"),
+        ("SEResNeXt101_32x8d", "se_resnext101_32x8d"),
+        ("SEResNeXt101_64x4d", "se_resnext101_64x4d"),
+        ("SEResNeXt152", "se_resnext152_32x4d"),
+        ("SENet154", "senet154"),
     ],
 )
 def test_constructors_build_the_network_of_their_name(constructor, name):
@@ -57,7 +64,9 @@ def test_an_open_network_takes_any_size_and_agrees_with_a_fixed_one(size, varian
     fixed = senet.create("se_resnet10", input_shape=(*size, 3), **options)
     fixed.set_weights(open_sides.get_weights())
     x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype("float32")
-    np.testing.assert_allclose(open_sides(x), fixed(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        open_sides.predict_on_batch(x), fixed.predict_on_batch(x), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,8 +79,8 @@ def test_pooling_reduces_the_maps(pooling, reduce):
     )
     pooled.set_weights(maps.get_weights())
     x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
-    expected = reduce(np.asarray(maps(x)), axis=(1, 2))
-    np.testing.assert_allclose(pooled(x), expected, rtol=1e-5, atol=1e-6)
+    expected = reduce(maps.predict_on_batch(x), axis=(1, 2))
+    np.testing.assert_allclose(pooled.predict_on_batch(x), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_input_tensor_is_built_upon():
@@ -87,9 +96,9 @@ def test_logits_are_given_without_activation():
     logits = senet.create("se_resnet20_cifar", classes=4, classifier_activation=None)
     probabilities = senet.create("se_resnet20_cifar", classes=4)
     probabilities.set_weights(logits.get_weights())
-    odds = np.exp(np.asarray(logits(IMAGES)))
+    odds = np.exp(logits.predict_on_batch(IMAGES))
     np.testing.assert_allclose(
-        probabilities(IMAGES), odds / odds.sum(axis=1, keepdims=True), rtol=1e-5
+        probabilities.predict_on_batch(IMAGES), odds / odds.sum(axis=1, keepdims=True), rtol=1e-5
     )
 
 
@@ -101,6 +110,7 @@ def test_logits_are_given_without_activation():
         (dict(input_shape=(224, 224, None)), "height, width and channels"),
         (dict(classes=0), "classes must be a positive integer"),
         (dict(pooling="mean"), 'pooling must be None, "avg" or "max"'),
+        (dict(weights="imagenet"), "Published weights do not load yet"),
         (dict(weights="imagenet.npz"), "There is no weights file 'imagenet.npz'"),
     ],
 )
@@ -165,8 +175,73 @@ def test_a_saved_network_comes_back_with_its_card(tmp_path):
     assert again.card == senet.load(path).card
     assert (again.card.class_names, again.card.preprocessing) == tuple(about.values())
     assert (again.card.spec.ratio, again.card.spec.se_bias) == (8, True)
-    np.testing.assert_array_equal(model(IMAGES), again(IMAGES))
+    np.testing.assert_array_equal(model.predict_on_batch(IMAGES), again.predict_on_batch(IMAGES))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_network_comes_back_in_its_precision_data_format_and_name(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = senet.create("se_resnet20_cifar", name="mine", **SMALL)
+    senet.save(model, tmp_path / "half.keras")
+    keras.config.set_dtype_policy("float32")
+    half = senet.load(tmp_path / "half.keras")
+    assert (half.name, half.get_layer("stem_conv").compute_dtype) == ("mine", "bfloat16")
+    stock = keras.saving.load_model(tmp_path / "half.keras")
+    np.testing.assert_array_equal(half.predict_on_batch(IMAGES), stock.predict_on_batch(IMAGES))
+    assert keras.config.dtype_policy().name == "float32"
+
+    full = senet.create("se_resnet20_cifar", **SMALL)
+    senet.save(full, tmp_path / "full.keras")
+    keras.config.set_dtype_policy("mixed_float16")
+    again = senet.load(tmp_path / "full.keras")
+    assert again.get_layer("stem_conv").compute_dtype == "float32"
+    keras.config.set_dtype_policy("float32")
+
+    keras.config.set_image_data_format("channels_first")
+    first = senet.create("se_resnet20_cifar", classes=4)
+    senet.save(first, tmp_path / "first.keras")
+    keras.config.set_image_data_format("channels_last")
+    again = senet.load(tmp_path / "first.keras")
+    assert again.input_shape == first.input_shape == (None, 3, 32, 32)
+    for a, b in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert keras.config.image_data_format() == "channels_last"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(spec=[]),
+        dict(spec={"ratio": "x"}),
+        dict(input_shape=3),
+        dict(input_shape=["a", None, 3]),
+        dict(input_shape=[32, 32]),
+        dict(network=["se_resnet50"]),
+        dict(network="se_resnet51"),
+        dict(classes="four"),
+        dict(classes=-4),
+        dict(class_names=7),
+        dict(preprocessing=[1]),
+        dict(precision="float7"),
+        dict(precision=3),
+        dict(data_format="sideways"),
+        dict(pooling={}),
+        dict(classifier_activation=["softmax"]),
+        dict(unknown=1),
+        dict(format=2),
+    ],
+)
+def test_cards_that_say_nonsense_are_refused(tmp_path, change):
+    model = senet.create("se_resnet20_cifar", **SMALL)
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras", "a") as archive:
+        archive.writestr("senet.json", json.dumps(model.card.to_json() | change))
+    with pytest.raises(ValueError, match=r"\w+ \w+"):
+        senet.load(tmp_path / "model.keras")
+
+
+def test_classes_may_be_a_numpy_integer():
+    assert senet.create("se_resnet20_cifar", classes=np.int64(3)).output_shape == (None, 3)
 
 
 def test_a_network_without_classifier_comes_back(tmp_path):
@@ -175,7 +250,7 @@ def test_a_network_without_classifier_comes_back(tmp_path):
     )
     senet.save(model, tmp_path / "trunk.keras")
     again = senet.load(tmp_path / "trunk.keras")
-    np.testing.assert_array_equal(model(IMAGES), again(IMAGES))
+    np.testing.assert_array_equal(model.predict_on_batch(IMAGES), again.predict_on_batch(IMAGES))
 
 
 STOCK = """

@@ -6,6 +6,12 @@ import sys
 import senet
 
 PUBLIC = {
+    "SENet154",
+    "SEResNeXt101_32x8d",
+    "SEResNeXt101_64x4d",
+    "SEResNeXt152",
+    "SEResNet18",
+    "SEResNet34",
     "SEResNeXt101",
     "SEResNeXt50",
     "SEResNet101",

@@ -13,6 +13,7 @@ MAY_USE = {
     "acceleration": set(),
     "data": set(),
     "plotting": {"files"},
+    "drawing": {"models", "plotting"},
     "weights": {"models", "files"},
     "evaluation": {"data", "progress"},
     "applications": {"models", "weights"},

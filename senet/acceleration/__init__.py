@@ -17,7 +17,8 @@ def accelerate(model: keras.Model) -> keras.Model:
 
     Train the twin and keep the original: each update of one is an update of the other, so that the
     original is always the trained network, is made of stock layers only, and is what gets saved.
-    Results agree within rounding. The twin starts uncompiled.
+    Results agree within rounding. The twin starts uncompiled; what is frozen in one is frozen in
+    the other.
 
     On TensorFlow without a GPU this is what makes SE-ResNeXt trainable at all: grouped
     convolution has no CPU gradient there. Elsewhere the twin computes what the original does.
@@ -29,7 +30,7 @@ def accelerate(model: keras.Model) -> keras.Model:
         The twin, a functional model.
 
     Raises:
-        ValueError: the model is not functional.
+        ValueError: the model is not functional, or not built.
 
     Example:
         >>> model = senet.SEResNeXt50(classes=10)
@@ -38,6 +39,13 @@ def accelerate(model: keras.Model) -> keras.Model:
         >>> twin.fit(images, labels)
         >>> model.save("trained.keras")
     """
+    if not getattr(model, "inputs", None) or not model.outputs:
+        raise ValueError(
+            f"{model.name!r} has no graph that a twin could be made of: build it as "
+            "keras.Model(inputs, outputs), or give a Sequential model a keras.Input."
+        )
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
     def stand_in(layer: keras.layers.Layer) -> keras.layers.Layer:
         for idea in IDEAS:

@@ -39,7 +39,7 @@ class SlicedConv2D(Tied):
     def helps(layer: keras.layers.Layer) -> bool:
         """Whether the layer is a grouped convolution that this machine cannot train."""
         return (
-            isinstance(layer, keras.layers.Conv2D)
+            type(layer) is keras.layers.Conv2D  # a subclass may compute something else
             and layer.groups > 1
             and layer.data_format == "channels_last"
             and keras.backend.backend() == "tensorflow"

@@ -9,7 +9,7 @@ import click
 @click.command("evaluate", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=pathlib.Path))
 @click.option("--data", help="Folder, zip or name; by default what the run was trained on.")
-@click.option("--split", help="train, validation or test; by default the one held out.")
+@click.option("--split", help="train, validation, test or all; see below for the default.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
 @click.option(
     "--confusion",
@@ -25,9 +25,15 @@ def command(
 ) -> None:
     """Score a trained network on every image of a split.
 
-    RUN is a run folder, or a .keras file (then --data is needed). Prints precision and recall of
-    each class, then one line of JSON.
+    RUN is a run folder, or a .keras file (then --data is needed). Without --data the images that
+    the run held out are scored; with it the test folder of that data, or all images where it has
+    no such folders. Prints precision and recall of each class, then one line of JSON.
     """
+    if confusion and (confusion.suffix != ".png" or not confusion.parent.is_dir()):
+        raise click.BadParameter(
+            f"{str(confusion)!r} must end in .png and lie in a folder that exists.",
+            param_hint="--confusion",
+        )
     from senet.prediction import load_trained, score
 
     evaluation, about = score(load_trained(run), data, split, batch_size)

@@ -11,7 +11,7 @@ from senet.models.family import VARIANTS
 @click.command("info", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name")
 @click.option("--variant", type=click.Choice(list(VARIANTS)), default="seed", show_default=True)
-@click.option("--classes", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--classes", type=click.IntRange(1, 100_000), default=1000, show_default=True)
 @click.option("--size", type=click.IntRange(32), help="Side of the input, pixels.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON, layer by layer.")
 def command(name: str, variant: str, classes: int, size: int | None, as_json: bool) -> None:
@@ -30,10 +30,10 @@ def command(name: str, variant: str, classes: int, size: int | None, as_json: bo
         f"{name}, variant {variant}, {classes} classes, input {side} x {side} x 3\n"
         f"trainable parameters {cost.trainable_parameters:,} "
         f"(with running statistics {cost.parameters:,})\n"
-        f"multiply-adds {cost.multiply_adds:,} for one image\n"
+        f"multiply-adds {cost.multiply_adds:,}, activations {cost.activations:,} for one image\n"
     )
     click.echo(f"{'stage':<12}{'output':>16}{'parameters':>14}{'multiply-adds':>16}")
-    for stage, group in cost.by_stage().items():
+    for stage, group in cost.by_group().items():
         shape = " x ".join(map(str, group[-1].output_shape))
         parameters = sum(layer.parameters for layer in group)
         operations = sum(layer.multiply_adds for layer in group)

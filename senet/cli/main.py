@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import logging
 import os
 import sys
@@ -18,6 +19,7 @@ COMMANDS = {
     "predict": "Name what is on images.",
     "list": "List the networks of the family.",
     "info": "Show parameters, multiply-adds and stages of a network.",
+    "draw": "Draw a network and its blocks as SVG and PNG.",
 }
 BACKENDS = ("tensorflow", "jax", "torch")
 FAILED, INTERRUPTED = 1, 130
@@ -68,6 +70,7 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
+        sys.unraisablehook = lambda _: None  # loaders cut off in their constructors complain
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
     except ModuleNotFoundError as error:
@@ -93,8 +96,18 @@ def _prepare_backend() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     logging.getLogger("absl").setLevel(logging.ERROR)
-    if "KERAS_BACKEND" in os.environ or os.path.exists(os.path.expanduser("~/.keras/keras.json")):
+    if "KERAS_BACKEND" in os.environ:
         return
     installed = [backend for backend in BACKENDS if importlib.util.find_spec(backend)]
-    if installed:
+    if installed and _configured_backend() not in installed:
         os.environ["KERAS_BACKEND"] = installed[0]
+
+
+def _configured_backend() -> str | None:
+    """What keras.json says; Keras writes TensorFlow there by itself, installed or not."""
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
+    try:
+        with open(os.path.join(home, "keras.json")) as file:
+            return json.load(file).get("backend")
+    except (OSError, ValueError, AttributeError):
+        return None

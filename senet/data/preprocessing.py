@@ -8,6 +8,8 @@ from PIL import Image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MAX_SIZE = 4096
+"""Largest side of an input, pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +34,23 @@ class Preprocessing:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
+    def __post_init__(self) -> None:
+        numbers = (self.crop_fraction, *self.mean, *self.std)
+        if (
+            not (isinstance(self.size, int) and 1 <= self.size <= MAX_SIZE)
+            or not all(isinstance(number, (int, float)) for number in numbers)
+            or not 0.01 <= self.crop_fraction <= 1
+            or (len(self.mean), len(self.std)) != (3, 3)
+            or min(self.std) <= 0
+        ):
+            raise ValueError(
+                f"A preprocessing needs a size from 1 to {MAX_SIZE} pixels, a crop fraction from "
+                f"0.01 to 1, and mean and positive deviation of each of 3 channels; got {self}."
+            )
+
     def crop(self, image: Image.Image) -> Image.Image:
         """Resize the shorter edge and cut out the centre: `size` x `size` pixels."""
+        image = _trim(image)
         edge = round(self.size / self.crop_fraction)
         scale = edge / min(image.size)
         width, height = (max(edge, round(side * scale)) for side in image.size)
@@ -64,12 +81,22 @@ class Preprocessing:
         """The record that `to_json` wrote.
 
         Raises:
-            ValueError: a field is missing or unknown.
+            ValueError: a field is missing, unknown or out of range.
         """
         try:
             fields: dict[str, Any] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
             }
             return cls(**fields)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ValueError(f"Not a record of a preprocessing: {error}") from error
+
+
+def _trim(image: Image.Image) -> Image.Image:
+    """The centre of a strip: one pixel by thousands would be enlarged to gigabytes."""
+    longest = 4 * min(image.size)
+    width, height = (min(side, longest) for side in image.size)
+    if (width, height) == image.size:
+        return image
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))

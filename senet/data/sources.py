@@ -2,8 +2,11 @@
 
 import dataclasses
 import functools
+import hashlib
+import os.path
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -26,6 +29,9 @@ VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.2
 MAX_FILE = 64 * 2**20
 """Largest image file that is read, bytes."""
+
+UNREADABLE = (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What reading a file or a member of a zip file raises: missing, encrypted, packed otherwise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Source:
         """
         try:
             return self.read(index)
-        except (ImageError, OSError, zipfile.BadZipFile) as error:
+        except (ImageError, *UNREADABLE) as error:
             raise ImageError(f"{self.names[index]}: {error}") from error
 
     def take(self, indices: np.ndarray) -> "Source":
@@ -71,21 +77,25 @@ class Data:
         splits: `"train"`, `"validation"` and, where there are some to hold out, `"test"`.
         mirror: whether the mirror image of an image is of the same class.
         pixels: side of the images where all have the same small size, else `None`.
+        drawn: whether the images to hold out were drawn at random here.
     """
 
     class_names: tuple[str, ...]
     splits: dict[str, Source]
     mirror: bool = True
     pixels: int | None = None
+    drawn: bool = True
 
     def split(self, name: str) -> Source:
-        """One split by name.
+        """One split by name; `"all"` is every image.
 
         Raises:
             ValueError: there is none of that name.
         """
+        if name == "all":
+            return _join(list(self.splits.values()))
         if name not in self.splits:
-            known = ", ".join(self.splits)
+            known = ", ".join([*self.splits, "all"])
             raise ValueError(f"There is no split {name!r} in this data, only {known}.")
         return self.splits[name]
 
@@ -93,6 +103,12 @@ class Data:
     def held_out(self) -> str:
         """The split to quote results on: `"test"`, or `"validation"` where there is no test."""
         return "test" if "test" in self.splits else "validation"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of which image is in which split, to see later that it is still so."""
+        lines = [f"{split}/{n}" for split, source in self.splits.items() for n in source.names]
+        return hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()
 
 
 def load_data(where: str, seed: int = 0) -> Data:
@@ -125,13 +141,16 @@ def load_data(where: str, seed: int = 0) -> Data:
         return _digits(seed)
     if where in KERAS_DATA:
         return _keras_data(where, seed)
-    path = pathlib.Path(where).expanduser()
+    path = pathlib.Path(os.path.expanduser(where))
     if path.is_dir():
         names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         return _from_layout(where, names, seed, functools.partial(_read_file, path))
     if path.is_file() and zipfile.is_zipfile(path):
-        archive = zipfile.ZipFile(path)
-        names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
+        try:
+            archive = zipfile.ZipFile(path)
+        except UNREADABLE as error:
+            raise ValueError(f"{where!r} is a damaged zip file: {error}") from error
+        names = sorted({info.filename for info in archive.infolist() if not info.is_dir()})
         return _from_layout(where, names, seed, functools.partial(_read_member, archive))
     if path.exists():
         raise ValueError(f"{where!r} is neither a folder nor a zip file of images.")
@@ -139,6 +158,11 @@ def load_data(where: str, seed: int = 0) -> Data:
         f"There is no folder or zip file {where!r}, and no data set of that name: "
         f"known are {', '.join(NAMED)}."
     )
+
+
+def absolute(where: str) -> str:
+    """What `load_data` takes, so that it means the same from every folder."""
+    return where if where in NAMED else os.path.abspath(os.path.expanduser(where))
 
 
 def from_arrays(images: np.ndarray, labels: np.ndarray, name: str) -> Source:
@@ -150,13 +174,24 @@ def from_arrays(images: np.ndarray, labels: np.ndarray, name: str) -> Source:
     )
 
 
-def divide(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _join(sources: list[Source]) -> Source:
+    """The images of several sources, one after the other."""
+    where = [(source, i) for source in sources for i in range(len(source))]
+    names = [name for source in sources for name in source.names]
+    labels = np.concatenate([source.labels for source in sources])
+    return Source(names, labels, lambda i: where[i][0].read(where[i][1]))
+
+
+def divide(
+    labels: np.ndarray, share: float, seed: int, class_names: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Take a share of every class, at least one image of each, at random.
 
     Args:
         labels: class of each image.
         share: to take, 0 to 1.
         seed: of the choice.
+        class_names: one for each label, for the message of an error.
 
     Returns:
         Indices that stay and indices that are taken, each in rising order.
@@ -169,8 +204,9 @@ def divide(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         if len(members) < 2:
+            name = repr(class_names[label]) if class_names else label
             raise ValueError(
-                f"Class {label} has a single image left, so it cannot be split: every class needs "
+                f"Class {name} has a single image left, so it cannot be split: every class needs "
                 "at least three images, or the data its own train, validation and test folders."
             )
         taken.append(members[: max(1, round(share * len(members)))])
@@ -178,12 +214,14 @@ def divide(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.
     return np.setdiff1d(np.arange(len(labels)), chosen), chosen
 
 
-def _split(whole: Source, seed: int, *, test: Source | None = None) -> dict[str, Source]:
+def _split(
+    whole: Source, seed: int, classes: Sequence[str], *, test: Source | None = None
+) -> dict[str, Source]:
     """Train and validation, and test where none is given, out of one source."""
     if test is None:
-        kept, held_out = divide(whole.labels, TEST_SHARE, seed)
+        kept, held_out = divide(whole.labels, TEST_SHARE, seed, classes)
         whole, test = whole.take(kept), whole.take(held_out)
-    kept, held_out = divide(whole.labels, VALIDATION_SHARE, seed + 1)
+    kept, held_out = divide(whole.labels, VALIDATION_SHARE, seed + 1, classes)
     return {"train": whole.take(kept), "validation": whole.take(held_out), "test": test}
 
 
@@ -194,7 +232,7 @@ def _digits(seed: int) -> Data:
     images = (bunch.images * (255 / 16)).round().astype("uint8")
     whole = from_arrays(images, bunch.target, "digits")
     classes = tuple(str(d) for d in range(10))
-    return Data(classes, _split(whole, seed), mirror=False, pixels=8)
+    return Data(classes, _split(whole, seed, classes), mirror=False, pixels=8)
 
 
 def _keras_data(name: str, seed: int) -> Data:
@@ -206,13 +244,14 @@ def _keras_data(name: str, seed: int) -> Data:
         raise OSError(
             f"{name} is not in the Keras cache and could not be downloaded: {error}"
         ) from error
+    classes = _CLASS_NAMES.get(name) or tuple(str(c) for c in range(int(labels.max()) + 1))
     splits = _split(
         from_arrays(images, labels, f"{name}/train"),
         seed,
+        classes,
         test=from_arrays(test_images, test_labels, f"{name}/test"),
     )
-    classes = _CLASS_NAMES.get(name) or tuple(str(c) for c in range(int(labels.max()) + 1))
-    return Data(classes, splits, pixels=images.shape[1])
+    return Data(classes, splits, pixels=images.shape[1], drawn=False)
 
 
 _CLASS_NAMES = {
@@ -241,14 +280,14 @@ def _from_layout(where: str, names: list[str], seed: int, read: Callable) -> Dat
             "a folder for each class, for example cat/1.jpg and dog/2.jpg."
         )
     sections: dict[str, list[tuple[str, str]]] = {}
-    has_splits = any(SPLITS.get(parts[0].lower()) == "train" for _, parts in files)
+    has_splits = any(parts[0].lower() in SPLITS and len(parts) > 2 for _, parts in files)
     for name, parts in files:
         section, label = "train", parts[0]
         if has_splits:
             section, label = SPLITS.get(parts[0].lower(), ""), parts[1]
             if not section or len(parts) < 3:
                 raise ValueError(
-                    f"{where!r} has a train folder, and {name!r} is in none of train/CLASS, "
+                    f"{where!r} has folders for splits, and {name!r} is in none of train/CLASS, "
                     "validation/CLASS and test/CLASS: move it there or away."
                 )
         sections.setdefault(section, []).append((name, label))
@@ -257,7 +296,8 @@ def _from_layout(where: str, names: list[str], seed: int, read: Callable) -> Dat
 
 def _images(names: list[str]) -> list[tuple[str, tuple[str, ...]]]:
     """Names that end like images, each with its path below the folder that all share."""
-    paths = [(name, pathlib.PurePosixPath(name).parts) for name in names]
+    slashed = [name.replace("\\", "/") for name in names]  # as some zip programs write paths
+    paths = [(n, pathlib.PurePosixPath(s).parts) for n, s in zip(names, slashed, strict=True)]
     files = [
         (name, parts)
         for name, parts in paths
@@ -273,6 +313,11 @@ def _images(names: list[str]) -> list[tuple[str, tuple[str, ...]]]:
 def _data_of_sections(
     where: str, sections: dict[str, list[tuple[str, str]]], seed: int, read: Callable
 ) -> Data:
+    if "train" not in sections:
+        raise ValueError(
+            f"{where!r} has folders for {' and '.join(sections)} but none for training: expected "
+            "train/CLASS beside them, or a folder for each class."
+        )
     classes = sorted({label for _, label in sections["train"]})
     if len(classes) < 2:
         raise ValueError(
@@ -290,8 +335,8 @@ def _data_of_sections(
     if "validation" in sources:
         splits = {s: sources[s] for s in dict.fromkeys(SPLITS.values()) if s in sources}
     else:
-        splits = _split(sources["train"], seed, test=sources.get("test"))
-    return Data(tuple(classes), splits)
+        splits = _split(sources["train"], seed, classes, test=sources.get("test"))
+    return Data(tuple(classes), splits, drawn=set(sources) == {"train"})
 
 
 def _source(files: list[tuple[str, str]], classes: list[str], read: Callable) -> Source:

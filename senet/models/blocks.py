@@ -6,6 +6,8 @@ values of the paper's frameworks and not those of stock Keras (1e-3 and 0.99); w
 He-normal. Shapes are written `(N, H, W, C)`; with `channels_first` read `(N, C, H, W)`.
 """
 
+import functools
+
 import keras
 from keras import layers
 
@@ -24,7 +26,8 @@ def squeeze_excite_block(x, ratio=16, *, spec=None, name=None):
         x: feature maps, `(N, H, W, C)`.
         ratio: integer that divides the channels: `W1` is `(C, C // ratio)`.
         spec: a `Spec`; its `se_bias` gives the two dense layers biases, as the authors' released
-            Caffe networks have them. Without one there are none, as in the paper's ablations.
+            Caffe networks have them. Without one there are none, as in the paper's ablations. Its
+            `squeeze` and `excitation` choose what tables 11, 12 and 16 compare.
         name: prefix of the layer names.
 
     Returns:
@@ -48,14 +51,45 @@ def squeeze_excite_block(x, ratio=16, *, spec=None, name=None):
             f"ratio must be an integer from 1 to the number of channels, {filters} here, so that "
             f"at least one is left after the squeeze; got {ratio!r}."
         )
-    options = dict(kernel_initializer="he_normal", use_bias=spec.se_bias, dtype=full_precision())
-    per_channel = (filters, 1, 1) if channel_axis() == 1 else (1, 1, filters)
-
-    gate = layers.GlobalAveragePooling2D(dtype=full_precision(), name=role(name, "squeeze"))(x)
-    gate = layers.Dense(filters // ratio, "relu", name=role(name, "reduce"), **options)(gate)
-    gate = layers.Dense(filters, "sigmoid", name=role(name, "excite"), **options)(gate)
-    gate = layers.Reshape(per_channel, dtype=full_precision(), name=role(name, "gate"))(gate)
+    gate, dense = _squeeze(x, spec, name)
+    gate = dense(squeezed_width(filters, ratio, spec), "relu", name=role(name, "reduce"))(gate)
+    gate = dense(filters, spec.excitation, name=role(name, "excite"))(gate)
+    if spec.squeeze != "none":
+        per_channel = (filters, 1, 1) if channel_axis() == 1 else (1, 1, filters)
+        gate = layers.Reshape(per_channel, dtype=full_precision(), name=role(name, "gate"))(gate)
     return layers.Multiply(name=role(name, "scale"))([x, gate])
+
+
+def _squeeze(x, spec, name):
+    """The squeezed map, and the kind of layer that the excitation is made of."""
+    options = dict(kernel_initializer="he_normal", use_bias=spec.se_bias, dtype=full_precision())
+    if spec.squeeze == "none":
+        return x, functools.partial(_convolution_1x1, **options)
+    pool = layers.GlobalMaxPooling2D if spec.squeeze == "max" else layers.GlobalAveragePooling2D
+    x = pool(dtype=full_precision(), name=role(name, "squeeze"))(x)
+    return x, functools.partial(layers.Dense, **options)
+
+
+def _convolution_1x1(filters, activation, **options):
+    return layers.Conv2D(filters, 1, activation=activation, **options)
+
+
+def squeezed_width(filters: int, ratio: int, spec: Spec) -> int:
+    """Channels between the two layers of the excitation: `filters / ratio`, rounded.
+
+    Down, or with `spec.se_divisor` to the nearest multiple of that, at least one of it.
+    """
+    step = spec.se_divisor
+    if step == 1:
+        return filters // ratio
+    return max(step, int(filters / ratio + step / 2) // step * step)
+
+
+def recalibrate(x, placement, ratio, spec, name):
+    """`squeeze_excite_block` where `spec.placement` is the given one, else `x` as it is."""
+    if ratio is None or spec.se_at == () or spec.placement != placement:
+        return x
+    return squeeze_excite_block(x, ratio, spec=spec, name=role(name, "se"))
 
 
 def bottleneck(
@@ -88,13 +122,23 @@ def bottleneck(
             f"cardinality must divide the filters of the 3x3 convolution; got {cardinality} for "
             f"{filters_in} filters."
         )
+    x = recalibrate(x, "pre", ratio, spec, name)
     of_reduce, of_3x3 = (strides, 1) if spec.strided == "reduce" else (1, strides)
-    x = conv_norm_relu(x, filters_in, 1, of_reduce, spec=spec, name=role(name, "reduce"))
+    width = filters_in // spec.reduce_divisor
+    x = conv_norm_relu(x, width, 1, of_reduce, spec=spec, name=role(name, "reduce"))
     x = conv_norm_relu(
-        x, filters_in, 3, of_3x3, groups=cardinality, spec=spec, name=role(name, "3x3")
+        x,
+        filters_in,
+        3,
+        of_3x3,
+        groups=cardinality,
+        dilation=spec.dilation[spec.strided == "reduce"],
+        spec=spec,
+        name=role(name, "3x3"),
     )
-    x = conv_norm(x, filters_out, 1, spec=spec, name=role(name, "expand"))
-    return _recalibrate(x, ratio, spec, name)
+    x = recalibrate(x, "3x3", ratio, spec, name)
+    x = conv_norm(x, filters_out, 1, gamma=_last_gamma(spec), spec=spec, name=role(name, "expand"))
+    return recalibrate(x, "standard", ratio, spec, name)
 
 
 def basic(x, n_filters, *, strides=1, ratio=16, spec=None, name=None):
@@ -112,17 +156,65 @@ def basic(x, n_filters, *, strides=1, ratio=16, spec=None, name=None):
         Feature maps, `(N, H / strides, W / strides, n_filters)`.
     """
     spec = spec or Spec()
-    x = conv_norm_relu(x, n_filters, 3, strides, spec=spec, name=role(name, "first_3x3"))
-    x = conv_norm(x, n_filters, 3, spec=spec, name=role(name, "second_3x3"))
-    return _recalibrate(x, ratio, spec, name)
+    before, behind = spec.dilation
+    x = recalibrate(x, "pre", ratio, spec, name)
+    x = conv_norm_relu(
+        x, n_filters, 3, strides, dilation=before, spec=spec, name=role(name, "first_3x3")
+    )
+    x = conv_norm(
+        x,
+        n_filters,
+        3,
+        dilation=behind,
+        gamma=_last_gamma(spec),
+        spec=spec,
+        name=role(name, "second_3x3"),
+    )
+    return recalibrate(x, "standard", ratio, spec, name)
 
 
-def merge(shortcut, residual, *, name=None):
+def projection(x, filters, strides=1, *, spec=None, name=None):
+    """1x1, BN: the shortcut of a block that changes the shape; other kinds are in the `Spec`.
+
+    Args:
+        x: feature maps, `(N, H, W, C)`.
+        filters: number of channels to give out.
+        strides: of the block.
+        spec: a `Spec`; its `projection` chooses between a 1x1, a strided 3x3 (SENet-154) and
+            average pooling before a 1x1 (ResNet-D).
+        name: prefix of the layer names.
+
+    Returns:
+        Feature maps, `(N, H / strides, W / strides, filters)`.
+    """
+    spec = spec or Spec()
+    strided = strides not in (1, (1, 1)) or spec.dilation[0] != spec.dilation[1]
+    kernel_size, dilation = 1, 1
+    if strided and spec.projection == "3x3":
+        kernel_size, dilation = 3, spec.dilation[0]
+    if strided and spec.projection == "average":
+        x = layers.AveragePooling2D(2, strides, padding="same", name=role(name, "pool"))(x)
+        strides = 1
+    return conv_norm(x, filters, kernel_size, strides, dilation=dilation, spec=spec, name=name)
+
+
+def merge(shortcut, residual, ratio=None, *, spec=None, name=None):
     """Add the residual branch to the shortcut, then ReLU.
+
+    Args:
+        shortcut: feature maps, `(N, H, W, C)`.
+        residual: feature maps of the same shape.
+        ratio: of a squeeze on the shortcut or behind the ReLU, where `spec.placement` puts it.
+        spec: a `Spec`.
+        name: prefix of the layer names.
+
+    Returns:
+        Feature maps, `(N, H, W, C)`.
 
     Raises:
         ValueError: the two differ in their channels.
     """
+    spec = spec or Spec()
     have, need = shortcut.shape[channel_axis()], residual.shape[channel_axis()]
     if have != need:
         raise ValueError(
@@ -130,36 +222,78 @@ def merge(shortcut, residual, *, name=None):
             "added. An identity block gives out what it takes in: start the group with a "
             "projection_block, which changes the channels, or feed it that many."
         )
+    shortcut = recalibrate(shortcut, "identity", ratio, spec, name)
+    residual = drop_branch(residual, spec, name)
     x = layers.Add(name=role(name, "add"))([shortcut, residual])
-    return layers.ReLU(name=role(name, "relu"))(x)
+    x = layers.ReLU(name=role(name, "relu"))(x)
+    return recalibrate(x, "post", ratio, spec, name)
 
 
-def conv_norm(x, filters, kernel_size, strides=1, *, groups=1, spec=None, name=None):
-    """Convolution without bias, batch normalisation."""
-    spec = spec or Spec()
+def drop_branch(x, spec, name):
+    """Stochastic depth: in training, drop the residual branch of some images of a batch."""
+    if not spec.stochastic_depth:
+        return x
+    one_per_image = (None, 1, 1, 1)
+    return layers.Dropout(
+        spec.stochastic_depth, noise_shape=one_per_image, name=role(name, "drop")
+    )(x)
+
+
+def conv(x, filters, kernel_size, strides=1, *, groups=1, dilation=1, name=None):
+    """Convolution without bias, `dilation * (kernel_size - 1) // 2` zeros on every side."""
     if kernel_size > 1:
-        x = layers.ZeroPadding2D((kernel_size - 1) // 2, name=role(name, "pad"))(x)
-    x = layers.Conv2D(
+        x = layers.ZeroPadding2D(dilation * (kernel_size - 1) // 2, name=role(name, "pad"))(x)
+    return layers.Conv2D(
         filters,
         kernel_size,
         strides=strides,
         groups=groups,
+        dilation_rate=dilation,
         use_bias=False,
         kernel_initializer="he_normal",
         name=role(name, "conv"),
     )(x)
+
+
+def norm(x, *, gamma="ones", spec=None, name=None):
+    """Batch normalisation; `gamma` is what its scale starts with."""
+    spec = spec or Spec()
     return layers.BatchNormalization(
         axis=channel_axis(),
         epsilon=spec.norm_epsilon,
         momentum=spec.norm_momentum,
+        gamma_initializer=gamma,
         name=role(name, "bn"),
     )(x)
 
 
-def conv_norm_relu(x, filters, kernel_size, strides=1, *, groups=1, spec=None, name=None):
-    """Convolution without bias, batch normalisation, ReLU."""
-    x = conv_norm(x, filters, kernel_size, strides, groups=groups, spec=spec, name=name)
-    return layers.ReLU(name=role(name, "relu"))(x)
+def norm_relu(x, *, spec=None, name=None):
+    """Batch normalisation, ReLU."""
+    return layers.ReLU(name=role(name, "relu"))(norm(x, spec=spec, name=name))
+
+
+def conv_norm(
+    x, filters, kernel_size, strides=1, *, groups=1, dilation=1, gamma="ones", spec=None, name=None
+):
+    """Convolution without bias, batch normalisation."""
+    x = conv(x, filters, kernel_size, strides, groups=groups, dilation=dilation, name=name)
+    return norm(x, gamma=gamma, spec=spec, name=name)
+
+
+def conv_norm_relu(
+    x, filters, kernel_size, strides=1, *, groups=1, dilation=1, spec=None, name=None
+):
+    """Convolution without bias, batch normalisation, ReLU; with `spec.antialias` pooled behind."""
+    spec = spec or Spec()
+    pooled = spec.antialias and kernel_size == 3 and strides not in (1, (1, 1))
+    inner = 1 if pooled else strides
+    x = conv_norm(
+        x, filters, kernel_size, inner, groups=groups, dilation=dilation, spec=spec, name=name
+    )
+    x = layers.ReLU(name=role(name, "relu"))(x)
+    if pooled:
+        x = layers.AveragePooling2D(strides, padding="same", name=role(name, "antialias"))(x)
+    return x
 
 
 def stem(x, *, spec=None, name=None):
@@ -167,8 +301,8 @@ def stem(x, *, spec=None, name=None):
 
     Args:
         x: images, `(N, H, W, channels)`.
-        spec: a `Spec`; `stem="3x3"` replaces all this by a 3x3 convolution at full resolution,
-            and `stem_pool` says on which sides the pooling is padded.
+        spec: a `Spec`; `stem="deep"` has three 3x3 convolutions in place of the 7x7, `stem="3x3"`
+            replaces all this by one at full resolution, and `stem_pool` says how to pool.
         name: prefix of the layer names.
 
     Returns:
@@ -179,27 +313,37 @@ def stem(x, *, spec=None, name=None):
     """
     spec = spec or Spec()
     if spec.stem == "3x3":
-        return conv_norm_relu(x, spec.stem_filters, 3, spec=spec, name=name)
-    x = conv_norm_relu(x, spec.stem_filters, 7, 2, spec=spec, name=name)
+        return conv_norm_relu(x, spec.stem_filters[0], 3, spec=spec, name=name)
+    if spec.stem == "deep":
+        for i, filters in enumerate(spec.stem_filters):
+            strides, part = (2 if i == 0 else 1), role(name, f"conv{i + 1}")
+            x = conv_norm_relu(x, filters, 3, strides, spec=spec, name=part)
+    else:
+        x = conv_norm_relu(x, spec.stem_filters[0], 7, 2, spec=spec, name=name)
+    if spec.stem_pool == "average":
+        return layers.AveragePooling2D(2, name=role(name, "pool"))(x)
     # After a ReLU nothing is below zero, so zeros never win a maximum.
     sides = 1 if spec.stem_pool == "padded" else ((0, 1), (0, 1))
     x = layers.ZeroPadding2D(sides, name=role(name, "pool_pad"))(x)
     return layers.MaxPooling2D(3, strides=2, padding="valid", name=role(name, "pool"))(x)
 
 
-def classifier(x, n_classes, *, activation="softmax", name=None):
+def classifier(x, n_classes, *, activation="softmax", spec=None, name=None):
     """Exit of a network: global average pooling, Dense, softmax.
 
     Args:
         x: feature maps, `(N, H, W, C)`.
         n_classes: number of classes.
         activation: of the dense layer; `None` gives logits.
+        spec: a `Spec`; its `dropout` comes before the dense layer.
         name: prefix of the layer names.
 
     Returns:
         A probability for each class, `(N, n_classes)`, in float32 under mixed precision too.
     """
     x = layers.GlobalAveragePooling2D(dtype=full_precision(), name=role(name, "pool"))(x)
+    if spec and spec.dropout:
+        x = layers.Dropout(spec.dropout, dtype=full_precision(), name=role(name, "dropout"))(x)
     return layers.Dense(
         n_classes,
         activation,
@@ -224,18 +368,22 @@ def role(name: str | None, part: str) -> str | None:
     return f"{name}_{part}" if name else None if name is None else part
 
 
-def block_names(name: str | None, n_blocks: int) -> list[str | None]:
-    """Names of the blocks of a group.
+def each_block(
+    name: str | None, n_blocks: int, spec: Spec | tuple[Spec, ...]
+) -> list[tuple[str | None, Spec]]:
+    """Name and spec of every block of a group; one spec serves them all.
 
     Raises:
-        ValueError: the group has no block.
+        ValueError: the group has no block, or not one spec for each.
     """
     if n_blocks < 1:
         raise ValueError(f"A group needs at least one block; got n_blocks={n_blocks!r}.")
-    return [role(name, f"block{i + 1}") for i in range(n_blocks)]
+    specs = spec if isinstance(spec, tuple) else (spec,) * n_blocks
+    if len(specs) != n_blocks:
+        raise ValueError(f"There must be one spec for each of {n_blocks} blocks; got {len(specs)}.")
+    return [(role(name, f"block{i + 1}"), specs[i]) for i in range(n_blocks)]
 
 
-def _recalibrate(x, ratio, spec, name):
-    if ratio is None:
-        return x
-    return squeeze_excite_block(x, ratio, spec=spec, name=role(name, "se"))
+def _last_gamma(spec):
+    """What the scale of the last norm of a residual branch starts with."""
+    return "zeros" if spec.zero_last_norm else "ones"

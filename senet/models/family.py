@@ -9,37 +9,70 @@ from typing import Any
 from senet.models.spec import Spec
 
 _101, _152 = (3, 4, 23, 3), (3, 8, 36, 3)
-_32x4d: dict[str, Any] = dict(cardinality=32, base_width=4, strided="3x3")
 
-SPECS = {
-    "se_resnet10": Spec(n_blocks=(1, 1, 1, 1), residual="basic"),
-    "se_resnet20_cifar": Spec(
-        n_blocks=(3, 3, 3),
+
+def _resnext(cardinality: int, base_width: int, **fields: Any) -> Spec:
+    return Spec(cardinality=cardinality, base_width=base_width, strided="3x3", **fields)
+
+
+def _cifar(n_blocks: int, **fields: Any) -> Spec:
+    """Three groups of as many blocks, at 32, 16 and 8 pixels."""
+    small: dict[str, Any] = dict(
+        n_blocks=(n_blocks,) * 3,
         n_filters=(16, 32, 64),
         residual="basic",
         stem="3x3",
-        stem_filters=16,
+        stem_filters=(16,),
         input_size=32,
-    ),
+    )
+    return Spec(**small | fields)
+
+
+SPECS = {
+    "se_resnet10": Spec(n_blocks=(1, 1, 1, 1), residual="basic"),
+    "se_resnet18": Spec(n_blocks=(2, 2, 2, 2), residual="basic"),
+    "se_resnet34": Spec(residual="basic"),
     "se_resnet50": Spec(),
     "se_resnet101": Spec(n_blocks=_101),
     "se_resnet152": Spec(n_blocks=_152),
-    "se_resnext50_32x4d": Spec(**_32x4d),
-    "se_resnext101_32x4d": Spec(n_blocks=_101, **_32x4d),
+    "se_resnext50_32x4d": _resnext(32, 4),
+    "se_resnext101_32x4d": _resnext(32, 4, n_blocks=_101),
+    "se_resnext101_32x8d": _resnext(32, 8, n_blocks=_101),
+    "se_resnext101_64x4d": _resnext(64, 4, n_blocks=_101),
+    "se_resnext152_32x4d": _resnext(32, 4, n_blocks=_152),
+    "senet154": _resnext(
+        *(64, 4),
+        n_blocks=_152,
+        reduce_divisor=2,
+        projection="3x3",
+        stem="deep",
+        stem_filters=(64, 64, 128),
+        dropout=0.2,
+    ),
+    "se_resnet20_cifar": _cifar(3),
+    "se_resnet56_cifar": _cifar(9),
+    "se_resnet110_cifar": _cifar(18),
+    "se_preresnet110_cifar": _cifar(18, preactivation=True),
+    "se_preresnet164_cifar": _cifar(18, preactivation=True, residual="bottleneck", strided="3x3"),
+    "se_wrn16_8_cifar": _cifar(2, preactivation=True, n_filters=(128, 256, 512)),
 }
-"""The squeeze-and-excitation networks. Each has a plain twin without the `se_`."""
+"""The squeeze-and-excitation networks. Each has a plain twin without the `se_`.
+
+SENet-154 was published with squeeze and excitation only; its twin is `ratio=None`.
+"""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "seed": {},
     "caffe": {"se_bias": True, "stem_pool": "ceil"},
-    "torch": {"se_bias": True, "strided": "3x3"},
+    "torch": {"se_bias": True, "strided": "3x3", "se_divisor": 8},
 }
 """What the three conventions change in a spec: the seed's, the authors' Caffe release's, timm's."""
 
 
 def names(pattern: str = "*") -> list[str]:
     """Names of the networks that match a shell pattern, the plain twins last."""
-    every = [*SPECS, *(name.removeprefix("se_") for name in SPECS)]
+    plain = [name.removeprefix("se_") for name in SPECS if name.startswith("se_")]
+    every = [*SPECS, *plain]
     return [name for name in every if fnmatch.fnmatchcase(name, pattern)]
 
 
@@ -77,14 +110,19 @@ def build(spec: Spec, inputs: Any, *, classes: int | None, activation: str | Non
     Returns:
         Probabilities `(N, classes)`, or the learner's feature maps without a classifier.
     """
-    from senet.models import se_resnet, se_resnext  # here, so that the names need no backend
+    from senet.models import (  # here, so that the names need no backend
+        se_preresnet,
+        se_resnet,
+        se_resnext,
+    )
 
     kind = se_resnet if spec.cardinality == 1 else se_resnext
+    kind = se_preresnet if spec.preactivation else kind
     x = kind.stem(inputs, spec=spec, name="stem")
     x = kind.learner(x, spec.ratio, spec=spec, name="")
     if classes is None:
         return x
-    return kind.classifier(x, classes, activation=activation, name="classifier")
+    return kind.classifier(x, classes, activation=activation, spec=spec, name="classifier")
 
 
 def _require(what: str, value: str, known: Collection[str]) -> None:

@@ -7,6 +7,7 @@ import keras
 from keras import layers
 
 POOLS = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+GATES = (keras.activations.sigmoid, keras.activations.tanh, keras.activations.relu)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,12 +15,12 @@ class SEBlock:
     """Layer names of one squeeze-and-excitation block.
 
     Args:
-        squeeze: the global pooling.
+        squeeze: the global pooling, or `None` where the map is not pooled (the paper's table 16).
         excitation: the layers with weights between squeeze and gate, in order.
         scale: the multiplication of gate and map.
     """
 
-    squeeze: str
+    squeeze: str | None
     excitation: tuple[str, ...]
     scale: str
 
@@ -27,8 +28,9 @@ class SEBlock:
 def find_se_blocks(model: keras.Model) -> list[SEBlock]:
     """The squeeze-and-excitation blocks of a model, in network order.
 
-    A block is a multiplication of a map by a chain of layers that starts at a global pooling of
-    that same map and ends in a sigmoid. Names play no part, so hand-built blocks count too.
+    A block is a multiplication of a map by a gate computed from that same map: a global pooling of
+    it, then layers with weights, then a sigmoid, tanh or ReLU. Two 1x1 convolutions without the
+    pooling count too (table 16). Names play no part, so hand-built blocks are found as well.
 
     Args:
         model: a functional Keras model.
@@ -63,16 +65,25 @@ def inbound(model: keras.Model) -> dict[str, list[str]]:
     Raises:
         ValueError: the model is not functional.
     """
+    return {
+        name: [source for node in nodes for source in _tensors(node)]
+        for name, nodes in calls(model).items()
+    }
+
+
+def calls(model: keras.Model) -> dict[str, list[Any]]:
+    """For each layer of a functional model its calls, as `model.get_config()` writes them.
+
+    Raises:
+        ValueError: the model is not functional.
+    """
     config = model.get_config()
     if "output_layers" not in config:
         raise ValueError(
             f"The graph of {model.name!r} cannot be read: only functional models have one; got "
             f"{type(model).__name__}. Rebuild it as keras.Model(inputs, outputs)."
         )
-    return {
-        entry["name"]: [name for node in entry["inbound_nodes"] for name in _tensors(node)]
-        for entry in config["layers"]
-    }
+    return {entry["name"]: entry["inbound_nodes"] for entry in config["layers"]}
 
 
 def _tensors(item: Any) -> list[str]:
@@ -91,15 +102,32 @@ def _pairs(names):
 
 
 def _trace(by_name, sources, name, scaled, scale):
-    """Walk back from a gate; a block if the walk meets a sigmoid and ends at a pool of `scaled`."""
-    weighted, sigmoid = [], False
+    """Walk back from a gate to the map it scales; a block if what lies between is an excitation."""
+    weighted, last_activation = [], None
     while len(sources[name]) == 1:
         layer = by_name.get(name)  # None for an operation such as x / 6, which has no layer
         if isinstance(layer, POOLS):
-            same_map = sources[name] == [scaled]
-            return SEBlock(name, tuple(weighted), scale) if sigmoid and same_map else None
-        sigmoid |= getattr(layer, "activation", None) is keras.activations.sigmoid
+            found = weighted and last_activation in GATES and sources[name] == [scaled]
+            return SEBlock(name, tuple(weighted), scale) if found else None
+        last_activation = last_activation or _activation(layer)
         if layer and layer.weights:
             weighted.insert(0, name)
+            if not _is_pointwise(layer):
+                return None
+        if sources[name] == [scaled] and len(weighted) == 2:
+            return SEBlock(None, tuple(weighted), scale) if last_activation in GATES else None
         name = sources[name][0]
     return None
+
+
+def _activation(layer):
+    """What a layer ends in, if that is a nonlinear function."""
+    if isinstance(layer, layers.ReLU):
+        return keras.activations.relu if layer.max_value is None else keras.activations.relu6
+    activation = getattr(layer, "activation", None)
+    return None if activation is keras.activations.linear else activation
+
+
+def _is_pointwise(layer):
+    """Whether a layer mixes channels only, as the layers of an excitation do."""
+    return set(getattr(layer, "kernel_size", (1,))) == {1}

@@ -20,12 +20,12 @@ Reference: Hu et al., arXiv 1709.01507, table 1 and figure 3; He et al., arXiv 1
 
 from senet.models.blocks import (
     basic,
-    block_names,
     bottleneck,
     channel_axis,
     classifier,
-    conv_norm,
+    each_block,
     merge,
+    projection,
     role,
     squeeze_excite_block,
     stem,
@@ -61,10 +61,16 @@ def learner(x, ratio=16, *, spec=None, name=None):
         (None, 7, 7, 2048)
     """
     spec = spec or Spec()
-    for i, (n_blocks, n_filters) in enumerate(zip(spec.n_blocks, spec.n_filters, strict=True)):
-        strides = (1, 1) if i == 0 else (2, 2)
-        stage = role(name, f"stage{i + 1}")
-        x = se_group(x, n_blocks, n_filters, ratio, strides=strides, spec=spec, name=stage)
+    for i, group in enumerate(spec.groups()):
+        x = se_group(
+            x,
+            group.n_blocks,
+            group.n_filters,
+            ratio,
+            strides=group.strides,
+            spec=group.specs,
+            name=role(name, f"stage{i + 1}"),
+        )
     return x
 
 
@@ -77,20 +83,20 @@ def se_group(x, n_blocks, n_filters, ratio, strides=(2, 2), *, spec=None, name=N
         n_filters: filters of the 1x1 and 3x3 convolutions; four times as many come out.
         ratio: integer that divides the channels in the squeeze; `None` leaves it out.
         strides: of the projection block.
-        spec: a `Spec` for everything else. With `residual="basic"` a group that changes neither
-            resolution nor filters starts with an identity block (He et al., section 4.1).
+        spec: a `Spec` for everything else, or a tuple of one for each block. With
+            `residual="basic"` a group that changes neither resolution nor filters starts with an
+            identity block (He et al., section 4.1).
         name: prefix of the layer names.
 
     Returns:
         Feature maps, `(N, H / strides, W / strides, 4 n_filters)`.
     """
-    spec = spec or Spec()
-    first, *others = block_names(name, n_blocks)
+    (first, spec), *others = each_block(name, n_blocks, spec or Spec())
     if spec.residual == "basic" and _keeps_shape(x, n_filters, strides):
         x = identity_block(x, n_filters, ratio, spec=spec, name=first)
     else:
         x = projection_block(x, n_filters, strides, ratio, spec=spec, name=first)
-    for block in others:
+    for block, spec in others:
         x = identity_block(x, n_filters, ratio, spec=spec, name=block)
     return x
 
@@ -111,9 +117,9 @@ def projection_block(x, n_filters, strides=(2, 2), ratio=16, *, spec=None, name=
     """
     spec = spec or Spec()
     filters_out = spec.expansion * n_filters
-    shortcut = conv_norm(x, filters_out, 1, strides, spec=spec, name=role(name, "projection"))
+    shortcut = projection(x, filters_out, strides, spec=spec, name=role(name, "projection"))
     residual = _residual(x, n_filters, strides, ratio, spec, name)
-    return merge(shortcut, residual, name=name)
+    return merge(shortcut, residual, ratio, spec=spec, name=name)
 
 
 def identity_block(x, n_filters, ratio=16, *, spec=None, name=None):
@@ -129,7 +135,9 @@ def identity_block(x, n_filters, ratio=16, *, spec=None, name=None):
     Returns:
         Feature maps, `(N, H, W, 4 n_filters)`.
     """
-    return merge(x, _residual(x, n_filters, 1, ratio, spec or Spec(), name), name=name)
+    spec = spec or Spec()
+    residual = _residual(x, n_filters, 1, ratio, spec, name)
+    return merge(x, residual, ratio, spec=spec, name=name)
 
 
 def _residual(x, n_filters, strides, ratio, spec, name):

@@ -15,11 +15,11 @@ Reference: Hu et al., arXiv 1709.01507, table 1; Xie et al., arXiv 1611.05431.
 """
 
 from senet.models.blocks import (
-    block_names,
     bottleneck,
     classifier,
-    conv_norm,
+    each_block,
     merge,
+    projection,
     role,
     squeeze_excite_block,
     stem,
@@ -58,16 +58,16 @@ def learner(x, ratio=16, *, spec=None, name=None):
         (None, 7, 7, 2048)
     """
     spec = spec or SE_RESNEXT50
-    for i, (n_blocks, n_filters) in enumerate(zip(spec.n_blocks, spec.n_filters, strict=True)):
+    for i, group in enumerate(spec.groups()):
         x = se_group(
             x,
-            n_blocks,
-            filters_in=n_filters * spec.base_width * spec.cardinality // 64,
-            filters_out=n_filters * spec.expansion,
+            group.n_blocks,
+            filters_in=group.n_filters * spec.base_width * spec.cardinality // 64,
+            filters_out=group.n_filters * spec.expansion,
             cardinality=spec.cardinality,
             ratio=ratio,
-            strides=(1, 1) if i == 0 else (2, 2),
-            spec=spec,
+            strides=group.strides,
+            spec=group.specs,
             name=role(name, f"stage{i + 1}"),
         )
     return x
@@ -95,16 +95,16 @@ def se_group(
         cardinality: groups of the 3x3 convolution.
         ratio: integer that divides the channels in the squeeze; `None` leaves it out.
         strides: of the projection block.
-        spec: a `Spec` for everything else.
+        spec: a `Spec` for everything else, or a tuple of one for each block.
         name: prefix of the layer names.
 
     Returns:
         Feature maps, `(N, H / strides, W / strides, filters_out)`.
     """
-    first, *others = block_names(name, n_blocks)
+    (first, spec), *others = each_block(name, n_blocks, spec or SE_RESNEXT50)
     filters = (filters_in, filters_out, cardinality)
     x = projection_block(x, *filters, strides, ratio, spec=spec, name=first)
-    for block in others:
+    for block, spec in others:
         x = identity_block(x, *filters, ratio, spec=spec, name=block)
     return x
 
@@ -128,7 +128,7 @@ def projection_block(
         Feature maps, `(N, H / strides, W / strides, filters_out)`.
     """
     spec = spec or SE_RESNEXT50
-    shortcut = conv_norm(x, filters_out, 1, strides, spec=spec, name=role(name, "projection"))
+    shortcut = projection(x, filters_out, strides, spec=spec, name=role(name, "projection"))
     residual = bottleneck(
         x,
         filters_in,
@@ -139,7 +139,7 @@ def projection_block(
         spec=spec,
         name=name,
     )
-    return merge(shortcut, residual, name=name)
+    return merge(shortcut, residual, ratio, spec=spec, name=name)
 
 
 def identity_block(x, filters_in, filters_out, cardinality=32, ratio=16, *, spec=None, name=None):
@@ -157,13 +157,8 @@ def identity_block(x, filters_in, filters_out, cardinality=32, ratio=16, *, spec
     Returns:
         Feature maps, `(N, H, W, filters_out)`.
     """
+    spec = spec or SE_RESNEXT50
     residual = bottleneck(
-        x,
-        filters_in,
-        filters_out,
-        cardinality=cardinality,
-        ratio=ratio,
-        spec=spec or SE_RESNEXT50,
-        name=name,
+        x, filters_in, filters_out, cardinality=cardinality, ratio=ratio, spec=spec, name=name
     )
-    return merge(x, residual, name=name)
+    return merge(x, residual, ratio, spec=spec, name=name)

@@ -7,7 +7,6 @@ import math
 import os
 import pathlib
 import platform
-import shlex
 import sys
 import time
 from importlib import metadata
@@ -22,12 +21,13 @@ from senet.acceleration import accelerate
 from senet.data.augment import Augmentation
 from senet.data.pipeline import training_batches
 from senet.data.preprocessing import Preprocessing
-from senet.data.sources import Data, load_data
+from senet.data.sources import Data, absolute, load_data
 from senet.evaluation import Evaluation, evaluate
 from senet.files import replacing
 from senet.models.family import named_spec
 from senet.progress import clock, meter
 from senet.training import report
+from senet.training.interruption import Interruption
 from senet.training.recipe import Recipe
 
 MODEL, CONFIG, METRICS = "model.keras", "run.json", "metrics.csv"
@@ -68,12 +68,13 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
             "with keras.config.set_image_data_format."
         )
     _check_new(pathlib.Path(folder))
+    command = recipe.command(str(folder))
     data = data or load_data(recipe.data, recipe.seed)
     recipe = _resolve(recipe, data)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with _policy(recipe.precision):
-        run = Run(recipe, folder, data)
+    with applications.keras_settings(recipe.precision):
+        run = Run(recipe, folder, data, command)
         interrupted = run.fit()
         return run.finish(interrupted)
 
@@ -86,11 +87,13 @@ class Run:
         recipe: what to do, complete.
         folder: of the run.
         data: to train on.
+        command: that started it, for the record.
     """
 
     recipe: Recipe
     folder: pathlib.Path
     data: Data
+    command: str
 
     def __post_init__(self) -> None:
         recipe, data = self.recipe, self.data
@@ -110,7 +113,13 @@ class Run:
         self.batch_size = min(recipe.batch_size, len(self.train_source))
         self.steps = len(self.train_source) // self.batch_size
         self.twin = accelerate(self.model)
-        self._compile()
+        self.twin.compile(
+            make_optimizer(recipe, self.steps * recipe.epochs),
+            keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            metrics=["accuracy"],
+            # XLA's convolutions on a CPU are slower than TensorFlow's own; JAX has no others.
+            jit_compile="auto" if keras.backend.backend() == "jax" else False,
+        )
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._write_config()
@@ -119,14 +128,19 @@ class Run:
     def fit(self) -> bool:
         """Train all epochs; `True` if Ctrl-C ended it after at least one."""
         try:
-            for epoch in range(self.recipe.epochs):
-                started = time.monotonic()
-                row = self._epoch(epoch)
-                row |= self._validate()
-                self.seconds += time.monotonic() - started
-                self.history.append(row | {"seconds": round(time.monotonic() - started, 2)})
-                self._save()
-                self._say_epoch()
+            with Interruption() as interruption:
+                for epoch in range(self.recipe.epochs):
+                    interruption.check()
+                    started = time.monotonic()
+                    row = self._epoch(epoch, interruption)
+                    row |= self._validate()
+                    self.seconds += time.monotonic() - started
+                    row["seconds"] = round(time.monotonic() - started, 2)
+                    with interruption.writing():
+                        self._save_model()
+                        self.history.append(row)
+                        self._save_metrics()
+                    self._say_epoch()
         except KeyboardInterrupt:
             if not self.history:
                 raise
@@ -161,31 +175,7 @@ class Run:
         _write_json(self.folder / "result.json", result)
         return result
 
-    def _compile(self) -> None:
-        recipe, steps = self.recipe, self.steps * self.recipe.epochs
-        warmup = round(recipe.warmup * steps)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else recipe.learning_rate,
-            max(1, steps - warmup),
-            warmup_target=recipe.learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
-        optimizer = keras.optimizers.SGD(
-            schedule, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
-        )
-        if recipe.weight_decay:
-            optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        if recipe.precision == "mixed_float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        self.twin.compile(
-            optimizer,
-            keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-            metrics=["accuracy"],
-            # XLA's convolutions on a CPU are slower than TensorFlow's own; JAX has no others.
-            jit_compile="auto" if keras.backend.backend() == "jax" else False,
-        )
-
-    def _epoch(self, epoch: int) -> dict[str, Any]:
+    def _epoch(self, epoch: int, interruption: Interruption) -> dict[str, Any]:
         recipe = self.recipe
         batches = training_batches(
             self.train_source,
@@ -199,14 +189,18 @@ class Run:
         losses, accuracies = [], []
         with meter(f"epoch {epoch + 1}/{recipe.epochs}", self.steps * self.batch_size) as progress:
             for images, labels in batches:
+                interruption.check()
+                self.twin.reset_metrics()  # so that they are of this batch, in every Keras
                 logs = self.twin.train_on_batch(images, one_hot[labels], return_dict=True)
-                losses.append(float(logs["loss"]))  # of this batch: Keras resets before each
+                losses.append(float(logs["loss"]))
                 accuracies.append(float(logs["accuracy"]))
                 if not math.isfinite(losses[-1]):
-                    raise Diverged(self._diverged(epoch))
+                    raise self._diverged(epoch)
                 loss, accuracy = np.mean(losses), np.mean(accuracies)
                 progress.advance(len(images), f"loss {loss:.3f}, accuracy {accuracy:.1%}")
             rate = progress.rate
+        if not all(np.isfinite(weights).all() for weights in self.model.get_weights()):
+            raise self._diverged(epoch)  # on JAX a ReLU turns NaN into 0, and the loss stays finite
         return dict(
             epoch=epoch + 1,
             learning_rate=float(keras.ops.convert_to_numpy(self.twin.optimizer.learning_rate)),
@@ -228,13 +222,15 @@ class Run:
             val_loss=evaluation.loss, val_accuracy=evaluation.top1, val_top5=evaluation.top(5)
         )
 
-    def _save(self) -> None:
+    def _save_model(self) -> None:
         applications.save(
             self.model,
             self.folder / MODEL,
             class_names=self.data.class_names,
             preprocessing=self.preprocessing.to_json(),
         )
+
+    def _save_metrics(self) -> None:
         with replacing(self.folder / METRICS) as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, list(self.history[0]))
             writer.writeheader()
@@ -272,18 +268,18 @@ class Run:
         )
 
     def _config(self) -> dict[str, Any]:
+        backend = keras.backend.backend()
         return dict(
-            command=shlex.join(["senet", *sys.argv[1:]]),
+            command=self.command,
             recipe=dataclasses.asdict(self.recipe),
             class_names=list(self.data.class_names),
             images={name: len(split) for name, split in self.data.splits.items()},
+            split_sha256=self.data.digest,
             preprocessing=self.preprocessing.to_json(),
-            backend=keras.backend.backend(),
+            backend=f"{backend} {sys.modules[backend].__version__}",
             versions={p: metadata.version(p) for p in ("keras", "numpy", "grain", "pillow")}
             | {"senet": senet.__version__, "python": platform.python_version()},
-            machine=dict(
-                processor=platform.machine(), cores=os.cpu_count(), system=platform.system()
-            ),
+            machine=dict(processor=_processor(), cores=os.cpu_count(), system=platform.system()),
         )
 
     def _write_config(self) -> None:
@@ -309,12 +305,39 @@ class Run:
             flush=True,
         )
 
-    def _diverged(self, epoch: int) -> str:
+    def _diverged(self, epoch: int) -> Diverged:
         kept = f"The model of epoch {epoch} is kept." if self.history else "No epoch was finished."
-        return (
-            f"The loss became infinite or undefined in epoch {epoch + 1}. {kept} Try a lower "
-            f"learning rate than {self.recipe.learning_rate} or a longer warm-up."
+        return Diverged(
+            f"The loss or a weight became infinite or undefined in epoch {epoch + 1}. {kept} Try a "
+            f"lower learning rate than {self.recipe.learning_rate} or a longer warm-up."
         )
+
+
+def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    """SGD with Nesterov momentum 0.9; a linear warm-up, then a cosine to zero.
+
+    Args:
+        recipe: learning rate, warm-up, weight decay and precision.
+        steps: of the whole run.
+
+    Returns:
+        A Keras optimizer that leaves norms and biases out of the weight decay.
+    """
+    warmup = round(recipe.warmup * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else recipe.learning_rate,
+        max(1, steps - warmup),
+        warmup_target=recipe.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.SGD(
+        schedule, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
+    )
+    if recipe.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    if recipe.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
 def _check_new(folder: pathlib.Path) -> None:
@@ -327,6 +350,7 @@ def _check_new(folder: pathlib.Path) -> None:
 def _resolve(recipe: Recipe, data: Data) -> Recipe:
     """Fill in what depends on the network and the data."""
     small = data.pixels is not None
+    recipe = dataclasses.replace(recipe, data=absolute(recipe.data))
     defaults: dict[str, Any] = dict(
         size=named_spec(recipe.model).input_size,
         crop="shift" if small else "resized",
@@ -337,18 +361,13 @@ def _resolve(recipe: Recipe, data: Data) -> Recipe:
     return dataclasses.replace(recipe, **missing)
 
 
-class _policy:
-    """Set Keras' precision for a while."""
-
-    def __init__(self, precision: str) -> None:
-        self.precision = precision
-
-    def __enter__(self) -> None:
-        self.before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.precision)
-
-    def __exit__(self, *error: object) -> None:
-        keras.config.set_dtype_policy(self.before)
+def _processor() -> str:
+    """Name of the processor, as people know it where the system tells."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def _write_json(path: pathlib.Path, values: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """What a training run does: one frozen record, from which flags and files are derived."""
 
 import dataclasses
+import shlex
 import types
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -62,6 +63,15 @@ class Recipe:
             value = getattr(self, field.name)
             if get_origin(kind) is Literal and value not in (*get_args(kind), *[None] * optional):
                 raise ValueError(f"{field.name} must be one of {', '.join(get_args(kind))}.")
+
+    def command(self, out: str) -> str:
+        """The command line that does this again, into the folder `out`."""
+        words = ["senet", "train"]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                words += ["--" + field.name.replace("_", "-"), str(value)]
+        return shlex.join([*words, "--out", out])
 
 
 def kind_of(field: dataclasses.Field) -> tuple[Any, bool]:

@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from senet import plotting
 from senet.data.preprocessing import Preprocessing
@@ -52,6 +53,7 @@ def write(
         config=config,
         history=history,
         per_class=evaluation.per_class,
+        data=pathlib.Path(result["data"]).name,
         time=clock(result["seconds"]),
         pictures=[
             (title, base64.b64encode((folder / f"{name}.png").read_bytes()).decode())
@@ -68,11 +70,11 @@ def draw_predictions(
     preprocessing: Preprocessing,
     path: str | os.PathLike,
 ) -> None:
-    """Held-out images with predicted and true class: mistakes first, then from every class."""
+    """Held-out images with predicted and true class, mistakes first, then a spread of the rest."""
     chosen = list(evaluation.mistakes[: SHOWN // 2])
-    correct = [i for i in range(len(evaluation.labels)) if i not in set(evaluation.mistakes)]
+    correct = np.flatnonzero(evaluation.predictions == evaluation.labels)
     step = max(1, len(correct) // max(1, SHOWN - len(chosen)))
-    chosen += correct[::step][: SHOWN - len(chosen)]
+    chosen += list(correct[::step][: SHOWN - len(chosen)])
     names, predictions = evaluation.class_names, evaluation.predictions
     wrong = predictions != evaluation.labels
     captions = [

@@ -30,9 +30,16 @@ class Card:
         input_shape: of one image; `None` where a side is open.
         classes: number of classes; `None` without a classifier.
         classifier_activation: of the classifier; `None` gives logits.
+        features: strides of the feature maps that are given out in place of the classifier.
+        name: of the model; `None` is that of the network.
+        precision: Keras' dtype policy that the network was built under.
+        data_format: `"channels_last"` or `"channels_first"`.
         pooling: of a network without classifier, as in `keras.applications`.
         class_names: one for each class, where they are known.
         preprocessing: how an image becomes an input, where it is known, as plain JSON values.
+
+    Raises:
+        ValueError: a field is of another kind.
     """
 
     network: str
@@ -41,13 +48,34 @@ class Card:
     classes: int | None
     classifier_activation: str | None = "softmax"
     pooling: str | None = None
+    features: tuple[int, ...] | None = None
+    name: str | None = None
+    precision: str = "float32"
+    data_format: str = "channels_last"
     class_names: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        kinds: dict[str, Any] = dict(
+            network=str,
+            spec=Spec,
+            input_shape=tuple,
+            classes=int | None,
+            classifier_activation=str | None,
+            pooling=str | None,
+            features=tuple | None,
+            name=str | None,
+            precision=str,
+            data_format=str,
+            class_names=list | tuple | None,
+            preprocessing=dict | None,
+        )
+        for field, kind in kinds.items():
+            if not isinstance(getattr(self, field), kind):
+                raise ValueError(f"The {field} of a network cannot be {getattr(self, field)!r}.")
         if self.class_names is None:
             return
-        object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
         if self.classes is not None and len(self.class_names) != self.classes:
             raise ValueError(
                 f"There must be one name for each of the {self.classes} classes; got "
@@ -71,8 +99,9 @@ class Card:
         try:
             values["spec"] = Spec.from_json(values["spec"])
             values["input_shape"] = tuple(values["input_shape"])
+            values["features"] = values.get("features") and tuple(values["features"])
             return cls(**values)
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"Its {MEMBER} is not complete: {error}.") from error
 
 
@@ -138,7 +167,11 @@ def load_arrays(model: keras.Model, path: str | os.PathLike) -> None:
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no weights file {str(path)!r}.")
+        published = "imagenet" in path.parts
+        raise FileNotFoundError(
+            f"There is no weights file {str(path)!r}."
+            + " Published weights do not load yet; weights=None builds the network." * published
+        )
     if not path.name.endswith((".keras", ".weights.h5")):
         raise ValueError(f"Weights come from .keras or .weights.h5 files; got {path.name!r}.")
     try:

@@ -53,7 +53,7 @@ def test_help_of_every_command_answers_without_a_backend():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage:") == 6
+    assert done.stdout.count("Usage:") == 7  # the group and six commands
 
 
 def test_train_ends_with_a_line_of_json_and_says_where_the_pictures_are(trained):
@@ -108,6 +108,36 @@ def test_predict_prints_class_and_probability(trained, style):
         assert "%" in first
 
 
+def test_predict_looks_into_folders_that_a_pattern_matches(trained):
+    run, photos, _ = trained
+    done = senet("predict", f"{photos}/*", "--model", run, "--format", "jsonl")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 48
+
+
+def test_a_backend_that_keras_json_names_but_is_not_installed_is_passed_over(tmp_path):
+    (tmp_path / "keras.json").write_text('{"backend": "mxnet"}')
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    done = senet("info", "se_resnet10", env=environment | {"KERAS_HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("where", ["matrix.txt", "missing/matrix.png"])
+def test_a_confusion_matrix_that_cannot_be_drawn_is_refused_first(trained, where):
+    done = senet("evaluate", trained[0], "--confusion", where)
+    assert done.returncode == 2
+    assert "must end in .png and lie in a folder" in error_of(done)
+
+
+def test_draw_says_where_the_pictures_are(tmp_path):
+    done = senet("draw", "se_resnet20_cifar", "--classes", "10", "--out", tmp_path / "pictures")
+    assert done.returncode == 0, done.stderr
+    paths = done.stdout.splitlines()
+    assert len(paths) == 4
+    assert all(os.path.getsize(path) > 1000 for path in paths)
+    assert "Did you mean 'se_resnet20_cifar'" in error_of(senet("draw", "se_resnet20_cifer"))
+
+
 def test_predict_names_a_bad_file_and_goes_on(trained, tmp_path):
     run, photos, _ = trained
     (tmp_path / "notes.jpg").write_text("hello")
@@ -156,9 +186,9 @@ def test_ctrl_c_before_the_first_epoch_is_over_says_so(tmp_path):
 
 
 def test_list_shows_the_family_and_takes_a_pattern():
-    assert len(senet("list").stdout.splitlines()) == 15
-    rows = senet("list", "se_resnext*").stdout.splitlines()[1:]
-    assert [row.split()[0] for row in rows] == ["se_resnext50_32x4d", "se_resnext101_32x4d"]
+    assert len(senet("list").stdout.splitlines()) == 1 + 18 + 17  # SENet-154 has no plain name
+    rows = senet("list", "se_resnext5*").stdout.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["se_resnext50_32x4d"]
 
 
 def test_info_shows_parameters_multiply_adds_and_stages():

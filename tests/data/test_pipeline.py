@@ -1,3 +1,5 @@
+import resource
+
 import grain
 import numpy as np
 import pytest
@@ -99,6 +101,47 @@ def test_preprocessing_resizes_the_shorter_edge_and_cuts_the_centre():
     assert np.asarray(result)[:, 2:-2].min() == 255
     cropped = Preprocessing(28, crop_fraction=0.875).crop(Image.fromarray(image))
     assert cropped.size == (28, 28)
+
+
+def test_a_thin_strip_is_not_enlarged_before_it_is_cropped():
+    strip = Image.new("RGB", (1, 60_000), "red")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert Preprocessing(96).crop(strip).size == (96, 96)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+    wide = np.zeros((8, 4000, 3), "uint8")
+    wide[:, 1998:2002] = 255
+    middle = np.asarray(Preprocessing(32, crop_fraction=1.0).crop(Image.fromarray(wide)))
+    assert middle[16, 16].min() > 200
+    assert middle[:, [0, -1]].max() < 30
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *(dict(size=0), dict(size="96"), dict(size=10**9), dict(crop_fraction=0)),
+        *(dict(crop_fraction=2.0), dict(mean=(0.5,)), dict(std=(1, 1, 0)), dict(std=3)),
+        *(dict(mean=("a", "b", "c")), dict(std=None)),
+    ],
+)
+def test_impossible_preprocessings_are_refused(fields):
+    with pytest.raises(ValueError, match="reprocessing"):
+        Preprocessing.from_json(Preprocessing(96).to_json() | fields)
+
+
+def test_jitter_changes_brightness_contrast_and_colour_within_its_bounds():
+    image = Image.new("RGB", (8, 8), (150, 100, 50))
+    strong = Augmentation(crop="centre", flip=0, jitter=0.5)
+    seen = [
+        np.asarray(strong(image, PLAIN, np.random.default_rng(seed)), "float64")[0, 0]
+        for seed in range(50)
+    ]
+    means = [pixel.mean() for pixel in seen]
+    spreads = [np.ptp(pixel) for pixel in seen]
+    assert 40 < min(means) < 80
+    assert 120 < max(means) < 160
+    assert min(spreads) < 80 < 120 < max(spreads)
+    still = Augmentation(crop="centre", flip=0, jitter=0.0)
+    assert still(image, PLAIN, np.random.default_rng(0)).tobytes() == image.tobytes()
 
 
 def test_normalise_takes_out_mean_and_deviation_and_can_be_undone():

@@ -1,10 +1,12 @@
 import shutil
+import warnings
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from senet.data import sources
 from senet.data.decode import ImageError
 from senet.data.sources import divide, from_arrays, load_data
 from tests.conftest import make_photos
@@ -24,6 +26,76 @@ def split_folders(folder, names=("train", "validation", "test")):
     for name in names:
         make_photos(folder / name, 4)
     return folder
+
+
+def test_members_of_one_name_count_once_and_backslashes_are_folders(tmp_path, photos):
+    path = tmp_path / "twice.zip"
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile warns of a name that is there already
+        for file in sorted(photos.rglob("*.png")) * 2:
+            archive.writestr(f"{file.parent.name}\\{file.name}", file.read_bytes())
+    data = load_data(str(path))
+    names = [name for split in data.splits.values() for name in split.names]
+    assert len(names) == len(set(names)) == 24
+    assert data.class_names == ("circle", "square")
+    assert data.split("train").image(0).size == (48, 40)
+
+
+def test_all_is_every_image_once_and_the_digest_tells_splits_apart(photos):
+    data = load_data(str(photos))
+    whole = data.split("all")
+    assert sorted(whole.names) == sorted(load_data(str(photos), seed=1).split("all").names)
+    assert len(set(whole.names)) == 24
+    for i in (0, 23):
+        source = next(s for s in data.splits.values() if whole.names[i] in s.names)
+        inside = list(source.names).index(whole.names[i])
+        assert whole.labels[i] == source.labels[inside]
+        assert whole.image(i).tobytes() == source.image(inside).tobytes()
+    assert data.digest == load_data(str(photos)).digest != load_data(str(photos), seed=1).digest
+
+
+def test_folders_for_validation_and_test_alone_are_refused(tmp_path):
+    folder = split_folders(tmp_path / "data", ("validation", "test"))
+    with pytest.raises(ValueError, match="none for training"):
+        load_data(str(folder))
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    folder = make_photos(tmp_path / "vehicles", 4, classes=("plane", "train"))
+    assert load_data(str(folder)).class_names == ("plane", "train")
+
+
+def test_a_class_with_one_image_is_named(photos):
+    for path in sorted((photos / "square").iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(ValueError, match="Class 'square' has a single image"):
+        load_data(str(photos))
+
+
+@pytest.mark.parametrize("damage", ["encrypted", "packed", "noise"])
+def test_unreadable_members_of_a_zip_are_named(tmp_path, photos, damage):
+    path = zipped(photos)
+    data = bytearray(path.read_bytes())
+    central = data.rindex(b"PK\x01\x02", 0, data.index(b"square/00.png", data.index(b"PK\x01\x02")))
+    local = data.index(b"square/00.png") - 30
+    if damage == "encrypted":
+        data[local + 6] |= 1
+        data[central + 8] |= 1
+    elif damage == "packed":
+        data[local + 8] = data[central + 10] = 99
+    else:
+        data[central + 10] = data[local + 8] = 8  # stored bytes are no deflate stream
+    path.write_bytes(bytes(data))
+    whole = load_data(str(path)).split("all")
+    with pytest.raises(ImageError, match=r"square/00\.png"):
+        whole.image(list(whole.names).index("square/00.png"))
+
+
+def test_files_larger_than_the_limit_are_refused_unread(photos, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_FILE", 100)
+    for path in (photos, zipped(photos)):
+        with pytest.raises(ImageError, match="larger than 100 bytes"):
+            load_data(str(path)).split("train").image(0)
 
 
 def test_digits_are_split_into_three_parts_without_overlap():

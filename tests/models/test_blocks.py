@@ -81,7 +81,7 @@ def test_basic_block_is_its_wiring():
 @pytest.mark.parametrize("pool", ["padded", "ceil"])
 def test_stem_pools_as_its_convention_says_on_every_side(side, pool):
     images = np.random.default_rng(2).normal(size=(2, side, side + 1, 3))
-    spec = Spec(stem_pool=pool, stem_filters=4)
+    spec = Spec(stem_pool=pool, stem_filters=(4,))
     model, result = apply(lambda x: blocks.stem(x, spec=spec, name="stem"), images)
     x = reference.relu(reference.Weights(model).conv_norm(images, "stem", 2))
     if pool == "ceil":

@@ -44,9 +44,26 @@ def test_gate_of_another_map_is_not_a_block():
     assert senet.find_se_blocks(model) == []
 
 
-def test_gate_without_sigmoid_is_not_a_block():
+def test_a_gate_that_ends_in_no_activation_of_the_paper_is_not_a_block():
     inputs = keras.Input((8, 8, 4))
-    gate = layers.Dense(4, "relu")(layers.GlobalAveragePooling2D(keepdims=True)(inputs))
+    x = layers.Dense(2, "sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(inputs))
+    model = keras.Model(inputs, layers.Multiply()([inputs, layers.Dense(4, "swish")(x)]))
+    assert senet.find_se_blocks(model) == []
+    pooled = layers.GlobalAveragePooling2D(keepdims=True)(inputs)
+    model = keras.Model(inputs, layers.Multiply()([inputs, layers.Activation("sigmoid")(pooled)]))
+    assert senet.find_se_blocks(model) == []  # nothing was excited
+
+
+def test_a_spatial_gate_is_not_a_block():
+    inputs = keras.Input((8, 8, 4))
+    gate = layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    gate = layers.Conv2D(4, 1, activation="sigmoid")(gate)
+    assert senet.find_se_blocks(keras.Model(inputs, layers.Multiply()([inputs, gate]))) == []
+
+
+def test_a_gate_without_any_activation_is_not_a_block():
+    inputs = keras.Input((8, 8, 4))
+    gate = layers.Dense(4)(layers.GlobalAveragePooling2D(keepdims=True)(inputs))
     model = keras.Model(inputs, layers.Multiply()([inputs, gate]))
     assert senet.find_se_blocks(model) == []
 
