@@ -8,7 +8,7 @@ DATA ?=
 ARGS ?=
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
-.PHONY: demo test lint format tables test-backends clean
+.PHONY: demo test lint format tables test-backends bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) $(ARGS)
@@ -40,6 +40,10 @@ test-backends: $(INSTALLED) .venv-jax/installed .venv-torch/installed
 	$(BIN)/python $(PARITY) compare build/tensorflow.npz build/jax.npz build/torch.npz
 	KERAS_BACKEND=jax .venv-jax/bin/pytest $(BACKEND_TESTS)
 	KERAS_BACKEND=torch .venv-torch/bin/pytest $(BACKEND_TESTS)
+
+# Benchmarks; an idle machine gives the figures that the README quotes.
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/building.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -240,7 +240,16 @@ def drop_branch(x, spec, name):
 
 
 def conv(x, filters, kernel_size, strides=1, *, groups=1, dilation=1, name=None):
-    """Convolution without bias, `dilation * (kernel_size - 1) // 2` zeros on every side."""
+    """Convolution without bias, `dilation * (kernel_size - 1) // 2` zeros on every side.
+
+    Raises:
+        ValueError: it would be strided and dilated at once, which no stock convolution is.
+    """
+    if dilation > 1 and strides not in (1, (1, 1)):
+        raise ValueError(
+            f"A convolution cannot have strides {strides} and dilation {dilation} at once. Leave "
+            "dilation at (1, 1) and use output_stride=8 or 16, which trades strides for dilation."
+        )
     if kernel_size > 1:
         x = layers.ZeroPadding2D(dilation * (kernel_size - 1) // 2, name=role(name, "pad"))(x)
     return layers.Conv2D(

@@ -299,6 +299,11 @@ def test_choices_that_mean_nothing_are_refused(fields, message):
         Spec(**fields)
 
 
+def test_a_dilated_block_with_a_stride_is_refused_with_the_way_out():
+    with pytest.raises(ValueError, match="use output_stride=8 or 16"):
+        senet.create("resnext50_32x4d", dilation=(2, 2), input_shape=(64, 64, 3))
+
+
 def test_strides_that_a_network_has_not_and_pooled_features_are_refused():
     with pytest.raises(ValueError, match="strides of this network, 2, 4, 8, 16, 32; got 64"):
         senet.create("se_resnet18", features=(64,), input_shape=(64, 64, 3))
