@@ -136,6 +136,7 @@ class Weights:
         if spec.residual == "basic":
             y = self._strided(y, f"{name}_first_3x3", stride, spec, dilation=before)
             y = last(y, f"{name}_second_3x3", dilation=behind)
+            y = relu(y) if spec.last_relu else y
         else:
             first, second = (stride, 1) if spec.strided == "reduce" else (1, stride)
             y = relu(self.conv_norm(y, f"{name}_reduce", first))

@@ -133,6 +133,7 @@ def bottleneck(
         of_3x3,
         groups=cardinality,
         dilation=spec.dilation[spec.strided == "reduce"],
+        antialias=spec.antialias,
         spec=spec,
         name=role(name, "3x3"),
     )
@@ -159,7 +160,14 @@ def basic(x, n_filters, *, strides=1, ratio=16, spec=None, name=None):
     before, behind = spec.dilation
     x = recalibrate(x, "pre", ratio, spec, name)
     x = conv_norm_relu(
-        x, n_filters, 3, strides, dilation=before, spec=spec, name=role(name, "first_3x3")
+        x,
+        n_filters,
+        3,
+        strides,
+        dilation=before,
+        antialias=spec.antialias,
+        spec=spec,
+        name=role(name, "first_3x3"),
     )
     x = conv_norm(
         x,
@@ -170,6 +178,8 @@ def basic(x, n_filters, *, strides=1, ratio=16, spec=None, name=None):
         spec=spec,
         name=role(name, "second_3x3"),
     )
+    if spec.last_relu:
+        x = layers.ReLU(name=role(name, "second_3x3_relu"))(x)
     return recalibrate(x, "standard", ratio, spec, name)
 
 
@@ -290,11 +300,19 @@ def conv_norm(
 
 
 def conv_norm_relu(
-    x, filters, kernel_size, strides=1, *, groups=1, dilation=1, spec=None, name=None
+    x,
+    filters,
+    kernel_size,
+    strides=1,
+    *,
+    groups=1,
+    dilation=1,
+    antialias=False,
+    spec=None,
+    name=None,
 ):
-    """Convolution without bias, batch normalisation, ReLU; with `spec.antialias` pooled behind."""
-    spec = spec or Spec()
-    pooled = spec.antialias and kernel_size == 3 and strides not in (1, (1, 1))
+    """Convolution without bias, batch normalisation, ReLU; with `antialias` a stride by pooling."""
+    pooled = antialias and strides not in (1, (1, 1))
     inner = 1 if pooled else strides
     x = conv_norm(
         x, filters, kernel_size, inner, groups=groups, dilation=dilation, spec=spec, name=name

@@ -3,16 +3,22 @@
 import dataclasses
 import difflib
 import fnmatch
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from senet.models.spec import Spec
 
 _101, _152 = (3, 4, 23, 3), (3, 8, 36, 3)
+_D: dict[str, Any] = dict(
+    strided="3x3", projection="average", stem="deep", stem_filters=(32, 32, 64)
+)
+_AA: dict[str, Any] = dict(antialias=True, stem_pool="average")
+"""ResNet-D (He et al., arXiv 1812.01187), and what averaging against aliases adds to it in timm."""
 
 
 def _resnext(cardinality: int, base_width: int, **fields: Any) -> Spec:
-    return Spec(cardinality=cardinality, base_width=base_width, strided="3x3", **fields)
+    shape: dict[str, Any] = dict(cardinality=cardinality, base_width=base_width, strided="3x3")
+    return Spec(**shape | fields)
 
 
 def _cifar(n_blocks: int, **fields: Any) -> Spec:
@@ -35,11 +41,22 @@ SPECS = {
     "se_resnet50": Spec(),
     "se_resnet101": Spec(n_blocks=_101),
     "se_resnet152": Spec(n_blocks=_152),
+    "se_resnet152d": Spec(n_blocks=_152, **_D),
+    "se_resnext26_32x4d": _resnext(32, 4, n_blocks=(2, 2, 2, 2)),
+    "se_resnext26d_32x4d": _resnext(32, 4, n_blocks=(2, 2, 2, 2), **_D),
+    "se_resnext26t_32x4d": _resnext(
+        32, 4, n_blocks=(2, 2, 2, 2), **_D | dict(stem_filters=(24, 32, 64))
+    ),
     "se_resnext50_32x4d": _resnext(32, 4),
     "se_resnext101_32x4d": _resnext(32, 4, n_blocks=_101),
     "se_resnext101_32x8d": _resnext(32, 8, n_blocks=_101),
     "se_resnext101_64x4d": _resnext(64, 4, n_blocks=_101),
+    "se_resnext101d_32x8d": _resnext(32, 8, n_blocks=_101, **_D),
+    "se_resnextaa101d_32x8d": _resnext(32, 8, n_blocks=_101, **_D | _AA),
     "se_resnext152_32x4d": _resnext(32, 4, n_blocks=_152),
+    "se_resnextaa201d_32x8d": _resnext(
+        32, 8, n_blocks=(3, 24, 36, 4), **_D | _AA | dict(stem_filters=(64, 64, 128))
+    ),
     "senet154": _resnext(
         *(64, 4),
         n_blocks=_152,
@@ -69,6 +86,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """What the three conventions change in a spec: the seed's, the authors' Caffe release's, timm's."""
 
 
+VARIED = ("se_bias", "stem_pool", "strided", "se_divisor", "last_relu")
+"""Fields that published weights of one network differ in."""
+
+STRUCTURE = (
+    *("n_blocks", "n_filters", "residual", "preactivation", "cardinality", "base_width"),
+    *("reduce_divisor", "antialias", "projection", "stem", "stem_filters", "ratio"),
+)
+"""Fields that make one network another one."""
+
+
 def names(pattern: str = "*") -> list[str]:
     """Names of the networks that match a shell pattern, the plain twins last."""
     plain = [name.removeprefix("se_") for name in SPECS if name.startswith("se_")]
@@ -96,6 +123,19 @@ def named_spec(network: str, variant: str = "seed", **fields: Any) -> Spec:
         _require("argument", field, [f.name for f in dataclasses.fields(Spec)])
     base = SPECS.get(network) or dataclasses.replace(SPECS[f"se_{network}"], ratio=None)
     return dataclasses.replace(base, **VARIANTS[variant] | fields)
+
+
+def differences(wanted: Spec, found: Spec, fields: Iterable[str]) -> str:
+    """In which of the fields two specs differ, in words; empty if in none.
+
+    Example:
+        >>> differences(Spec(), Spec(ratio=8), ["ratio", "strided"])
+        'ratio 8 and not 16'
+    """
+    pairs = [(field, getattr(found, field), getattr(wanted, field)) for field in fields]
+    return ", ".join(
+        f"{field} {got!r} and not {want!r}" for field, got, want in pairs if got != want
+    )
 
 
 def build(spec: Spec, inputs: Any, *, classes: int | None, activation: str | None) -> Any:

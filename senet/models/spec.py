@@ -35,8 +35,9 @@ class Spec:
         reduce_divisor: the first 1x1 has this many times fewer filters than the 3x3 (SENet-154: 2).
         strided: the convolution of a bottleneck that carries the stride: `"reduce"` (the first
             1x1, as in the paper's Caffe networks) or `"3x3"` (as in PyTorch, and in every ResNeXt).
-        antialias: whether a strided 3x3 is a dense one followed by 2x2 average pooling. At an odd
-            side the last window averages what there is of it, where timm cannot add the branches.
+        antialias: whether a strided 3x3 of a block is a dense one followed by 2x2 average pooling.
+            At an odd side the last window averages what there is of it, where timm cannot add the
+            branches.
         projection: of a strided shortcut: `"1x1"`, `"3x3"` (SENet-154) or `"average"` (2x2 average
             pooling, then 1x1; ResNet-D).
         stem: `"7x7"` with stride 2 and pooling, `"deep"` (three 3x3, the first with stride 2, and
@@ -48,6 +49,8 @@ class Spec:
         dropout: rate before the classifier, 0 to 1.
         stochastic_depth: rate at which the last residual branch is dropped in training, 0 to 1; it
             rises linearly from 0 at the first block (Huang et al., arXiv 1603.09382).
+        last_relu: whether a ReLU follows the last norm of a basic block's branch, before squeeze
+            and excitation (timm's `legacy_seresnet18` and `34`; nobody else).
         zero_last_norm: whether the last norm of a residual branch starts with scale 0, so that
             every block starts as its shortcut (Goyal et al., arXiv 1706.02677).
         norm_epsilon: added to the variance in batch normalisation.
@@ -90,6 +93,7 @@ class Spec:
     stem_pool: Literal["padded", "ceil", "average"] = "padded"
     dropout: float = 0.0
     stochastic_depth: float = 0.0
+    last_relu: bool = False
     zero_last_norm: bool = False
     norm_epsilon: float = 1e-5
     norm_momentum: float = 0.9
@@ -138,6 +142,10 @@ class Spec:
                 "With preactivation a branch ends in a convolution and a block in an addition: "
                 'placement must be "standard", projection "1x1", cardinality and reduce_divisor '
                 "1, antialias and zero_last_norm off.",
+            ),
+            (
+                self.last_relu and (self.residual != "basic" or self.preactivation),
+                'last_relu belongs to basic blocks with residual="basic" and preactivation off.',
             ),
             (
                 averages and (self.output_stride is not None or self.dilation != (1, 1)),

@@ -38,6 +38,7 @@ CASES = [
         for where in ("reduce", "3x3")
     ),
     BASIC | dict(projection="average", antialias=True),
+    BASIC | dict(last_relu=True),
     dict(strided="3x3", antialias=True),
     dict(strided="3x3", antialias=True, projection="average", se_bias=True),
     dict(reduce_divisor=2, projection="3x3") | RESNEXT,
@@ -162,7 +163,7 @@ def test_blocks_are_found_wherever_they_stand(placement, squeeze, gate):
 
 def test_the_stems_are_what_they_are_called():
     images = np.random.default_rng(2).normal(size=(2, 37, 40, 3))
-    spec = Spec(stem="deep", stem_filters=(4, 4, 8), stem_pool="average")
+    spec = Spec(stem="deep", stem_filters=(4, 4, 8), stem_pool="average", antialias=True)
     inputs = keras.Input(images.shape[1:])
     model = keras.Model(inputs, se_resnet.stem(inputs, spec=spec, name="stem"))
     randomise(model)
@@ -291,6 +292,7 @@ def test_the_width_of_the_squeeze_is_rounded_as_published(channels, ratio, step,
         (dict(stem_filters=(32, 64)), "one value for each convolution"),
         (dict(dropout=1.0), "dropout must be a number from 0 to below 1"),
         (dict(dilation=(1, 2, 4)), "dilation must be a tuple of 2 positive integers"),
+        (dict(last_relu=True), "last_relu belongs to basic blocks"),
         (dict(residual="basic", reduce_divisor=2), "reduce_divisor at 1"),
     ],
 )

@@ -78,7 +78,7 @@ def test_every_variant_of_se_resnext_has_its_stride_in_the_grouped_3x3(variant):
 
 
 def test_names_are_matched_by_shell_patterns():
-    assert senet.list_models("se_resnext101*") == [
+    assert senet.list_models("se_resnext101_*") == [
         *("se_resnext101_32x4d", "se_resnext101_32x8d", "se_resnext101_64x4d"),
     ]
     assert len(senet.list_models()) == 2 * len(family.SPECS) - 1  # SENet-154 has no plain name
