@@ -1,0 +1,80 @@
+"""Weight files of others, read as data: nothing in them is ever imported, called or run.
+
+The format is told by the first bytes. Every size that a file claims is compared with the bytes that
+are there before memory is asked for, and whatever is wrong with a file ends in a `WeightsError`.
+"""
+
+import contextlib
+import os
+import pathlib
+import stat
+from typing import BinaryIO
+
+from senet.weights import zip_files
+from senet.weights.arrays import ArrayFile, Contents, Malformed, Stored, WeightsError, refusing
+from senet.weights.hdf5_files import MEMBER, read_hdf5
+from senet.weights.safetensors_files import read_safetensors
+from senet.weights.torch_files import MAGIC, read_torch_legacy, read_torch_zip
+
+__all__ = ["ArrayFile", "Stored", "WeightsError", "open_arrays"]
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+ZIP_SIGNATURE = b"PK\x03\x04"
+LEGACY_SIGNATURE = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")
+
+
+def open_arrays(path: str | os.PathLike) -> ArrayFile:
+    """Open a weights file and list its arrays; their values stay in the file until read.
+
+    Of a torch file, the state dict is looked for under the names that training scripts give it,
+    averaged weights first. Prefixes that all names of a torch or safetensors file share because the
+    network was wrapped (`module.`, `_orig_mod.`, `model.`, `encoder.` and the like) are taken away.
+
+    Args:
+        path: of a safetensors file, a state dict saved by torch, a `.keras` or an HDF5 file; the
+            ending of the name does not matter.
+
+    Returns:
+        An `ArrayFile`, to be closed or used in a `with` statement.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        WeightsError: the file is of none of these formats, damaged or hostile; it says why.
+
+    Example:
+        >>> with open_arrays("seresnet50.safetensors") as file:
+        ...     kernel = file.read("conv1.weight")
+    """
+    path = pathlib.Path(path)
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no weights file {str(path)!r}.") from None
+    except (OSError, ValueError) as error:
+        raise WeightsError(path, f"it cannot be opened ({error}).") from error
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise WeightsError(path, "it is not a file.")
+    with refusing(path), contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "rb"))
+        contents = _parse(file, os.fstat(file.fileno()).st_size, stack)
+        return ArrayFile(path, contents, stack.pop_all().close)
+
+
+def _parse(file: BinaryIO, size: int, stack: contextlib.ExitStack) -> Contents:
+    """Tell the format of a file and parse it."""
+    head = file.read(32)
+    if head.startswith(HDF5_SIGNATURE):
+        return read_hdf5(file, size, stack)
+    if head.startswith(b"\x80") and LEGACY_SIGNATURE in head:
+        return read_torch_legacy(file, size)
+    if head.startswith(ZIP_SIGNATURE):
+        members = zip_files.members(file, size)
+        if MEMBER in members:
+            return read_hdf5(file, size, stack, members[MEMBER])
+        return read_torch_zip(file, size, members)
+    if head[8:9] == b"{":
+        return read_safetensors(file, size)
+    raise Malformed(
+        "it is no safetensors, torch, Keras or HDF5 file, but begins with "
+        f"{head[:16]!r}. Perhaps the download gave a page or a pointer instead of the file."
+    )
