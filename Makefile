@@ -8,13 +8,17 @@ DATA ?=
 ARGS ?=
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
-.PHONY: demo test lint format tables test-backends bench clean
+.PHONY: demo test lint format tables test-slow test-backends parity bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/pytest -n 2
+
+# What takes too long for every change: the networks of more than a hundred layers.
+test-slow: $(INSTALLED)
+	$(BIN)/pytest -n 2 -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -41,6 +45,18 @@ test-backends: $(INSTALLED) .venv-jax/installed .venv-torch/installed
 	KERAS_BACKEND=jax .venv-jax/bin/pytest $(BACKEND_TESTS)
 	KERAS_BACKEND=torch .venv-torch/bin/pytest $(BACKEND_TESTS)
 
+# Run the reference implementations, write what they compute, and compare every network with it.
+GOLDEN = tests/golden
+parity: $(INSTALLED) .venv-parity/installed
+	.venv-parity/bin/python tests/parity/imagenet_classes.py senet/weights/imagenet_classes.json
+	.venv-parity/bin/python tests/parity/reference.py $(GOLDEN)/parity.npz
+	.venv-parity/bin/python tests/parity/preprocessing.py $(GOLDEN)/preprocessing.npz $(PHOTOS_ZIP)
+	$(BIN)/pytest -s -m "slow or not slow" tests/weights/test_parity.py \
+		tests/data/test_preprocessing_parity.py
+	mkdir -p build/parity
+	$(BIN)/python tests/parity/back.py write build/parity
+	.venv-parity/bin/python tests/parity/back.py compare build/parity
+
 # Benchmarks; an idle machine gives the figures that the README quotes.
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/building.py
@@ -50,10 +66,17 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[tensorflow,dev]"
 	touch $@
 
+.venv-parity/installed: constraints-parity.txt constraints.txt
+	$(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/pip install --disable-pip-version-check -c constraints-parity.txt \
+		-c constraints.txt timm torch torchvision pretrainedmodels six \
+		safetensors numpy pillow
+	touch $@
+
 .venv-%/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/pip install --disable-pip-version-check -c constraints.txt -e ".[$*,dev]"
 	touch $@
 
 clean:
-	rm -rf .venv .venv-jax .venv-torch build dist *.egg-info
+	rm -rf .venv .venv-jax .venv-torch .venv-parity build dist *.egg-info

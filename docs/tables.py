@@ -84,7 +84,27 @@ def complexity() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"parameters": parameters, "complexity": complexity}
+def weights() -> str:
+    """The catalogue of published weights."""
+    from senet.weights import catalogue
+
+    rows = [
+        "| network | `weights=` | top-1 | larger | licence | where |",
+        "|---|---|--:|--:|---|---|",
+    ]
+    for row in catalogue.table():
+        default = " (`imagenet`)" if row.tag == catalogue.default_tag(row.network) else ""
+        score = f"{row.top1:.2f} at {row.scored_at}" if row.top1 else ""
+        larger = f"{row.larger[2]:.2f} at {row.larger[0]}" if row.larger else ""
+        where = f"`{row.repository}`" if row.repository else f"[file]({row.url})"
+        rows.append(
+            f"| `{row.network}` | `{row.tag}`{default} | {score} | {larger} "
+            f"| {row.licence or 'not stated'} | {where} |"
+        )
+    return "\n".join(rows)
+
+
+TABLES = {"parameters": parameters, "complexity": complexity, "weights": weights}
 
 
 def rewritten(text: str) -> str:

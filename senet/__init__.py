@@ -22,12 +22,15 @@ if TYPE_CHECKING:
         SEResNeXt152,
         create,
         list_models,
+        list_weights,
         load,
         save,
     )
     from senet.models.complexity import complexity
     from senet.models.graph import find_se_blocks
     from senet.models.spec import Spec
+    from senet.weights.imagenet import decode_predictions, preprocess_input
+    from senet.weights.readers import WeightsError
 
 __version__ = "0.1.0"
 
@@ -44,12 +47,16 @@ _HOME = {
     "SEResNet34": "senet.applications",
     "SEResNet50": "senet.applications",
     "Spec": "senet.models.spec",
+    "WeightsError": "senet.weights.readers",
     "accelerate": "senet.acceleration",
     "complexity": "senet.models.complexity",
     "create": "senet.applications",
+    "decode_predictions": "senet.weights.imagenet",
     "find_se_blocks": "senet.models.graph",
     "list_models": "senet.applications",
+    "list_weights": "senet.applications",
     "load": "senet.applications",
+    "preprocess_input": "senet.weights.imagenet",
     "save": "senet.applications",
 }
 

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import fnmatch
 import functools
 import inspect
 import operator
 import os
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec
 
@@ -14,7 +16,9 @@ from keras import layers
 
 from senet.models import family
 from senet.models.blocks import channel_axis, full_precision
-from senet.weights import transfer
+from senet.models.spec import Spec
+from senet.weights import catalogue, hub, imagenet, transfer
+from senet.weights.card import Card
 
 P = ParamSpec("P")
 POOLING: dict[str | None, Any] = {
@@ -38,19 +42,21 @@ def create(
     name: str | None = None,
     *,
     features: tuple[int, ...] | None = None,
-    variant: str = "seed",
+    variant: str | None = None,
     **spec_fields: Any,
 ) -> keras.Model:
     """Build a network of the family by its name.
 
     The arguments are those of `keras.applications`, with two departures: `weights` is `None` by
-    default and else the path of a file that senet or Keras wrote, and `name` defaults to the
-    network's. The record of what was built is `model.card`.
+    default, and `name` defaults to the network's. The record of what was built is `model.card`.
 
     Args:
         network: one of `senet.list_models()`, for example `"se_resnet50"` or `"resnet50"`.
         include_top: whether the classifier is part of the network.
-        weights: path of a `.keras` or `.weights.h5` file of the same network, or `None`.
+        weights: `None`; `"imagenet"` or another tag of `senet.list_weights()`, which is downloaded
+            once; or the path of a file of this network, ours or one of PyTorch's (`.keras`,
+            `.weights.h5`, `.safetensors`, `.pth`, `.pt`). A classifier for another number of
+            classes is left as it starts, with a warning.
         input_tensor: Keras tensor to use as input, `(N, H, W, channels)`.
         input_shape: `(H, W, channels)`, pixels, at least 32 or `None` for an open side. By default
             the network's own size with its classifier, and `(None, None, 3)` without.
@@ -62,16 +68,18 @@ def create(
         features: strides, of `(2, 4, 8, 16, 32)`, whose feature maps the model gives out as a list
             in place of the classifier: at each the last map of that resolution. `output_stride=8`
             or `16` dilates the network so that its last maps are no coarser.
-        variant: `"seed"` (the default), `"caffe"` (the authors' release: biases in the excitation,
-            ceil-mode stem pooling) or `"torch"` (timm: biases, stride in the 3x3).
+        variant: `"seed"`, `"caffe"` (the authors' release: biases in the excitation, ceil-mode stem
+            pooling) or `"torch"` (timm: biases, stride in the 3x3). By default that of the weights,
+            `"seed"` without any.
         **spec_fields: fields of `senet.Spec` that replace the network's own, as `ratio=8`.
 
     Returns:
         A functional `keras.Model` of stock layers.
 
     Raises:
-        ValueError: a name is unknown, a shape impossible, or the weights do not fit.
-        FileNotFoundError: there is no file at `weights`.
+        ValueError: a name is unknown, a shape impossible, or the weights do not fit; a
+            `senet.WeightsError` says which file and why.
+        FileNotFoundError: there is neither a file nor a tag of the name `weights`.
 
     Example:
         >>> model = senet.create("se_resnet50", classes=10, input_shape=(96, 96, 3))
@@ -81,22 +89,26 @@ def create(
     Reference:
         Hu et al., arXiv 1709.01507, table 1.
     """
-    spec = family.named_spec(network, variant, **spec_fields)
     include_top = include_top and features is None
     _check_top(include_top, classes, pooling, features)
-    image = _inputs(input_tensor, input_shape, include_top, spec.input_size)
-    n_classes = operator.index(classes) if include_top else None
-    outputs = family.build(spec, image, classes=n_classes, activation=classifier_activation)
-    if not include_top and pooling:
-        outputs = POOLING[pooling](dtype=full_precision(), name=f"{pooling}_pool")(outputs)
-    inputs = keras.utils.get_source_inputs(image)
-    if features is not None:
-        outputs = _feature_maps(keras.Model(inputs, outputs), spec, features)
-    model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=name or network)
-    if weights is not None:
-        transfer.load_arrays(model, weights)
+    with _open_weights(network, weights) as (source, published):
+        spec = _spec(network, variant, spec_fields, source, published)
+        image = _inputs(input_tensor, input_shape, include_top, spec.input_size)
+        n_classes = operator.index(classes) if include_top else None
+        outputs = family.build(spec, image, classes=n_classes, activation=classifier_activation)
+        if not include_top and pooling:
+            outputs = POOLING[pooling](dtype=full_precision(), name=f"{pooling}_pool")(outputs)
+        inputs = keras.utils.get_source_inputs(image)
+        if features is not None:
+            outputs = _feature_maps(keras.Model(inputs, outputs), spec, features)
+        model = keras.Model(
+            inputs[0] if len(inputs) == 1 else inputs, outputs, name=name or network
+        )
+        if source is not None:
+            source.fill(model, spec)
     if model.inputs[0] is image:  # else layers stand before the network, which no card describes
-        model.card = transfer.Card(
+        known = published is not None and n_classes == published.classes
+        model.card = Card(
             network=network,
             spec=spec,
             input_shape=tuple(image.shape[1:]),
@@ -107,8 +119,58 @@ def create(
             name=model.name,
             precision=keras.config.dtype_policy().name,
             data_format=keras.config.image_data_format(),
+            class_names=imagenet.class_names() if known else None,
+            preprocessing=published.preprocessing() if published else None,
         )
     return model
+
+
+@contextlib.contextmanager
+def _open_weights(
+    network: str, weights: str | os.PathLike | None
+) -> Iterator[tuple[transfer.Source | None, catalogue.Published | None]]:
+    """What `weights=` stands for: nothing, a file, or published weights and their file."""
+    if weights is None:
+        yield None, None
+        return
+    published = None
+    path = pathlib.Path(weights)
+    if not path.exists() and len(path.parts) == 1 and not path.suffix:
+        published = catalogue.published(network, str(weights))
+        path = hub.fetch(published)
+    with transfer.source(path, network) as source:
+        yield source, published
+
+
+def _spec(
+    network: str,
+    variant: str | None,
+    fields: dict[str, Any],
+    source: transfer.Source | None,
+    published: catalogue.Published | None,
+) -> Spec:
+    """The spec to build: the named network's, in the variant that the weights have."""
+    named = family.named_spec(network, variant or "seed", **fields)
+    if source is None or source.card is None:
+        return named
+    stored = source.card.spec
+    if published is not None:
+        stored = dataclasses.replace(stored, **published.fields, input_size=published.size)
+    if what := family.differences(named, stored, family.STRUCTURE):
+        raise transfer.WeightsError(
+            source.file.path,
+            f"it holds {source.card.network}, not {network} as it is to be built ({what}). Name "
+            "the network and the fields that it was saved with, or use senet.load.",
+        )
+    if variant is not None:
+        free = [field for field in family.VARIED if field not in fields]
+        if what := family.differences(named, stored, free):
+            raise transfer.WeightsError(
+                source.file.path,
+                f"it does not follow the variant {variant!r} ({what}). Leave variant out: the "
+                "weights bring their own.",
+            )
+    return dataclasses.replace(stored, **fields)
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -127,73 +189,136 @@ def list_models(pattern: str = "*") -> list[str]:
     return family.names(pattern)
 
 
-def save(model: keras.Model, path: str | os.PathLike, **about: Any) -> None:
-    """Save a network to one `.keras` file that plain Keras loads too.
+def save(
+    model: keras.Model, path: str | os.PathLike, *, names: str | None = None, **about: Any
+) -> None:
+    """Save a network to one `.keras` file that plain Keras loads too, or to a safetensors file.
 
     What else it takes to use the network (its spec, the names of its classes, the preprocessing)
     travels inside the file as one extra member, which stock Keras passes over.
 
     Args:
         model: a network from `create` or `load`.
-        path: of the file; must end in `.keras`.
+        path: of the file; `.keras`, or `.safetensors`.
+        names: of the arrays in a safetensors file: `None` for ours, `"timm"` for those of timm's
+            ResNets, `"caffe"` for those of its `legacy_*` networks. Excitations without biases get
+            biases of zero there.
         **about: fields of the card to set, as `class_names=("cat", "dog")`.
 
     Raises:
         ValueError: the model has no card because it was made elsewhere; `model.save` keeps those.
+            Or networks with these names compute something else; it says what.
         OSError: the file cannot be written.
 
     Example:
         >>> senet.save(model, "pets.keras", class_names=("cat", "dog"))
     """
     card = getattr(model, "card", None)
-    if not isinstance(card, transfer.Card):
+    if not isinstance(card, Card):
         raise ValueError(
             f"{model.name!r} was not made by senet.create or senet.load, so there is no record of "
             "how to build it again: save it with model.save."
         )
-    transfer.save(model, path, dataclasses.replace(card, **about))
+    transfer.save(model, path, dataclasses.replace(card, **about), names)
 
 
-def load(path: str | os.PathLike) -> keras.Model:
-    """Load a network that `save` wrote; nothing in the file is run.
+def load(path: str | os.PathLike, **options: Any) -> keras.Model:
+    """Load a network from a file, ours or a published one; nothing in the file is run.
 
-    The network is built from the record in the file, in the precision and data format that it had,
-    and filled with its arrays.
+    A file that `save` wrote says what it holds, and the network is built in the precision and data
+    format that it had. Of PyTorch's files (timm, torchvision, the authors' Caffe networks as
+    pretrainedmodels, timm's `legacy_*` or segmentation_models.pytorch have them, moskomule) the
+    names of the arrays tell the scheme and their shapes the network. What they cannot tell comes
+    from the scheme: the position of the stride, the stem pooling. Anti-aliased networks have the
+    arrays of others: name them, `network="se_resnextaa101d_32x8d"`.
 
     Args:
-        path: of the `.keras` file.
+        path: of a `.keras`, `.safetensors`, `.pth` or `.pt` file; of a `.weights.h5` file with
+            `network=` and what else differs from its defaults.
+        **options: arguments of `create` that replace what the file says, as `classes=10` (all but
+            the classifier is loaded then), `include_top=False`, `strided="reduce"`.
 
     Returns:
-        The network; its class names and preprocessing are in `model.card`.
+        The network; its class names and preprocessing, where they are known, are in `model.card`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or was not written by `save`.
+        ValueError: as `senet.WeightsError`, which says what is wrong with the file.
 
     Example:
         >>> model = senet.load("run/model.keras")
         >>> model.card.class_names
         ('cat', 'dog')
+        >>> senet.load("seresnet50_ra2-33fbf06c.pth").name
+        'se_resnet50'
     """
-    card = transfer.read_card(path)
+    with transfer.source(path, options.get("network")) as source:
+        card = source.card
+    if card is None:
+        if "network" not in options:
+            raise transfer.WeightsError(
+                path,
+                "it does not say what network it holds. If its network is of this family, name it: "
+                'senet.load(path, network="se_resnet50", variant="torch", classes=10). A model of '
+                "another kind loads with keras.saving.load_model, if you trust the file.",
+            )
+        return create(weights=path, **options)
+    arguments = dict(
+        network=card.network,
+        include_top=card.classes is not None,
+        input_shape=card.input_shape,
+        pooling=card.pooling,
+        features=card.features,
+        classes=card.classes or 1000,
+        classifier_activation=card.classifier_activation,
+        name=card.name,
+        **vars(card.spec),
+    )
+    if options.get("variant"):  # is compared with what the file has
+        for field in vars(card.spec):
+            del arguments[field]
     try:
         with keras_settings(card.precision, card.data_format):
-            model = create(
-                card.network,
-                include_top=card.classes is not None,
-                weights=path,
-                input_shape=card.input_shape,
-                pooling=card.pooling,
-                features=card.features,
-                classes=card.classes or 1000,
-                classifier_activation=card.classifier_activation,
-                name=card.name,
-                **vars(card.spec),
-            )
+            model = create(weights=path, **arguments | options)
     except TypeError as error:
-        raise ValueError(f"{str(path)!r} cannot be read as a saved network: {error}") from error
-    model.card = card
+        raise transfer.WeightsError(path, f"it cannot be read as a network: {error}") from error
+    if model.card.classes == card.classes:
+        about = dict(class_names=card.class_names, preprocessing=card.preprocessing)
+    else:
+        about = dict(preprocessing=card.preprocessing)
+    model.card = dataclasses.replace(model.card, **about)
     return model
+
+
+def list_weights(pattern: str = "*") -> list[str]:
+    """Published weights that `create` can load, as `network.tag`.
+
+    Args:
+        pattern: shell pattern of the network's name, for example `"se_resnext*"`.
+
+    Returns:
+        Names such as `"se_resnet50.ra2_in1k"`: what stands behind the point goes into `weights=`.
+
+    Example:
+        >>> "se_resnet50.ra2_in1k" in list_weights()
+        True
+    """
+    rows = catalogue.table()
+    return [row.id for row in rows if fnmatch.fnmatchcase(row.network, pattern)]
+
+
+def how_to_load(card: Card, file: str, names: str) -> str:
+    """The lines of Python that load a file with foreign names in timm; empty where none do."""
+    if card.network not in family.names() or card.classes is None:
+        return ""
+    if family.differences(family.named_spec(card.network), card.spec, family.STRUCTURE):
+        return ""
+    name = card.network.replace("se_res", "seres")
+    name = f"legacy_{name}" if names == "caffe" else name
+    return (
+        f"model = timm.create_model({name!r}, num_classes={card.classes})\n"
+        f"model.load_state_dict(safetensors.torch.load_file({file!r}))"
+    )
 
 
 @contextlib.contextmanager

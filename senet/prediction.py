@@ -19,6 +19,7 @@ from senet.data.preprocessing import Preprocessing
 from senet.data.sources import MAX_FILE, Data, absolute, load_data
 from senet.evaluation import Evaluation, evaluate
 from senet.progress import meter
+from senet.weights import imagenet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +55,13 @@ class Prediction:
     error: str | None = None
 
 
-def load_trained(path: str | os.PathLike) -> Trained:
-    """Load what `senet train` left.
+def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained:
+    """Load what `senet train` left, or a named network with published weights.
 
     Args:
-        path: of a run folder, or of a `.keras` file saved by senet with its class names.
+        path: of a run folder, or of a `.keras` file saved by senet with its class names; with
+            `weights` the name of a network.
+        weights: tag of published weights, as `"imagenet"`.
 
     Returns:
         A `Trained`.
@@ -67,9 +70,18 @@ def load_trained(path: str | os.PathLike) -> Trained:
         FileNotFoundError: there is nothing at the path, or no model in the folder.
         ValueError: the file is damaged, or lacks class names or preprocessing.
     """
+    if weights is not None:
+        return _trained(applications.create(str(path), weights=weights), f"{path}.{weights}")
     path = pathlib.Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"There is no run folder or model file {str(path)!r}.")
+        known = (
+            ""
+            if str(path) not in applications.list_models()
+            else (
+                " To use the network of that name with published weights, add --weights imagenet."
+            )
+        )
+        raise FileNotFoundError(f"There is no run folder or model file {str(path)!r}.{known}")
     file, run = path, None
     if path.is_dir():
         file = path / "model.keras"
@@ -79,11 +91,15 @@ def load_trained(path: str | os.PathLike) -> Trained:
                 "ended before the first epoch was over."
             )
         run = path
-    model = applications.load(file)
+    return _trained(applications.load(file), str(file), run)
+
+
+def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) -> Trained:
+    """A network with the class names and the preprocessing that its card must have."""
     card = model.card
     if card.class_names is None or card.preprocessing is None:
         raise ValueError(
-            f"{str(file)!r} does not say its class names and preprocessing: save it with "
+            f"{where!r} does not say its class names and preprocessing: save it with "
             "senet.save(model, path, class_names=..., preprocessing=...)."
         )
     preprocessing = Preprocessing.from_json(card.preprocessing)
@@ -112,10 +128,13 @@ def score(
             the run are not those it was trained on.
     """
     where, images, own = _images_to_score(trained, data)
-    if images.class_names != trained.class_names:
+    wanted = trained.class_names
+    if wanted == imagenet.class_names():  # whose folders are called by their WordNet ids
+        wanted = tuple(synset for synset, _ in imagenet.classes())
+    if images.class_names not in (wanted, trained.class_names):
         raise ValueError(
-            f"The network knows the classes {', '.join(trained.class_names)}; {where!r} has "
-            f"{', '.join(images.class_names)}."
+            f"The network knows the classes {_listed(wanted)}; {where!r} has "
+            f"{_listed(images.class_names)}."
         )
     split = split or ("all" if images.drawn and not own else images.held_out)
     evaluation = evaluate(
@@ -232,6 +251,12 @@ def write_jsonl(predictions: Iterable[Prediction], out: IO[str]) -> None:
 
 WRITERS = {"table": write_table, "csv": write_csv, "jsonl": write_jsonl}
 """How predictions can be written, by the name of the format."""
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in one line; the first ones of many."""
+    shown = ", ".join(names[:20])
+    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
 
 
 def _images_to_score(trained: Trained, data: str | None) -> tuple[str, Data, bool]:

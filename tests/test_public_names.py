@@ -18,13 +18,17 @@ PUBLIC = {
     "SEResNet152",
     "SEResNet50",
     "Spec",
+    "WeightsError",
     "__version__",
     "accelerate",
     "complexity",
     "create",
+    "decode_predictions",
     "find_se_blocks",
     "list_models",
+    "list_weights",
     "load",
+    "preprocess_input",
     "save",
 }
 

@@ -17,7 +17,7 @@ MAY_USE = {
     "weights": {"models", "files"},
     "evaluation": {"data", "progress"},
     "applications": {"models", "weights"},
-    "prediction": {"applications", "data", "evaluation", "progress"},
+    "prediction": {"applications", "data", "evaluation", "progress", "weights"},
     "training": {
         *("applications", "models", "data", "evaluation", "acceleration"),
         *("plotting", "files", "progress"),

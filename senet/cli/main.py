@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "Name what is on images.",
     "list": "List the networks of the family.",
     "info": "Show parameters, multiply-adds and stages of a network.",
+    "convert": "Write a network to another kind of weights file.",
     "draw": "Draw a network and its blocks as SVG and PNG.",
 }
 BACKENDS = ("tensorflow", "jax", "torch")

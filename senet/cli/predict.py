@@ -12,8 +12,9 @@ import click
     "--model",
     required=True,
     type=click.Path(path_type=pathlib.Path),
-    help="Run folder, or .keras file that senet saved.",
+    help="Run folder, .keras file that senet saved, or name of a network with --weights.",
 )
+@click.option("--weights", help="Published weights of a named network, as imagenet or ra2_in1k.")
 @click.option(
     "--format",
     "style",
@@ -30,9 +31,18 @@ import click
 )
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 def command(
-    images: tuple[str, ...], model: pathlib.Path, style: str, top: int, batch_size: int
+    images: tuple[str, ...],
+    model: pathlib.Path,
+    weights: str | None,
+    style: str,
+    top: int,
+    batch_size: int,
 ) -> int:
-    """Name what is on IMAGES: files, folders or patterns.
+    r"""Name what is on IMAGES: files, folders or patterns.
+
+    \b
+    senet predict photo.jpg --model runs/pets
+    senet predict photo.jpg --model se_resnet50 --weights imagenet --top 5
 
     Prints class and probability. A file that is no image is named on standard error, the others
     are predicted all the same, and the exit code is 1.
@@ -40,7 +50,7 @@ def command(
     from senet.prediction import WRITERS, find_images, load_trained, predict
 
     files = find_images(images)
-    predictions = list(predict(load_trained(model), files, top=top, batch_size=batch_size))
+    predictions = list(predict(load_trained(model, weights), files, top=top, batch_size=batch_size))
     WRITERS[style](predictions, sys.stdout)
     bad = [p for p in predictions if p.error]
     for prediction in bad:

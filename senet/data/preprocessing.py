@@ -1,6 +1,7 @@
 """From an image to what a network reads: resize, centre crop, normalise."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 MAX_SIZE = 4096
 """Largest side of an input, pixels."""
 
@@ -18,10 +20,13 @@ class Preprocessing:
 
     The shorter edge is resized to `size / crop_fraction`, the centre is cropped to `size`, values
     are divided by 255, the mean is subtracted and the result divided by the standard deviation.
+    Fractions of a pixel are rounded as torchvision rounds them, whose transforms the published
+    networks were scored with.
 
     Args:
         size: side of the square input, pixels.
         crop_fraction: side of the crop over the shorter edge, 0 to 1; the paper has 224 / 256.
+        interpolation: `"bicubic"` or `"bilinear"`, of the resizing.
         mean: per channel, of values between 0 and 1.
         std: per channel, of values between 0 and 1.
 
@@ -31,6 +36,7 @@ class Preprocessing:
 
     size: int
     crop_fraction: float = 0.875
+    interpolation: str = "bicubic"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
@@ -42,20 +48,22 @@ class Preprocessing:
             or not 0.01 <= self.crop_fraction <= 1
             or (len(self.mean), len(self.std)) != (3, 3)
             or min(self.std) <= 0
+            or self.interpolation not in INTERPOLATIONS
         ):
             raise ValueError(
                 f"A preprocessing needs a size from 1 to {MAX_SIZE} pixels, a crop fraction from "
-                f"0.01 to 1, and mean and positive deviation of each of 3 channels; got {self}."
+                f"0.01 to 1, interpolation {' or '.join(INTERPOLATIONS)}, and mean and positive "
+                f"deviation of each of 3 channels; got {self}."
             )
 
     def crop(self, image: Image.Image) -> Image.Image:
         """Resize the shorter edge and cut out the centre: `size` x `size` pixels."""
         image = _trim(image)
-        edge = round(self.size / self.crop_fraction)
-        scale = edge / min(image.size)
-        width, height = (max(edge, round(side * scale)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-        left, top = (width - self.size) // 2, (height - self.size) // 2
+        edge = math.floor(self.size / self.crop_fraction)
+        shorter = min(image.size)
+        width, height = (max(edge, edge * side // shorter) for side in image.size)
+        image = image.resize((width, height), INTERPOLATIONS[self.interpolation])
+        left, top = (round((side - self.size) / 2) for side in (width, height))
         return image.crop((left, top, left + self.size, top + self.size))
 
     def normalise(self, image: Image.Image | np.ndarray) -> np.ndarray:

@@ -1,211 +1,277 @@
-"""Save networks so that plain Keras reads them; load them without running anything in the file."""
+"""Weights into networks and out again: strict on both sides, whole or not at all."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
+import warnings
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 
-import h5py
 import keras
 
 from senet.files import replacing
+from senet.models.blocks import squeezed_width
 from senet.models.spec import Spec
+from senet.weights import schemes
+from senet.weights.card import MEMBER, Card
+from senet.weights.readers import ArrayFile, WeightsError, open_arrays
 
-MEMBER = "senet.json"
-"""Name of the extra member of a `.keras` file; stock Keras passes over it."""
+CARD_LIMIT = 16 * 2**20
+"""Largest size of a card that is read, bytes."""
 
-MEMBER_LIMIT = 16 * 2**20
-"""Largest size of that member that is read, bytes."""
+PUBLISHED_CLASSES = 1000
+"""Classes of ImageNet: a file without classifier cannot be asked for these."""
+
+TRAINING_ONLY = (
+    *("dropout", "stochastic_depth", "zero_last_norm", "norm_momentum"),
+    *("input_size", "output_stride", "dilation"),
+)
+"""Fields of a `Spec` that change neither arrays nor what they compute on an image as it is."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Card:
-    """What has to travel with a network's weights so that it can be used.
+@dataclasses.dataclass
+class Source:
+    """A weights file that is open for reading.
 
     Args:
-        network: name of the network, or of what it was derived from.
-        spec: its `Spec`.
-        input_shape: of one image; `None` where a side is open.
-        classes: number of classes; `None` without a classifier.
-        classifier_activation: of the classifier; `None` gives logits.
-        features: strides of the feature maps that are given out in place of the classifier.
-        name: of the model; `None` is that of the network.
-        precision: Keras' dtype policy that the network was built under.
-        data_format: `"channels_last"` or `"channels_first"`.
-        pooling: of a network without classifier, as in `keras.applications`.
-        class_names: one for each class, where they are known.
-        preprocessing: how an image becomes an input, where it is known, as plain JSON values.
-
-    Raises:
-        ValueError: a field is of another kind.
+        file: its arrays.
+        scheme: of its names: one of `schemes.SCHEMES`, `None` for our own.
+        card: of the network in it; `None` where the file does not say (`.weights.h5`).
     """
 
-    network: str
-    spec: Spec
-    input_shape: tuple[int | None, ...]
-    classes: int | None
-    classifier_activation: str | None = "softmax"
-    pooling: str | None = None
-    features: tuple[int, ...] | None = None
-    name: str | None = None
-    precision: str = "float32"
-    data_format: str = "channels_last"
-    class_names: tuple[str, ...] | None = None
-    preprocessing: dict[str, Any] | None = None
+    file: ArrayFile
+    scheme: schemes.Scheme | None
+    card: Card | None
 
-    def __post_init__(self) -> None:
-        kinds: dict[str, Any] = dict(
-            network=str,
-            spec=Spec,
-            input_shape=tuple,
-            classes=int | None,
-            classifier_activation=str | None,
-            pooling=str | None,
-            features=tuple | None,
-            name=str | None,
-            precision=str,
-            data_format=str,
-            class_names=list | tuple | None,
-            preprocessing=dict | None,
-        )
-        for field, kind in kinds.items():
-            if not isinstance(getattr(self, field), kind):
-                raise ValueError(f"The {field} of a network cannot be {getattr(self, field)!r}.")
-        if self.class_names is None:
-            return
-        object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
-        if self.classes is not None and len(self.class_names) != self.classes:
-            raise ValueError(
-                f"There must be one name for each of the {self.classes} classes; got "
-                f"{len(self.class_names)} class names."
-            )
+    @property
+    def notes(self) -> list[str]:
+        """What a user may want to know, as which of several sets of arrays was taken."""
+        return self.file.notes
 
-    def to_json(self) -> dict[str, Any]:
-        """This record as plain JSON values; `from_json` reads it back."""
-        return {"format": 1, **vars(self), "spec": self.spec.to_json()}
+    def fill(self, model: keras.Model, spec: Spec) -> None:
+        """Give a model built from `spec` the values of the file.
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Card":
-        """The record that `to_json` wrote.
+        Every name and shape is compared before the first value is read. A classifier with another
+        number of classes keeps its initial values, with a warning; of a file with a classifier for
+        a model without, the classifier is left unread.
 
         Raises:
-            ValueError: a field is missing or unknown, or the format is a later one.
+            WeightsError: arrays are missing, unexpected or of another shape; all are listed.
         """
-        values = dict(values)
-        if values.pop("format", None) != 1:
-            raise ValueError("It was written in a format that this version of senet does not know.")
-        try:
-            values["spec"] = Spec.from_json(values["spec"])
-            values["input_shape"] = tuple(values["input_shape"])
-            values["features"] = values.get("features") and tuple(values["features"])
-            return cls(**values)
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"Its {MEMBER} is not complete: {error}.") from error
+        wanted = [slot for slot in self._slots(model, spec) if slot.variable is not None]
+        slots, left_out = self._without_classifier(wanted, model)
+        self._compare(slots, model.name)
+        if left_out:
+            warnings.warn(left_out, stacklevel=4)
+        for slot in slots:
+            slot.variable.assign(slot.to_ours(self.file.read(slot.name)))
+
+    def _slots(self, model: keras.Model, spec: Spec) -> Iterator[schemes.Slot]:
+        if self.scheme is not None:
+            return schemes.slots(model, self.scheme, spec)
+        return schemes.own_slots(model, hdf5=self.file.format == "hdf5")
+
+    def _without_classifier(
+        self, slots: list[schemes.Slot], model: keras.Model
+    ) -> tuple[list[schemes.Slot], str | None]:
+        """Leave the classifier out where that of the file is for other classes, and say so."""
+        kernel = next((s for s in slots if s.layer == "classifier" and len(s.shape) == 2), None)
+        if kernel is None:
+            return slots, None
+        stored = self.file.arrays.get(kernel.name)
+        classes = kernel.variable.shape[1]
+        if stored and (stored.shape == kernel.shape or len(stored.shape) != 2):
+            return slots, None
+        if stored is None and classes == PUBLISHED_CLASSES:
+            raise WeightsError(
+                self.file.path,
+                "it has no classifier. Pass include_top=False for the maps or pooled features, or "
+                "the number of your classes to train a new classifier.",
+            )
+        have = f"a classifier of {self._classes(stored)}" if stored else "no classifier"
+        return [slot for slot in slots if slot.layer != "classifier"], (
+            f"{str(self.file.path)!r} has {have}, and {model.name} has one of {classes} classes: "
+            "all but the classifier was loaded, which starts from random values."
+        )
+
+    def _classes(self, stored: Any) -> int:
+        return stored.shape[0 if self.scheme else -1]
+
+    def _compare(self, slots: list[schemes.Slot], network: str) -> None:
+        """Refuse a file unless it holds exactly what the slots ask for."""
+        expected = {slot.name: slot for slot in slots}
+        arrays = self.file.arrays
+        missing = [name for name in expected if name not in arrays]
+        extra = [n for n in arrays if n not in expected and not self._ignored(n, slots)]
+        misshapen = [
+            f"{name}: {_shape(arrays[name].shape)} in the file, {_shape(slot.shape)} expected"
+            for name, slot in expected.items()
+            if name in arrays and arrays[name].shape != slot.shape
+        ]
+        numbers = [n for n in expected if n in arrays and "float" not in arrays[n].dtype]
+        problems = {
+            "of another shape": misshapen,
+            "missing from the file": missing,
+            "in the file and not in the network": extra,
+            "not of floating point": numbers,
+        }
+        if any(problems.values()):
+            lists = "".join(
+                f"\n{len(names)} {what}:" + "".join(f"\n  {name}" for name in names)
+                for what, names in problems.items()
+                if names
+            )
+            raise WeightsError(
+                self.file.path,
+                f"it does not hold {network}; nothing was loaded. It belongs to another network, "
+                f"variant or width.{lists}",
+            )
+
+    def _ignored(self, name: str, slots: list[schemes.Slot]) -> bool:
+        """Whether a network can do without an array: counters, and a classifier not asked for."""
+        if name.endswith(".num_batches_tracked") or "/seed_generator/" in name:
+            return True
+        if any(slot.layer == "classifier" for slot in slots):
+            return False
+        if self.file.format == "hdf5":  # there layers have numbers, and the classifier is the last
+            dense = {slot.name.split("/")[1] for slot in slots if "/dense" in slot.name}
+            last = f"dense_{len(dense)}" if dense else "dense"
+            return name.startswith(f"layers/{last}/")
+        classifier = self.scheme.entry["classifier"] if self.scheme else "classifier"
+        return name.startswith(f"{classifier}.")
 
 
-def save(model: keras.Model, path: str | os.PathLike, card: Card) -> None:
-    """Write a `.keras` file that stock Keras loads, with its card as one extra member.
+@contextlib.contextmanager
+def source(path: str | os.PathLike, network: str | None = None) -> Iterator[Source]:
+    """Open a weights file and say what network it holds; nothing in it is run.
 
-    The file appears whole or not at all: it is written under another name, flushed to the disk,
-    and renamed.
+    Args:
+        path: of a `.keras`, `.weights.h5`, `.safetensors`, `.pth` or `.pt` file.
+        network: that it is expected to be; decides between networks whose arrays are the same.
+
+    Yields:
+        A `Source`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WeightsError: the file is damaged, or of no kind or network that senet knows.
+    """
+    with open_arrays(path) as file:
+        card = _card(file)
+        scheme = None
+        if card is None and file.format != "hdf5":
+            scheme, card = _describe(file, network)
+        yield Source(file, scheme, card)
+
+
+def _card(file: ArrayFile) -> Card | None:
+    """The card that senet wrote into a file, if it did."""
+    try:
+        if MEMBER in file.metadata:
+            return Card.from_json(json.loads(file.metadata[MEMBER]))
+        if file.format != "hdf5" or not zipfile.is_zipfile(file.path):
+            return None
+        with zipfile.ZipFile(file.path) as archive:
+            if MEMBER not in archive.namelist():
+                return None
+            if archive.getinfo(MEMBER).file_size > CARD_LIMIT:
+                raise WeightsError(file.path, f"its {MEMBER} is larger than any senet writes.")
+            return Card.from_json(json.loads(archive.read(MEMBER)))
+    except WeightsError:
+        raise
+    except (ValueError, zipfile.BadZipFile, OSError, RecursionError) as error:
+        raise WeightsError(file.path, str(error)) from error
+
+
+def _describe(file: ArrayFile, network: str | None) -> tuple[schemes.Scheme, Card]:
+    """Scheme and card of a file with foreign names."""
+    shapes = {name: stored.shape for name, stored in file.arrays.items()}
+    try:
+        scheme, name, spec, classes, channels = schemes.describe(shapes, network)
+    except ValueError as error:
+        raise WeightsError(file.path, str(error)) from error
+    shape = (spec.input_size, spec.input_size, channels)
+    return scheme, Card(network=name, spec=spec, input_shape=shape, classes=classes)
+
+
+def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | None = None) -> None:
+    """Write a network to a file that appears whole or not at all.
 
     Args:
         model: a stock Keras model.
-        path: of the file; must end in `.keras`.
+        path: of the file: `.keras` (which stock Keras loads) or `.safetensors`.
         card: what travels with it.
+        names: of the arrays in a safetensors file: `None` for ours, or those of a scheme, `"timm"`
+            or `"caffe"`.
 
     Raises:
-        ValueError: the name does not end in `.keras`.
+        ValueError: the name has another ending, or the scheme cannot hold the network; it says why.
         OSError: the file cannot be written; an older one of that name is left as it was.
     """
     path = pathlib.Path(path)
-    if path.suffix != ".keras":
-        raise ValueError(f"A saved network needs a name that ends in .keras; got {str(path)!r}.")
-    with replacing(path) as written:
-        model.save(written)
-        with zipfile.ZipFile(written, "a") as archive:
-            archive.writestr(MEMBER, json.dumps(card.to_json(), indent=1))
-
-
-def read_card(path: str | os.PathLike) -> Card:
-    """The card of a `.keras` file that `save` wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not a `.keras` file, or has no card.
-    """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(MEMBER).file_size > MEMBER_LIMIT:
-                raise ValueError(f"Its {MEMBER} is larger than any that senet writes.")
-            return Card.from_json(json.loads(archive.read(MEMBER)))
-    except KeyError:
-        raise ValueError(
-            f"{str(path)!r} was not saved by senet: it has no {MEMBER}. If you trust it, load it "
-            "with keras.saving.load_model; a network of this family whose name you know takes its "
-            "arrays with senet.create(name, weights=path)."
-        ) from None
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as a saved network: {error}") from error
-
-
-def load_arrays(model: keras.Model, path: str | os.PathLike) -> None:
-    """Fill a model with the arrays of a `.keras` or `.weights.h5` file; nothing in it is run.
-
-    Args:
-        model: the network to fill. If this fails, throw it away: it may be filled in part.
-        path: of the file.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is of another kind, damaged, or does not fit the model.
-    """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        published = "imagenet" in path.parts
-        raise FileNotFoundError(
-            f"There is no weights file {str(path)!r}."
-            + " Published weights do not load yet; weights=None builds the network." * published
-        )
-    if not path.name.endswith((".keras", ".weights.h5")):
-        raise ValueError(f"Weights come from .keras or .weights.h5 files; got {path.name!r}.")
-    try:
-        stored = _stored_values(path)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{str(path)!r} is damaged or not a weights file: {error}") from error
-    if stored != model.count_params():
-        raise ValueError(
-            f"{str(path)!r} holds {stored:,} values and {model.name} has {model.count_params():,}: "
-            "it belongs to another network, variant or number of classes."
-        )
-    try:
-        model.load_weights(path)
-    except Exception as error:  # Keras raises what h5py, zipfile and it itself think of.
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{str(path)!r} does not fit {model.name}: {reason}") from error
-
-
-def _stored_values(path: pathlib.Path) -> int:
-    """Number of values of all arrays in a file, without those of an optimizer."""
+    if path.suffix not in (".keras", ".safetensors") or (names and path.suffix == ".keras"):
+        endings = ".safetensors" if names else ".keras or .safetensors"
+        raise ValueError(f"A saved network needs a name that ends in {endings}; got {str(path)!r}.")
     if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as file:
-            return _count(h5py.File(file, "r"))
-    with h5py.File(path, "r") as file:
-        return _count(file)
+        with replacing(path) as written:
+            model.save(written)
+            with zipfile.ZipFile(written, "a") as archive:
+                archive.writestr(MEMBER, json.dumps(card.to_json(), indent=1))
+        return
+    from safetensors.numpy import save_file
+
+    if names is None:
+        slots = schemes.own_slots(model)
+        about = {MEMBER: json.dumps(card.to_json())}
+    else:
+        slots, about = iter(_foreign_slots(model, card, names)), {"format": "pt"}
+    arrays = {slot.name: slot.to_theirs() for slot in slots}
+    with replacing(path) as written:
+        save_file(arrays, written, about)
 
 
-def _count(file: h5py.File) -> int:
-    total = 0
+def _foreign_slots(model: keras.Model, card: Card, names: str) -> list[schemes.Slot]:
+    """The arrays under the names of a scheme, if networks of the scheme compute the same."""
+    scheme = schemes.SCHEMES[names]
+    try:
+        slots = list(schemes.slots(model, scheme, card.spec))
+        shapes = {slot.name: slot.shape for slot in slots}
+        _, _, theirs, _, _ = schemes.describe(shapes, card.network)
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"{names} has no network that is built as {card.network} is: choose other names."
+        ) from None
+    reasons = _differences(card.spec, theirs)
+    if reasons:
+        raise ValueError(
+            f"{names} cannot hold this network, for it would compute something else with these "
+            f"arrays: {'; '.join(reasons)}."
+        )
+    return slots
 
-    def add(name, item):
-        nonlocal total
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
-            total += int(item.size)
 
-    file.visititems(add)
-    return total
+def _differences(ours: Spec, theirs: Spec) -> list[str]:
+    """Where two networks with the same arrays compute different things."""
+    skip = (*TRAINING_ONLY, "se_bias", "se_divisor", *(("ratio",) if ours.ratio == 16 else ()))
+    if ours.residual == "basic":
+        skip = (*skip, "strided")
+    reasons = [
+        f"{field.name} is {getattr(ours, field.name)!r} here and {getattr(theirs, field.name)!r} "
+        "there"
+        for field in dataclasses.fields(Spec)
+        if field.name not in skip and getattr(ours, field.name) != getattr(theirs, field.name)
+    ]
+    widths = [
+        [squeezed_width(n * spec.expansion, spec.ratio or 1, spec) for n in spec.n_filters]
+        for spec in (ours, dataclasses.replace(theirs, ratio=16 if ours.ratio else None))
+    ]
+    if widths[0] != widths[1]:
+        reasons.append(f"the excitation is {widths[0]} wide here and {widths[1]} there")
+    return reasons
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "one number"

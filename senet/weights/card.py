@@ -1,0 +1,95 @@
+"""The card of a network: what has to travel with its weights."""
+
+import dataclasses
+from typing import Any
+
+from senet.models.spec import Spec
+
+MEMBER = "senet.json"
+"""Where a card lies: an extra member of a `.keras` file, which stock Keras passes over, or an entry
+of the metadata of a safetensors file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What has to travel with a network's weights so that it can be used.
+
+    Args:
+        network: name of the network, or of what it was derived from.
+        spec: its `Spec`.
+        input_shape: of one image; `None` where a side is open.
+        classes: number of classes; `None` without a classifier.
+        classifier_activation: of the classifier; `None` gives logits.
+        features: strides of the feature maps that are given out in place of the classifier.
+        name: of the model; `None` is that of the network.
+        precision: Keras' dtype policy that the network was built under.
+        data_format: `"channels_last"` or `"channels_first"`.
+        pooling: of a network without classifier, as in `keras.applications`.
+        class_names: one for each class, where they are known.
+        preprocessing: how an image becomes an input, where it is known, as plain JSON values.
+
+    Raises:
+        ValueError: a field is of another kind.
+    """
+
+    network: str
+    spec: Spec
+    input_shape: tuple[int | None, ...]
+    classes: int | None
+    classifier_activation: str | None = "softmax"
+    pooling: str | None = None
+    features: tuple[int, ...] | None = None
+    name: str | None = None
+    precision: str = "float32"
+    data_format: str = "channels_last"
+    class_names: tuple[str, ...] | None = None
+    preprocessing: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        kinds: dict[str, Any] = dict(
+            network=str,
+            spec=Spec,
+            input_shape=tuple,
+            classes=int | None,
+            classifier_activation=str | None,
+            pooling=str | None,
+            features=tuple | None,
+            name=str | None,
+            precision=str,
+            data_format=str,
+            class_names=list | tuple | None,
+            preprocessing=dict | None,
+        )
+        for field, kind in kinds.items():
+            if not isinstance(getattr(self, field), kind):
+                raise ValueError(f"The {field} of a network cannot be {getattr(self, field)!r}.")
+        if self.class_names is None:
+            return
+        object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
+        if self.classes is not None and len(self.class_names) != self.classes:
+            raise ValueError(
+                f"There must be one name for each of the {self.classes} classes; got "
+                f"{len(self.class_names)} class names."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """This record as plain JSON values; `from_json` reads it back."""
+        return {"format": 1, **vars(self), "spec": self.spec.to_json()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Card":
+        """The record that `to_json` wrote.
+
+        Raises:
+            ValueError: a field is missing or unknown, or the format is a later one.
+        """
+        values = dict(values)
+        if values.pop("format", None) != 1:
+            raise ValueError("It was written in a format that this version of senet does not know.")
+        try:
+            values["spec"] = Spec.from_json(values["spec"])
+            values["input_shape"] = tuple(values["input_shape"])
+            values["features"] = values.get("features") and tuple(values["features"])
+            return cls(**values)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"Its {MEMBER} is not complete: {error}.") from error

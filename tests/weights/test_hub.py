@@ -1,0 +1,175 @@
+"""Downloads, against a server on this machine that imitates the Hugging Face hub."""
+
+import dataclasses
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import huggingface_hub
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+import senet
+from senet.weights import catalogue, hub, imagenet, schemes
+from tests.weights import generated
+
+NETWORK = "se_resnext26t_32x4d"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Serves one file of one repository; `broken` cuts each answer off after so many bytes."""
+
+    repository = file = None
+    broken = None
+    requests = None
+
+    def do_HEAD(self):
+        self._answer(body=False)
+
+    def do_GET(self):
+        self._answer(body=True)
+
+    def _answer(self, body):
+        Hub.requests.append((self.command, self.path))
+        parts = self.path.strip("/").split("/")
+        if "/".join(parts[:2]) != self.repository or parts[-1] != "model.safetensors":
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        data = self.file.read_bytes()
+        start = 0
+        if requested := self.headers.get("Range"):
+            start = int(requested.removeprefix("bytes=").split("-")[0])
+        self.send_response(206 if requested else 200)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
+        self.send_header("Content-Length", str(len(data) - start))
+        if requested:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        if body:
+            end = len(data) if self.broken is None else start + self.broken
+            self.wfile.write(data[start:end])
+            if self.broken is not None:
+                self.wfile.flush()
+                self.connection.close()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """Generated weights of a published network as the hub would have them."""
+    row = catalogue.published(NETWORK, "imagenet")
+    model = senet.create(NETWORK, variant="torch")
+    arrays = {
+        slot.name: generated.values(slot.name, slot.shape)
+        for slot in schemes.slots(model, schemes.SCHEMES["timm"], model.card.spec)
+    }
+    path = tmp_path_factory.mktemp("hub") / "model.safetensors"
+    save_file(arrays, path, {"format": "pt"})
+    return row, path
+
+
+@pytest.fixture
+def endpoint(published, monkeypatch):
+    """Address of the server, and the class that answers."""
+    row, path = published
+    monkeypatch.setattr(Hub, "repository", row.repository)
+    monkeypatch.setattr(Hub, "file", path)
+    monkeypatch.setattr(Hub, "broken", None)
+    monkeypatch.setattr(Hub, "requests", [])
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def run(home, endpoint, *command, **more):
+    environment = os.environ | {
+        **{"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"},
+        **{"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
+        **{"HF_HUB_DOWNLOAD_TIMEOUT": "3", "HF_HUB_ETAG_TIMEOUT": "3"},
+        **more,
+    }
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], env=environment, capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def test_a_photograph_is_named_by_published_weights_and_again_without_a_connection(
+    tmp_path, endpoint
+):
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), "uint8")
+    Image.fromarray(noise).save(tmp_path / "photo.png")
+    command = ("-m", "senet", "predict", tmp_path / "photo.png", "--model", NETWORK)
+    command += ("--weights", "imagenet", "--top", "3", "--format", "jsonl")
+    done = run(tmp_path / "home", endpoint, *command)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    named = json.loads(line)["classes"]
+    assert len(named) == 3
+    assert {entry["name"] for entry in named} <= set(imagenet.class_names())
+    assert "not verified" in done.stderr
+    assert ("GET", f"/{Hub.repository}/resolve/main/model.safetensors") in Hub.requests
+    again = run(tmp_path / "home", "http://127.0.0.1:9", *command, HF_HUB_OFFLINE="1")
+    assert again.stdout == done.stdout
+
+
+def test_without_connection_and_cache_the_way_out_is_named(tmp_path):
+    code = ("-m", "senet", "predict", __file__, "--model", NETWORK, "--weights", "imagenet")
+    for more in (dict(HF_HUB_OFFLINE="1"), {}):
+        done = run(tmp_path / "home", "http://127.0.0.1:9", *code, **more)
+        assert done.returncode == 1
+        assert "cannot be downloaded" in done.stderr
+        assert "pass its path" in done.stderr
+
+
+def test_a_transfer_that_breaks_off_leaves_nothing_that_counts_as_the_file(tmp_path, endpoint):
+    Hub.broken = 1_000_000
+    script = (
+        "import sys\n"
+        "from senet.weights import catalogue, hub\n"
+        "from senet.weights.readers import WeightsError\n"
+        "try:\n"
+        f"    hub.fetch(catalogue.published({NETWORK!r}, 'imagenet'))\n"
+        "except WeightsError as error:\n"
+        "    sys.exit(str(error))\n"
+    )
+    done = run(tmp_path / "home", endpoint, "-c", script)
+    assert "cannot be downloaded" in done.stderr
+    kept = [p for p in (tmp_path / "home").rglob("model.safetensors") if p.is_file()]
+    assert kept == []
+    Hub.broken = None
+    done = run(tmp_path / "home", endpoint, "-c", script)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_file_with_another_checksum_is_refused(tmp_path, published, monkeypatch):
+    row, path = published
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: str(path))
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert hub.fetch(dataclasses.replace(row, sha256=found)) == path
+    assert hub.fetch(dataclasses.replace(row, sha256=found[:8])) == path
+    with pytest.raises(senet.WeightsError, match="Delete the file and download it again"):
+        hub.fetch(dataclasses.replace(row, sha256="0" * 64))
+
+
+def test_weights_that_are_on_no_hub_come_with_their_address():
+    rows = [row for row in catalogue.table() if row.repository is None]
+    assert rows
+    with pytest.raises(senet.WeightsError, match=r"Download https://.* pass the path"):
+        hub.fetch(rows[0])
