@@ -34,7 +34,8 @@ tables: $(INSTALLED)
 	$(BIN)/python docs/tables.py
 
 # The networks, the twin and training on JAX and PyTorch, each in an environment of its own.
-BACKEND_TESTS = tests/models tests/acceleration tests/training tests/test_applications.py
+BACKEND_TESTS = tests/models tests/acceleration tests/training tests/test_applications.py \
+	tests/weights/test_transfer.py
 PARITY = tests/backends/parity.py
 test-backends: $(INSTALLED) .venv-jax/installed .venv-torch/installed
 	mkdir -p build
@@ -60,6 +61,7 @@ parity: $(INSTALLED) .venv-parity/installed
 # Benchmarks; an idle machine gives the figures that the README quotes.
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/building.py
+	$(BIN)/python benchmarks/loading.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -33,13 +33,25 @@ def _list_weights(pattern: str) -> int:
     rows = [row for row in catalogue.table() if fnmatch.fnmatchcase(row.network, pattern)]
     if not rows:
         raise ValueError(f"No network with published weights matches {pattern!r}.")
-    click.echo(f"{'network':<24}{'weights':<24}{'top-1':>7}{'at':>5}  {'licence':<14}where")
+    click.echo(
+        f"{'network':<24}{'weights':<22}{'top-1':>7}{'top-5':>8}{'at':>5}{'size':>6}{'crop':>7}"
+        f"  {'resized':<10}{'scheme':<7}{'licence':<14}where"
+    )
     for row in rows:
-        score = f"{row.top1:.2f}" if row.top1 else "-"
         chosen = "*" if row.tag == catalogue.default_tag(row.network) else ""
+        scheme = "caffe" if row.variant == "caffe" else "timm"
         click.echo(
-            f"{row.network:<24}{row.tag + chosen:<24}{score:>7}{row.scored_at or '-':>5}  "
-            f"{row.licence or 'unknown':<14}{row.repository or row.url}"
+            f"{row.network:<24}{row.tag + chosen:<22}{_score(row.top1):>7}{_score(row.top5):>8}"
+            f"{row.scored_at:>5}{row.size:>6}{row.crop_fraction:>7}  {row.interpolation:<10}"
+            f"{scheme:<7}{row.licence or 'not stated':<14}{row.repository or row.url}"
         )
-    click.echo("* is what weights='imagenet' means; top-1 is published, in percent at that side.")
+    click.echo(
+        "* is what weights='imagenet' means. Scores are published ones, in percent, at the side in "
+        f"pixels after them.\nInputs are RGB, values 0-1 minus {rows[0].mean}, divided by "
+        f"{rows[0].std}."
+    )
     return 0
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

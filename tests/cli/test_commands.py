@@ -191,6 +191,39 @@ def test_list_shows_the_family_and_takes_a_pattern():
     assert [row.split()[0] for row in rows] == ["se_resnext50_32x4d"]
 
 
+def test_list_shows_published_weights():
+    lines = senet("list", "se_resnet50", "--weights").stdout.splitlines()
+    assert len(lines) == 1 + 6 + 2
+    assert lines[1].split()[:5] == ["se_resnet50", "ra2_in1k*", "80.26", "95.07", "224"]
+    assert "(0.485, 0.456, 0.406)" in lines[-1]
+    assert "matches 'vgg*'" in error_of(senet("list", "vgg*", "--weights"))
+
+
+def test_convert_goes_to_foreign_names_and_back(trained, tmp_path):
+    run, photos, _ = trained
+    file = tmp_path / "ours.safetensors"
+    done = senet("convert", run / "model.keras", file)
+    assert done.returncode == 0, done.stderr
+    assert "se_resnet20_cifar, 2 classes" in done.stdout
+    back = tmp_path / "back.keras"
+    assert senet("convert", file, back).returncode == 0
+    photo = next(photos.rglob("*.png"))
+    named = [senet("predict", photo, "--model", m).stdout for m in (run / "model.keras", back)]
+    assert named[0] == named[1]
+    refused = senet("convert", file, tmp_path / "a.safetensors", "--names", "timm")
+    assert "timm has no network that is built as se_resnet20_cifar" in error_of(refused)
+
+
+def test_files_that_hold_no_network_are_answered_with_one_line(tmp_path):
+    for name, content in (("a.pth", b""), ("b.safetensors", b"<html>"), ("c.keras", b"PK")):
+        (tmp_path / name).write_bytes(content)
+        done = senet("convert", tmp_path / name, tmp_path / "out.keras")
+        assert done.returncode == 1
+        assert name in error_of(done)
+    assert "There is no weights file" in error_of(senet("convert", "missing.pth", "out.keras"))
+    assert not (tmp_path / "out.keras").exists()
+
+
 def test_info_shows_parameters_multiply_adds_and_stages():
     done = senet("info", "se_resnet50")
     assert "28,071,976" in done.stdout

@@ -114,6 +114,12 @@ def test_what_a_scheme_would_compute_otherwise_is_refused_with_the_reason(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_networks_for_small_images_are_in_no_scheme(tmp_path):
+    model = senet.create("resnet20_cifar", classes=4)
+    with pytest.raises(ValueError, match="timm has no network that is built as resnet20_cifar"):
+        senet.save(model, tmp_path / "a.safetensors", names="timm")
+
+
 def test_our_own_names_keep_everything(tmp_path):
     model = tiny(variant="seed", excitation="tanh", placement="3x3", stochastic_depth=0.1)
     senet.save(model, tmp_path / "a.safetensors", class_names=tuple("abcde"))

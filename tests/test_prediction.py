@@ -1,0 +1,59 @@
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from senet.data.preprocessing import Preprocessing
+from senet.prediction import Trained, load_trained, score
+from senet.weights import imagenet
+
+
+@pytest.fixture(scope="module")
+def validation(tmp_path_factory):
+    """A folder for each class of ImageNet; the colour of its images is the index of the class."""
+    folder = tmp_path_factory.mktemp("imagenet")
+    for i, (synset, _) in enumerate(imagenet.classes()):
+        (folder / synset).mkdir()
+        for j in range(3):
+            color = (i % 250, i // 250, 0)
+            Image.new("RGB", (8, 8), color).save(folder / synset / f"{j}.png")
+    return folder
+
+
+def seer():
+    """A network that reads the class off the colour; wrong for one class in ten."""
+    inputs = keras.Input((8, 8, 3))
+    pixel = keras.layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1000, "softmax")(pixel))
+    kernel, bias = np.zeros((3, 1000)), np.zeros(1000)
+    for i in range(1000):
+        red, green = (i % 250) / 255, (i // 250) / 255
+        if i % 10 == 0:
+            red, green = 5, 5
+        kernel[:2, i] = 2 * red, 2 * green
+        bias[i] = -(red**2) - green**2
+    model.layers[-1].set_weights([1e6 * kernel, 1e6 * bias])
+    return Trained(
+        model, imagenet.class_names(), Preprocessing(8, 1.0, mean=(0, 0, 0), std=(1, 1, 1))
+    )
+
+
+def test_folders_called_by_wordnet_ids_are_the_classes_of_imagenet(validation):
+    evaluation, about = score(seer(), str(validation))
+    assert about["split"] == "all"
+    assert len(evaluation.labels) == 3000
+    assert evaluation.top1 == pytest.approx(0.9)
+
+
+def test_other_folders_are_refused_in_a_line_of_bearable_length(validation, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / name / f"{i}.png")
+    with pytest.raises(ValueError, match=r"n01440764, .* and 980 more; .* has cat, dog"):
+        score(seer(), str(tmp_path))
+
+
+def test_a_network_of_the_family_without_weights_is_answered_with_the_flag():
+    with pytest.raises(FileNotFoundError, match="add --weights imagenet"):
+        load_trained("se_resnet50")

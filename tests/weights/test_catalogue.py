@@ -1,0 +1,52 @@
+import pytest
+
+from senet.models import family
+from senet.weights import catalogue
+
+ROWS = catalogue.table()
+
+
+def test_every_row_is_of_a_known_network_and_has_an_id_of_its_own():
+    assert len({row.id for row in ROWS}) == len(ROWS) > 30
+    assert {row.network for row in ROWS} <= set(family.names())
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_a_row_says_where_its_file_lies_and_how_its_images_are_prepared(row):
+    assert (row.repository is None) != (row.url is None)
+    assert row.variant in family.VARIANTS
+    family.named_spec(row.network, row.variant, **row.fields)
+    made = row.preprocessing()
+    assert made["size"] % 32 == 0
+    assert 0.8 < made["crop_fraction"] <= 1
+    assert row.top1 is None or 70 < row.top1 < (row.top5 or 100)
+    if row.url:
+        assert row.url.startswith("https://")
+        assert row.sha256 in row.url
+
+
+def test_all_rows_are_normalised_alike_so_that_a_tag_is_enough():
+    assert len({(row.mean, row.std) for row in ROWS}) == 1
+
+
+def test_the_default_is_the_best_score_at_its_own_size_among_those_on_the_hub():
+    for network in {row.network for row in ROWS}:
+        default = catalogue.published(network, "imagenet")
+        rivals = [
+            row
+            for row in ROWS
+            if row.network == network and row.repository and row.top1 and row.scored_at <= 256
+        ]
+        if rivals and default.top1:
+            assert default.variant == "caffe" or default.top1 == max(
+                row.top1 for row in rivals if row.variant == "torch"
+            )
+        elif rivals:
+            raise AssertionError(network)
+
+
+def test_names_that_do_not_exist_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"no weights 'ra_in1k' for se_resnet50.*mean 'ra2_in1k'"):
+        catalogue.published("se_resnet50", "ra_in1k")
+    with pytest.raises(ValueError, match="No weights are published for 'se_resnet20_cifar'"):
+        catalogue.published("se_resnet20_cifar", "imagenet")
