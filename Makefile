@@ -47,7 +47,9 @@ test-backends: $(INSTALLED) .venv-jax/installed .venv-torch/installed
 	KERAS_BACKEND=torch .venv-torch/bin/pytest $(BACKEND_TESTS)
 
 # Run the reference implementations, write what they compute, and compare every network with it.
+# PHOTOS_ZIP=photographs.zip also compares the preprocessing on the photographs in it.
 GOLDEN = tests/golden
+PHOTOS_ZIP =
 parity: $(INSTALLED) .venv-parity/installed
 	.venv-parity/bin/python tests/parity/imagenet_classes.py senet/weights/imagenet_classes.json
 	.venv-parity/bin/python tests/parity/reference.py $(GOLDEN)/parity.npz
@@ -68,11 +70,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[tensorflow,dev]"
 	touch $@
 
-.venv-parity/installed: constraints-parity.txt constraints.txt
+.venv-parity/installed: constraints-parity.txt
 	$(PYTHON) -m venv .venv-parity
 	.venv-parity/bin/pip install --disable-pip-version-check -c constraints-parity.txt \
-		-c constraints.txt timm torch torchvision pretrainedmodels six \
-		safetensors numpy pillow
+		timm torch torchvision pretrainedmodels six safetensors numpy pillow
 	touch $@
 
 .venv-%/installed: pyproject.toml constraints.txt

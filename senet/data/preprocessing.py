@@ -12,6 +12,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 MAX_SIZE = 4096
 """Largest side of an input, pixels."""
+MAX_ENLARGED = 5_000_000
+"""Largest enlarged strip, pixels. Only the centre of a larger one is resized, which shifts it by a
+fraction of a pixel."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +61,9 @@ class Preprocessing:
 
     def crop(self, image: Image.Image) -> Image.Image:
         """Resize the shorter edge and cut out the centre: `size` x `size` pixels."""
-        image = _trim(image)
         edge = math.floor(self.size / self.crop_fraction)
+        if edge * edge * max(image.size) > MAX_ENLARGED * min(image.size):
+            image = _trim(image)
         shorter = min(image.size)
         width, height = (max(edge, edge * side // shorter) for side in image.size)
         image = image.resize((width, height), INTERPOLATIONS[self.interpolation])

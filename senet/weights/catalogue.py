@@ -1,10 +1,11 @@
 """What is published: where it lies, how it was scored, how its images are prepared.
 
 Repositories, files, sizes, crops and licences are those of timm 1.0.31 and
-segmentation_models.pytorch 0.6.0; scores are those of timm's results-imagenet.csv: top-1 and top-5
-in percent of the 50,000 validation images, at `scored_at` pixels. They were not measured again
-here. Revisions are pinned where the publisher pins them; a checksum is known only where the name of
-the file holds one. Whether the files of smp-hub have a classifier is not known.
+segmentation_models.pytorch 0.6.0. Scores are those of timm's results-imagenet.csv, of `caffe_in1k`
+those of Cadene's pretrained-models.pytorch: top-1 and top-5 in percent of the 50,000 validation
+images, at `scored_at` pixels. They were not measured again here. Revisions are pinned where the
+publisher pins them; a checksum is known only where the name of the file holds one. Whether the
+files of smp-hub have a classifier is not known.
 """
 
 import dataclasses
@@ -85,18 +86,19 @@ def _timm(network: str, tag: str, **fields: Any) -> Published:
     return Published(network=network, tag=tag, repository=f"timm/{name}.{tag}", **fields)
 
 
-def _torchvision(network: str, top1: float | None = None) -> Published:
+def _torchvision(network: str, top1: float, top5: float) -> Published:
     return _timm(
         network,
         "tv_in1k",
         top1=top1,
+        top5=top5,
         licence="bsd-3-clause",
         source=TORCHVISION,
         interpolation="bilinear",
     )
 
 
-def _smp(network: str, revision: str, top1: float) -> Published:
+def _smp(network: str, revision: str, top1: float, top5: float) -> Published:
     return Published(
         network=network,
         tag="caffe_in1k",
@@ -105,12 +107,13 @@ def _smp(network: str, revision: str, top1: float) -> Published:
         variant="caffe",
         interpolation="bilinear",
         top1=top1,
+        top5=top5,
         licence=None,
         source=AUTHORS,
     )
 
 
-def _legacy(network: str, file: str, top1: float, **about: Any) -> Published:
+def _legacy(network: str, file: str, top1: float, top5: float, **about: Any) -> Published:
     release = "v0.1-cadene" if file.startswith("se_resnet") else "v0.1-weights"
     return Published(
         network=network,
@@ -119,6 +122,7 @@ def _legacy(network: str, file: str, top1: float, **about: Any) -> Published:
         sha256=file.removesuffix(".pth").split("-")[-1],
         variant="caffe",
         top1=top1,
+        top5=top5,
         **{"interpolation": "bilinear", "source": AUTHORS} | about,
     )
 
@@ -135,56 +139,84 @@ ROWS = (
         "a3_in1k",
         size=160,
         top1=75.104,
+        top5=92.096,
         scored_at=160,
         larger=(224, 0.95, 77.036),
         **_A,
     ),
-    _smp("se_resnet50", "e6b4bc2dc85226c3d3474544410724a485455459", 77.636),
-    _smp("se_resnet101", "71fe95cc0a27f444cf83671f354de02dc741b18b", 78.396),
-    _smp("se_resnet152", "e79fc3d9d76f197bd76a2593c2054edf1083fe32", 78.658),
+    _smp("se_resnet50", "e6b4bc2dc85226c3d3474544410724a485455459", 77.636, 93.752),
+    _smp("se_resnet101", "71fe95cc0a27f444cf83671f354de02dc741b18b", 78.396, 94.258),
+    _smp("se_resnet152", "e79fc3d9d76f197bd76a2593c2054edf1083fe32", 78.658, 94.374),
     _timm(
         "se_resnet152d",
         "ra2_in1k",
         size=256,
         crop_fraction=0.95,
         top1=83.702,
+        top5=96.794,
         scored_at=256,
         larger=(320, 1.0, 84.344),
     ),
-    _timm("se_resnext26d_32x4d", "bt_in1k", top1=77.592, larger=(288, 0.95, 78.816)),
-    _timm("se_resnext26t_32x4d", "bt_in1k", top1=77.980, larger=(288, 0.95, 78.736)),
+    _timm("se_resnext26d_32x4d", "bt_in1k", top1=77.592, top5=93.614, larger=(288, 0.95, 78.816)),
+    _timm("se_resnext26t_32x4d", "bt_in1k", top1=77.980, top5=93.750, larger=(288, 0.95, 78.736)),
     _timm("se_resnext50_32x4d", "racm_in1k", top1=81.268, top5=95.624, larger=(288, 0.95, 82.186)),
     _timm("se_resnext50_32x4d", "gluon_in1k", top1=79.916, top5=94.816, source=GLUON),
-    _smp("se_resnext50_32x4d", "73246406d879a2b0e3fdfe6fddd56347d38f38ae", 79.076),
+    _smp("se_resnext50_32x4d", "73246406d879a2b0e3fdfe6fddd56347d38f38ae", 79.076, 94.434),
     _timm("se_resnext101_32x4d", "gluon_in1k", top1=80.886, top5=95.268, source=GLUON),
-    _smp("se_resnext101_32x4d", "18808a4276f46421d358a9de554e0b93c2795df4", 80.236),
+    _smp("se_resnext101_32x4d", "18808a4276f46421d358a9de554e0b93c2795df4", 80.236, 95.028),
     _timm("se_resnext101_64x4d", "gluon_in1k", top1=80.884, top5=95.308, source=GLUON),
-    _timm("se_resnext101_32x8d", "ah_in1k", top1=83.618, larger=(288, 1.0, 84.192), **_AH),
-    _timm("se_resnext101d_32x8d", "ah_in1k", top1=83.702, larger=(288, 1.0, 84.380), **_AH),
-    _timm("se_resnextaa101d_32x8d", "sw_in12k_ft_in1k", top1=85.956, larger=(288, 1.0, 86.524)),
+    _timm(
+        "se_resnext101_32x8d", "ah_in1k", top1=83.618, top5=96.412, larger=(288, 1.0, 84.192), **_AH
+    ),
+    _timm(
+        "se_resnext101d_32x8d",
+        "ah_in1k",
+        top1=83.702,
+        top5=96.620,
+        larger=(288, 1.0, 84.380),
+        **_AH,
+    ),
+    _timm(
+        "se_resnextaa101d_32x8d",
+        "sw_in12k_ft_in1k",
+        top1=85.956,
+        top5=97.824,
+        larger=(288, 1.0, 86.524),
+    ),
     _timm(
         "se_resnextaa101d_32x8d",
         "sw_in12k_ft_in1k_288",
         size=288,
         crop_fraction=0.95,
+        top1=86.530,
+        top5=98.094,
         scored_at=288,
         larger=(320, 1.0, 86.722),
     ),
-    _timm("se_resnextaa101d_32x8d", "ah_in1k", top1=83.900, larger=(288, 1.0, 84.580), **_AH),
+    _timm(
+        "se_resnextaa101d_32x8d",
+        "ah_in1k",
+        top1=83.900,
+        top5=96.648,
+        larger=(288, 1.0, 84.580),
+        **_AH,
+    ),
     _timm(
         "se_resnextaa201d_32x8d",
         "sw_in12k_ft_in1k_384",
         size=384,
         crop_fraction=1.0,
         top1=87.304,
+        top5=98.334,
         scored_at=384,
     ),
     _timm("senet154", "gluon_in1k", top1=81.258, top5=95.358, source=GLUON),
-    _smp("senet154", "249f45efc9881ba560a0c480128edbc34ab87e40", 81.304),
+    _smp("senet154", "249f45efc9881ba560a0c480128edbc34ab87e40", 81.304, 95.498),
     _legacy(
         "se_resnet18",
         "seresnet18-4bb0ce65.pth",
         71.742,
+        90.340,
         interpolation="bicubic",
         source=TIMM,
         fields={"last_relu": True},
@@ -193,29 +225,35 @@ ROWS = (
         "se_resnet34",
         "seresnet34-a4004e63.pth",
         74.788,
+        92.134,
         source=TIMM,
         fields={"last_relu": True},
     ),
-    _legacy("se_resnet50", "se_resnet50-ce0d4300.pth", 77.650),
-    _legacy("se_resnet101", "se_resnet101-7e38fcc6.pth", 78.370),
-    _legacy("se_resnet152", "se_resnet152-d17c99b7.pth", 78.662),
+    _legacy("se_resnet50", "se_resnet50-ce0d4300.pth", 77.650, 93.732),
+    _legacy("se_resnet101", "se_resnet101-7e38fcc6.pth", 78.370, 94.264),
+    _legacy("se_resnet152", "se_resnet152-d17c99b7.pth", 78.662, 94.370),
     _legacy(
         "se_resnext26_32x4d",
         "seresnext26_32x4d-65ebdb501.pth",
         77.100,
+        93.332,
         interpolation="bicubic",
         source=TIMM,
     ),
-    _legacy("se_resnext50_32x4d", "legacy_se_resnext50_32x4d-f3651bad.pth", 79.080),
-    _legacy("se_resnext101_32x4d", "legacy_se_resnext101_32x4d-37725eac.pth", 80.274),
-    _legacy("senet154", "legacy_senet154-e9eb9fe6.pth", 81.320),
-    *(_torchvision(f"resnet{depth}") for depth in (18, 34)),
-    _torchvision("resnet50", 76.156),
-    *(_torchvision(f"resnet{depth}") for depth in (101, 152)),
-    *(_torchvision(name) for name in ("resnext50_32x4d", "resnext101_32x8d")),
+    _legacy("se_resnext50_32x4d", "legacy_se_resnext50_32x4d-f3651bad.pth", 79.080, 94.428),
+    _legacy("se_resnext101_32x4d", "legacy_se_resnext101_32x4d-37725eac.pth", 80.274, 95.032),
+    _legacy("senet154", "legacy_senet154-e9eb9fe6.pth", 81.320, 95.502),
+    _torchvision("resnet18", 69.752, 89.082),
+    _torchvision("resnet34", 73.298, 91.422),
+    _torchvision("resnet50", 76.156, 92.866),
+    _torchvision("resnet101", 77.404, 93.552),
+    _torchvision("resnet152", 78.330, 94.046),
+    _torchvision("resnext50_32x4d", 77.632, 93.674),
+    _torchvision("resnext101_32x8d", 79.308, 94.530),
 )
-"""Of each network the default first: `weights="imagenet"`. It is the one with the best score at the
-network's own size among those that are on the hub."""
+"""Of each network the default first: `weights="imagenet"`. It is the one with the best score at 224
+pixels, or at its own size where that is 256, among those that are on the hub; of networks that have
+none there, whose files must be downloaded by hand, the only one."""
 
 
 def table() -> tuple[Published, ...]:

@@ -46,7 +46,7 @@ def digest(shapes):
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
-PHOTO_SHAPES = ((500, 375), (333, 500), (97, 301), (640, 427), (64, 64))
+PHOTO_SHAPES = ((500, 375), (333, 500), (97, 301), (640, 427), (64, 64), (1777, 401))
 
 
 def photo(width, height):
@@ -71,8 +71,10 @@ def fill(model, seed=0):
     """Give the variables of a Keras model values of a sensible size, all different."""
     rng = np.random.default_rng(seed)
     for variable in model.variables:
-        if variable.name in ("gamma", "moving_variance"):
-            made = rng.uniform(0.6, 1.4, variable.shape)
+        if variable.name == "moving_variance":
+            made = rng.uniform(1.5, 2.5, variable.shape)
+        elif variable.name == "gamma":
+            made = rng.uniform(0.6, 1.2, variable.shape)
         elif variable.name == "kernel":
             made = rng.normal(0, np.sqrt(2 / np.prod(variable.shape[:-1])), variable.shape)
         else:

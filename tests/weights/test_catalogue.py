@@ -19,7 +19,7 @@ def test_a_row_says_where_its_file_lies_and_how_its_images_are_prepared(row):
     made = row.preprocessing()
     assert made["size"] % 32 == 0
     assert 0.8 < made["crop_fraction"] <= 1
-    assert row.top1 is None or 70 < row.top1 < (row.top5 or 100)
+    assert 65 < row.top1 < row.top5 < 100
     if row.url:
         assert row.url.startswith("https://")
         assert row.sha256 in row.url
