@@ -17,7 +17,7 @@ from keras import layers
 from senet.models import family
 from senet.models.blocks import channel_axis, full_precision
 from senet.models.spec import Spec
-from senet.weights import catalogue, hub, imagenet, transfer
+from senet.weights import catalogue, hub, schemes, transfer
 from senet.weights.card import Card
 
 P = ParamSpec("P")
@@ -89,25 +89,24 @@ def create(
     Reference:
         Hu et al., arXiv 1709.01507, table 1.
     """
-    include_top = include_top and features is None
     _check_top(include_top, classes, pooling, features)
-    with _open_weights(network, weights) as (source, published):
-        spec = _spec(network, variant, spec_fields, source, published)
+    include_top = include_top and features is None
+    with _open_weights(network, weights) as source:
+        spec = _spec(network, variant, spec_fields, source)
         image = _inputs(input_tensor, input_shape, include_top, spec.input_size)
         n_classes = operator.index(classes) if include_top else None
         outputs = family.build(spec, image, classes=n_classes, activation=classifier_activation)
         if not include_top and pooling:
             outputs = POOLING[pooling](dtype=full_precision(), name=f"{pooling}_pool")(outputs)
-        inputs = keras.utils.get_source_inputs(image)
+        alone = keras.Model(image, outputs, name=name or network)
         if features is not None:
-            outputs = _feature_maps(keras.Model(inputs, outputs), spec, features)
-        model = keras.Model(
-            inputs[0] if len(inputs) == 1 else inputs, outputs, name=name or network
-        )
+            outputs = _feature_maps(alone, spec, features)
         if source is not None:
-            source.fill(model, spec)
+            source.fill(_as_stored(alone, spec, source.card, features), spec)
+    inputs = keras.utils.get_source_inputs(image)
+    model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=name or network)
     if model.inputs[0] is image:  # else layers stand before the network, which no card describes
-        known = published is not None and n_classes == published.classes
+        stored = source and source.card
         model.card = Card(
             network=network,
             spec=spec,
@@ -119,43 +118,48 @@ def create(
             name=model.name,
             precision=keras.config.dtype_policy().name,
             data_format=keras.config.image_data_format(),
-            class_names=imagenet.class_names() if known else None,
-            preprocessing=published.preprocessing() if published else None,
+            class_names=stored.class_names if stored and stored.classes == n_classes else None,
+            preprocessing=stored.preprocessing if stored else None,
         )
     return model
 
 
 @contextlib.contextmanager
 def _open_weights(
-    network: str, weights: str | os.PathLike | None
-) -> Iterator[tuple[transfer.Source | None, catalogue.Published | None]]:
-    """What `weights=` stands for: nothing, a file, or published weights and their file."""
-    if weights is None:
-        yield None, None
+    network: str, weights: str | os.PathLike | transfer.Source | None
+) -> Iterator[transfer.Source | None]:
+    """What `weights=` stands for: nothing, a file, published weights, or what `load` opened."""
+    if weights is None or isinstance(weights, transfer.Source):
+        yield weights
         return
-    published = None
+    if not isinstance(weights, str | os.PathLike):
+        raise ValueError(
+            "weights must be None, a tag such as 'imagenet' or the path of a file; got "
+            f"{weights!r}."
+        )
     path = pathlib.Path(weights)
-    if not path.exists() and len(path.parts) == 1 and not path.suffix:
+    if path.is_file() or len(path.parts) > 1 or path.suffix:
+        with transfer.source(path, network) as source:
+            yield source
+    else:
         published = catalogue.published(network, str(weights))
-        path = hub.fetch(published)
-    with transfer.source(path, network) as source:
-        yield source, published
+        with transfer.source(hub.fetch(published), network) as source:
+            yield source.copy_of(published)
+
+
+def _opened(source: transfer.Source) -> Any:
+    """What `load` has opened, which `create` takes as its `weights` too."""
+    return source
 
 
 def _spec(
-    network: str,
-    variant: str | None,
-    fields: dict[str, Any],
-    source: transfer.Source | None,
-    published: catalogue.Published | None,
+    network: str, variant: str | None, fields: dict[str, Any], source: transfer.Source | None
 ) -> Spec:
     """The spec to build: the named network's, in the variant that the weights have."""
     named = family.named_spec(network, variant or "seed", **fields)
     if source is None or source.card is None:
         return named
     stored = source.card.spec
-    if published is not None:
-        stored = dataclasses.replace(stored, **published.fields, input_size=published.size)
     if what := family.differences(named, stored, family.STRUCTURE):
         raise transfer.WeightsError(
             source.file.path,
@@ -171,6 +175,16 @@ def _spec(
                 "weights bring their own.",
             )
     return dataclasses.replace(stored, **fields)
+
+
+def _as_stored(
+    model: keras.Model, spec: Spec, card: Card | None, features: tuple[int, ...] | None
+) -> keras.Model:
+    """The part of a network that a file holds: all of it, but for a file of feature maps."""
+    if card is None or card.features is None or features is None:
+        return model
+    strides = tuple(sorted({*card.features, *features}))
+    return keras.Model(model.inputs, _feature_maps(model, spec, strides), name=model.name)
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -236,7 +250,9 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
         path: of a `.keras`, `.safetensors`, `.pth` or `.pt` file; of a `.weights.h5` file with
             `network=` and what else differs from its defaults.
         **options: arguments of `create` that replace what the file says, as `classes=10` (all but
-            the classifier is loaded then), `include_top=False`, `strided="reduce"`.
+            the classifier is loaded then), `include_top=False`, `strided="reduce"`. With `weights`
+            the tag of the published weights that the file is a copy of: they tell its class names
+            and preprocessing, and its checksum is compared where one is known.
 
     Returns:
         The network; its class names and preprocessing, where they are known, are in `model.card`.
@@ -252,42 +268,48 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
         >>> senet.load("seresnet50_ra2-33fbf06c.pth").name
         'se_resnet50'
     """
-    with transfer.source(path, options.get("network")) as source:
+    network, tag = options.get("network"), options.pop("weights", None)
+    with transfer.source(path, network) as source:
         card = source.card
-    if card is None:
-        if "network" not in options:
-            raise transfer.WeightsError(
-                path,
-                "it does not say what network it holds. If its network is of this family, name it: "
-                'senet.load(path, network="se_resnet50", variant="torch", classes=10). A model of '
-                "another kind loads with keras.saving.load_model, if you trust the file.",
-            )
-        return create(weights=path, **options)
-    arguments = dict(
-        network=card.network,
-        include_top=card.classes is not None,
-        input_shape=card.input_shape,
-        pooling=card.pooling,
-        features=card.features,
-        classes=card.classes or 1000,
-        classifier_activation=card.classifier_activation,
-        name=card.name,
-        **vars(card.spec),
-    )
-    if options.get("variant"):  # is compared with what the file has
-        for field in vars(card.spec):
-            del arguments[field]
-    try:
+        if card is None:
+            if network is None:
+                raise transfer.WeightsError(
+                    path,
+                    "it does not say what network it holds. If its network is of this family, name "
+                    'it: senet.load(path, network="se_resnet50", variant="torch", classes=10). A '
+                    "model of another kind loads with keras.saving.load_model, if you trust the "
+                    "file.",
+                )
+            return create(weights=_opened(source), **options)
+        if network not in (None, card.network):
+            wanted = family.named_spec(network)
+            if what := family.differences(wanted, card.spec, family.STRUCTURE):
+                raise transfer.WeightsError(
+                    path, f"it holds {card.network}, not {network}: {what}."
+                )
+        if tag is not None:
+            published = catalogue.published(card.network, tag)
+            hub.verify(source.file.path, published)
+            source = source.copy_of(published)
+            card = source.card or card
+        arguments = dict(
+            network=card.network,
+            include_top=card.classes is not None,
+            input_shape=card.input_shape,
+            pooling=card.pooling,
+            features=card.features,
+            classes=card.classes or 1000,
+            classifier_activation=card.classifier_activation,
+            name=card.name,
+            **vars(card.spec),
+        )
+        if options.get("variant"):  # is compared with what the file has
+            for field in family.VARIED:
+                del arguments[field]
+        if "classes" in options:
+            arguments.update(include_top=True, pooling=None, features=None)
         with keras_settings(card.precision, card.data_format):
-            model = create(weights=path, **arguments | options)
-    except TypeError as error:
-        raise transfer.WeightsError(path, f"it cannot be read as a network: {error}") from error
-    if model.card.classes == card.classes:
-        about = dict(class_names=card.class_names, preprocessing=card.preprocessing)
-    else:
-        about = dict(preprocessing=card.preprocessing)
-    model.card = dataclasses.replace(model.card, **about)
-    return model
+            return create(weights=_opened(source), **arguments | options)
 
 
 def list_weights(pattern: str = "*") -> list[str]:
@@ -309,12 +331,11 @@ def list_weights(pattern: str = "*") -> list[str]:
 
 def how_to_load(card: Card, file: str, names: str) -> str:
     """The lines of Python that load a file with foreign names in timm; empty where none do."""
-    if card.network not in family.names() or card.classes is None:
+    name = schemes.timm_name(card.network, names)
+    if name is None or card.classes is None:
         return ""
     if family.differences(family.named_spec(card.network), card.spec, family.STRUCTURE):
         return ""
-    name = card.network.replace("se_res", "seres")
-    name = f"legacy_{name}" if names == "caffe" else name
     return (
         f"model = timm.create_model({name!r}, num_classes={card.classes})\n"
         f"model.load_state_dict(safetensors.torch.load_file({file!r}))"
@@ -347,23 +368,25 @@ def _inputs(tensor, shape, include_top, size):
     if tensor is not None:
         if not keras.utils.is_keras_tensor(tensor):
             tensor = keras.Input(tensor=tensor)
-        _check_shape(tuple(tensor.shape[1:]))
+        _check_shape(tensor.shape[1:])
         return tensor
     if shape is None:
         side = size if include_top else None
         shape = (side, side, 3) if channel_axis() == -1 else (3, side, side)
-    _check_shape(tuple(shape))
+    _check_shape(shape)
     return keras.Input(tuple(shape), name="image")
 
 
 def _check_shape(shape):
+    axes = shape if isinstance(shape, tuple | list) else ()
     if channel_axis() == -1:
-        *sides, channels = shape or (None,)
+        *sides, channels = axes or (None,)
         example = "(224, 224, 3)"
     else:
-        channels, *sides = shape or (None,)
+        channels, *sides = axes or (None,)
         example = "(3, 224, 224)"
-    if len(sides) != 2 or not channels:
+    numbers = all(n is None or (isinstance(n, int) and not isinstance(n, bool)) for n in axes)
+    if len(sides) != 2 or not channels or not numbers:
         raise ValueError(
             f"input_shape must be height, width and channels in the order of "
             f"{keras.config.image_data_format()!r}, for example {example}; got {shape}."
@@ -398,9 +421,12 @@ def _feature_maps(model, spec, strides):
 def _check_top(include_top, classes, pooling, features):
     if features is not None and pooling is not None:
         raise ValueError("Feature maps are given out as they are: leave pooling at None.")
+    if features is not None and (not isinstance(features, tuple | list) or not features):
+        raise ValueError(f"features must be a tuple of strides, as (4, 8, 16); got {features!r}.")
     if pooling not in POOLING:
         raise ValueError(f'pooling must be None, "avg" or "max"; got {pooling!r}.')
-    if include_top and (not hasattr(classes, "__index__") or operator.index(classes) < 1):
+    whole = hasattr(classes, "__index__") and not isinstance(classes, bool)
+    if include_top and (not whole or operator.index(classes) < 1):
         raise ValueError(f"classes must be a positive integer; got {classes!r}.")
 
 

@@ -27,6 +27,8 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         ...     path.write_text("epoch,loss")
     """
     path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name} in.")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
         written = pathlib.Path(folder, path.name)
         yield written

@@ -59,9 +59,9 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
     """Load what `senet train` left, or a named network with published weights.
 
     Args:
-        path: of a run folder, or of a `.keras` file saved by senet with its class names; with
-            `weights` the name of a network.
-        weights: tag of published weights, as `"imagenet"`.
+        path: of a run folder, or of a file saved by senet with its class names; with `weights` the
+            name of a network, or the path of a file.
+        weights: tag of published weights, as `"imagenet"`; those of a file are a copy of them.
 
     Returns:
         A `Trained`.
@@ -70,9 +70,11 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
         FileNotFoundError: there is nothing at the path, or no model in the folder.
         ValueError: the file is damaged, or lacks class names or preprocessing.
     """
+    path = pathlib.Path(path)
+    if weights is not None and path.is_file():
+        return _trained(applications.load(path, weights=weights), str(path))
     if weights is not None:
         return _trained(applications.create(str(path), weights=weights), f"{path}.{weights}")
-    path = pathlib.Path(path)
     if not path.exists():
         known = (
             ""

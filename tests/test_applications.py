@@ -107,6 +107,12 @@ def test_logits_are_given_without_activation():
     [
         (dict(input_shape=(224, 224)), r"for example \(224, 224, 3\)"),
         (dict(input_shape=(16, 224, 3)), "at least 32 pixels"),
+        (dict(input_shape=224), r"for example \(224, 224, 3\); got 224"),
+        (dict(input_shape=("32", 32, 3)), "height, width and channels"),
+        (dict(classes=True), "classes must be a positive integer"),
+        (dict(features=4), r"features must be a tuple of strides, as \(4, 8, 16\); got 4"),
+        (dict(features=()), "features must be a tuple of strides"),
+        (dict(weights=False), "weights must be None, a tag"),
         (dict(input_shape=(224, 224, None)), "height, width and channels"),
         (dict(classes=0), "classes must be a positive integer"),
         (dict(pooling="mean"), 'pooling must be None, "avg" or "max"'),
@@ -313,3 +319,28 @@ def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch):
 
 def _disk_full(*args, **kwargs):
     raise OSError(28, "No space left on device")
+
+
+def test_a_network_behind_layers_of_the_user_has_no_card(tmp_path):
+    scaled = keras.layers.Rescaling(0.5)(keras.Input((32, 32, 3)))
+    model = senet.create("se_resnet20_cifar", input_tensor=scaled)
+    with pytest.raises(ValueError, match=r"save it with model\.save"):
+        senet.save(model, tmp_path / "a.keras")
+
+
+def test_logits_come_back_as_logits(tmp_path):
+    model = senet.create("se_resnet20_cifar", classifier_activation=None, **SMALL)
+    senet.save(model, tmp_path / "a.keras")
+    again = senet.load(tmp_path / "a.keras")
+    assert again.card.classifier_activation is None
+    assert again.layers[-1].activation is keras.activations.linear
+
+
+def test_class_names_stay_behind_with_the_classifier(tmp_path):
+    model = senet.create("se_resnet20_cifar", **SMALL)
+    senet.save(model, tmp_path / "a.keras", class_names=tuple("abcd"), preprocessing={"size": 32})
+    with pytest.warns(UserWarning, match="one of 3 classes"):
+        again = senet.load(tmp_path / "a.keras", classes=3)
+    assert (again.card.class_names, again.card.preprocessing) == (None, {"size": 32})
+    maps = senet.load(tmp_path / "a.keras", include_top=False)
+    assert (maps.card.class_names, maps.card.preprocessing) == (None, {"size": 32})

@@ -1,3 +1,4 @@
+import itertools
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -6,6 +7,7 @@ import pytest
 from PIL import Image
 
 import senet
+from senet import drawing
 from senet.drawing import draw
 from senet.plotting import Box, Diagram, diagrams
 
@@ -92,3 +94,46 @@ def test_a_model_without_stages_is_refused(tmp_path):
     model = keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs))
     with pytest.raises(ValueError, match=r"made by senet\.create"):
         draw(model, tmp_path)
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """What `draw` gives to the plotting: a function from a network to its diagrams by title."""
+
+    def diagrams_of(name, **options):
+        found = {}
+        monkeypatch.setattr(
+            drawing, "diagrams", lambda pictures, path: found.update({p.title: p for p in pictures})
+        )
+        draw(senet.create(name, input_shape=(64, 64, 3), classes=10, **options), tmp_path)
+        return found
+
+    return diagrams_of
+
+
+def test_blocks_are_drawn_with_their_wiring(drawn):
+    found = drawn("se_resnext50_32x4d")
+    block = found["projection block (stage2_block1)"]
+    boxes, arrows = block.boxes, block.arrows
+    inside = ["reduce", "3x3", "expand", "se", "add"]
+    assert set(arrows) == {
+        ("x", "projection"),
+        ("projection", "add"),
+        ("x", "reduce"),
+        *itertools.pairwise(inside),
+    }
+    assert boxes["3x3"].text == "3 x 3 convolution, 256"
+    assert boxes["3x3"].detail == "stride 2, 32 groups, norm, ReLU"
+    assert boxes["projection"].detail == "stride 2, norm"
+    assert boxes["reduce"].detail == "norm, ReLU"
+    block = found["identity block (stage2_block2)"]
+    assert ("x", "add") in block.arrows
+    assert "projection" not in block.boxes
+    assert ("x", "stage2_block2_se_scale") in found["squeeze_excite_block (stage2_block2)"].arrows
+    boxes = found["a group (stage1)"].boxes
+    assert [b.text for b in boxes.values()] == ["x", "projection_block", *["identity_block"] * 2]
+    boxes = found["se_resnext50_32x4d"].boxes
+    assert boxes["stage3"].detail == "group of 6 blocks"
+    assert boxes["stage3"].note.startswith("4 x 4 x 1024\n")
+    assert boxes["stem"].note.startswith("16 x 16 x 64\n")
+    assert boxes["stem"].detail == "7 x 7 / 2, max pool / 2"

@@ -32,3 +32,9 @@ def test_what_was_there_stays_if_writing_fails(tmp_path):
         fail()
     assert (tmp_path / "a.txt").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_missing_folder_is_named_and_not_the_temporary_file(tmp_path):
+    message = r"no folder '.*missing' to write a\.txt in"
+    with pytest.raises(FileNotFoundError, match=message), replacing(tmp_path / "missing" / "a.txt"):
+        pass

@@ -22,6 +22,7 @@ NAMES = ("senet", "timm", "caffe")
 @click.option("--network", help="Network in SOURCE, where the file cannot tell.")
 @click.option("--variant", help="Its variant, where the file cannot tell.")
 @click.option("--classes", type=click.IntRange(1), help="Its classes, where the file cannot tell.")
+@click.option("--weights", help="Published weights that SOURCE is a copy of, as ra2_in1k.")
 def command(
     source: pathlib.Path,
     target: pathlib.Path,
@@ -29,12 +30,14 @@ def command(
     network: str | None,
     variant: str | None,
     classes: int | None,
+    weights: str | None,
 ) -> int:
     r"""Read the weights file SOURCE and write its network to TARGET.
 
     SOURCE is ours (.keras, .safetensors, .weights.h5) or PyTorch's (.safetensors, .pth, .pt) with
     the names of timm, torchvision, the Caffe release's ports or moskomule. TARGET ends in .keras
-    (stock Keras loads it) or .safetensors. Nothing in SOURCE is run.
+    (stock Keras loads it) or .safetensors. Nothing in SOURCE is run. With --weights its checksum is
+    compared where one is known, and TARGET has the class names and preprocessing.
 
     \b
     senet convert seresnet50_ra2.pth se_resnet50.keras
@@ -42,12 +45,8 @@ def command(
     senet convert old.weights.h5 new.keras --network se_resnet50 --classes 10
     """
     from senet import applications
-    from senet.weights.transfer import source as opened
 
-    with opened(source, network) as file:
-        for note in file.notes:
-            print(f"note: {note}", file=sys.stderr)
-    said = {"network": network, "variant": variant, "classes": classes}
+    said = {"network": network, "variant": variant, "classes": classes, "weights": weights}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         model = applications.load(source, **{k: v for k, v in said.items() if v is not None})

@@ -12,9 +12,12 @@ import click
     "--model",
     required=True,
     type=click.Path(path_type=pathlib.Path),
-    help="Run folder, .keras file that senet saved, or name of a network with --weights.",
+    help="Run folder, file that senet saved, or with --weights the name of a network.",
 )
-@click.option("--weights", help="Published weights of a named network, as imagenet or ra2_in1k.")
+@click.option(
+    "--weights",
+    help="Published weights of a named network, or what a file is a copy of, as ra2_in1k.",
+)
 @click.option(
     "--format",
     "style",

@@ -168,6 +168,8 @@ def build(spec: Spec, inputs: Any, *, classes: int | None, activation: str | Non
 def _require(what: str, value: str, known: Collection[str]) -> None:
     """Refuse an unknown name and offer the nearest known one."""
     if value not in known:
-        near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        alike = {name.replace("_", ""): name for name in known}  # SEResNet50 and seresnet50 too
+        plain = str(value).lower().replace("_", "").replace("-", "")
+        near = difflib.get_close_matches(plain, alike, n=1, cutoff=0.4)
+        hint = f" Did you mean {alike[near[0]]!r}?" if near else ""
         raise ValueError(f"Unknown {what} {value!r}.{hint} Known: {', '.join(known)}.")

@@ -127,6 +127,11 @@ class Spec:
                 'at 64 and reduce_divisor at 1, or use residual="bottleneck".',
             ),
             (
+                self.cardinality == 1 and (self.base_width, self.reduce_divisor) != (64, 1),
+                "base_width and reduce_divisor are widths of grouped blocks: leave them at 64 and "
+                "1, or set cardinality; n_filters makes a ResNet wider.",
+            ),
+            (
                 self.residual == "basic" and self.placement == "3x3",
                 'placement="3x3" is inside a bottleneck; a basic block ends in its 3x3: use '
                 'placement="standard".',
@@ -263,7 +268,7 @@ def _allows(kind: Any, value: Any) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool) and value > 0
     if kind is float:
-        return isinstance(value, float) and 0 <= value < 1
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
     return isinstance(value, kind)
 
 

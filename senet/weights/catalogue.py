@@ -40,7 +40,6 @@ class Published:
         larger: side, crop fraction and top-1 of a published score at a larger size.
         licence: of the weights, as timm states it; `None` where it is not stated.
         source: who trained them.
-        fields: of the `Spec` that neither arrays nor names of the file tell.
         file: name in the repository.
         mean: of each channel, R, G, B, of values between 0 and 1.
         std: of each channel.
@@ -63,7 +62,6 @@ class Published:
     larger: tuple[int, float, float] | None = None
     licence: str | None = "apache-2.0"
     source: str = TIMM
-    fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     file: str = "model.safetensors"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -219,7 +217,6 @@ ROWS = (
         90.340,
         interpolation="bicubic",
         source=TIMM,
-        fields={"last_relu": True},
     ),
     _legacy(
         "se_resnet34",
@@ -227,7 +224,6 @@ ROWS = (
         74.788,
         92.134,
         source=TIMM,
-        fields={"last_relu": True},
     ),
     _legacy("se_resnet50", "se_resnet50-ce0d4300.pth", 77.650, 93.732),
     _legacy("se_resnet101", "se_resnet101-7e38fcc6.pth", 78.370, 94.264),
@@ -252,8 +248,8 @@ ROWS = (
     _torchvision("resnext101_32x8d", 79.308, 94.530),
 )
 """Of each network the default first: `weights="imagenet"`. It is the one with the best score at 224
-pixels, or at its own size where that is 256, among those that are on the hub; of networks that have
-none there, whose files must be downloaded by hand, the only one."""
+pixels, or at its own size where that is 256: timm's on the hub, or where there is none the only one
+that there is."""
 
 
 def table() -> tuple[Published, ...]:

@@ -150,6 +150,36 @@ def _copied(turned: np.ndarray, strip: int = 8) -> np.ndarray:
     return copy
 
 
+_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+_RESNEXTS = ("resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d")
+IN_TIMM = {
+    "timm": (
+        *(*_RESNETS, *_RESNEXTS, "resnet152d", "senet154"),
+        *(f"se_{name}" for name in (*_RESNETS, *_RESNEXTS)),
+        *("se_resnet152d", "se_resnext26d_32x4d", "se_resnext26t_32x4d", "se_resnext101d_32x8d"),
+        *("se_resnextaa101d_32x8d", "se_resnextaa201d_32x8d"),
+    ),
+    "caffe": (
+        *(f"se_{name}" for name in (*_RESNETS, "resnext26_32x4d", *_RESNEXTS[:2])),
+        "senet154",
+    ),
+}
+"""Networks that timm 1.0.31 builds too, by the scheme of their names."""
+
+
+def timm_name(network: str, scheme: str) -> str | None:
+    """What timm calls a network whose arrays have the names of a scheme; `None` if it has it not.
+
+    Example:
+        >>> timm_name("se_resnet50", "caffe")
+        'legacy_seresnet50'
+    """
+    if network not in IN_TIMM.get(scheme, ()):
+        return None
+    name = network.replace("se_res", "seres")
+    return f"legacy_{name}" if scheme == "caffe" else name
+
+
 _ORDER = {0: (), 1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 """From PyTorch's order of axes to Keras': out, in, H, W to H, W, in, out."""
 
@@ -254,18 +284,13 @@ def describe(
     name = network if network in fits else fits[0] if fits else None
     base = family.named_spec(name) if name else Spec(**told)
     basic = told["residual"] == "basic"
-    assumed = scheme.fields | (scheme.basic_fields if basic else {}) | _own(base)
+    assumed = scheme.fields | (scheme.basic_fields if basic else {})
     if told["cardinality"] > 1:
         assumed = assumed | dict(strided="3x3")
     spec = dataclasses.replace(base, **assumed | told)
     if _least_values(spec) > sum(int(np.prod(shape)) for shape in shapes.values()):
         raise ValueError("the widths of its layers do not belong together.")
     return scheme, name or _nearest(spec), spec, found.classes(), found.channels()
-
-
-def _own(base: Spec) -> dict[str, Any]:
-    """What a named network has of its own where a scheme would say something else."""
-    return dict(antialias=True, stem_pool=base.stem_pool) if base.antialias else {}
 
 
 def _is(name: str, told: dict[str, Any]) -> bool:

@@ -123,6 +123,10 @@ CALLS: dict[str, Callable[..., Any]] = {
     "torch.device": _inert,
     "argparse.Namespace": _inert,
     "collections.Counter": _inert,
+    **dict.fromkeys(  # a best score, say, as a scalar of NumPy
+        ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype"), _inert
+    ),
+    "_codecs.encode": _inert,
 }
 """What the known names stand for."""
 

@@ -15,7 +15,7 @@ import keras
 from senet.files import replacing
 from senet.models.blocks import squeezed_width
 from senet.models.spec import Spec
-from senet.weights import schemes
+from senet.weights import catalogue, imagenet, schemes
 from senet.weights.card import MEMBER, Card
 from senet.weights.readers import ArrayFile, WeightsError, open_arrays
 
@@ -46,10 +46,20 @@ class Source:
     scheme: schemes.Scheme | None
     card: Card | None
 
-    @property
-    def notes(self) -> list[str]:
-        """What a user may want to know, as which of several sets of arrays was taken."""
-        return self.file.notes
+    def copy_of(self, published: catalogue.Published) -> "Source":
+        """This file, known to hold published weights, which tell more than the file does."""
+        if self.card is None:
+            return self
+        size, channels = published.size, self.card.input_shape[-1]
+        own = self.scheme is None
+        card = dataclasses.replace(
+            self.card,
+            spec=dataclasses.replace(self.card.spec, input_size=size),
+            input_shape=self.card.input_shape if own else (size, size, channels),
+            class_names=imagenet.class_names() if self.card.classes == published.classes else None,
+            preprocessing=published.preprocessing(),
+        )
+        return dataclasses.replace(self, card=card)
 
     def fill(self, model: keras.Model, spec: Spec) -> None:
         """Give a model built from `spec` the values of the file.
@@ -64,8 +74,9 @@ class Source:
         wanted = [slot for slot in self._slots(model, spec) if slot.variable is not None]
         slots, left_out = self._without_classifier(wanted, model)
         self._compare(slots, model.name)
-        if left_out:
-            warnings.warn(left_out, stacklevel=4)
+        notes = [f"{str(self.file.path)!r}: {note}" for note in self.file.notes]
+        for note in (*notes, *left_out):
+            warnings.warn(note, stacklevel=4)
         for slot in slots:
             slot.variable.assign(slot.to_ours(self.file.read(slot.name)))
 
@@ -76,15 +87,15 @@ class Source:
 
     def _without_classifier(
         self, slots: list[schemes.Slot], model: keras.Model
-    ) -> tuple[list[schemes.Slot], str | None]:
+    ) -> tuple[list[schemes.Slot], list[str]]:
         """Leave the classifier out where that of the file is for other classes, and say so."""
         kernel = next((s for s in slots if s.layer == "classifier" and len(s.shape) == 2), None)
         if kernel is None:
-            return slots, None
+            return slots, []
         stored = self.file.arrays.get(kernel.name)
         classes = kernel.variable.shape[1]
         if stored and (stored.shape == kernel.shape or len(stored.shape) != 2):
-            return slots, None
+            return slots, []
         if stored is None and classes == PUBLISHED_CLASSES:
             raise WeightsError(
                 self.file.path,
@@ -92,10 +103,10 @@ class Source:
                 "the number of your classes to train a new classifier.",
             )
         have = f"a classifier of {self._classes(stored)}" if stored else "no classifier"
-        return [slot for slot in slots if slot.layer != "classifier"], (
+        return [slot for slot in slots if slot.layer != "classifier"], [
             f"{str(self.file.path)!r} has {have}, and {model.name} has one of {classes} classes: "
             "all but the classifier was loaded, which starts from random values."
-        )
+        ]
 
     def _classes(self, stored: Any) -> int:
         return stored.shape[0 if self.scheme else -1]
@@ -164,6 +175,12 @@ def source(path: str | os.PathLike, network: str | None = None) -> Iterator[Sour
         scheme = None
         if card is None and file.format != "hdf5":
             scheme, card = _describe(file, network)
+        if card is None and any(name.endswith(":0") for name in file.arrays):
+            raise WeightsError(
+                file.path,
+                f"its arrays have the names of Keras 2, as {next(iter(file.arrays))!r}; senet "
+                "reads the .keras and .weights.h5 files of Keras 3.",
+            )
         yield Source(file, scheme, card)
 
 
@@ -235,6 +252,9 @@ def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | N
 
 def _foreign_slots(model: keras.Model, card: Card, names: str) -> list[schemes.Slot]:
     """The arrays under the names of a scheme, if networks of the scheme compute the same."""
+    if names not in schemes.IN_TIMM:
+        known = ", ".join(map(repr, schemes.IN_TIMM))
+        raise ValueError(f"names must be None for ours, or one of {known}; got {names!r}.")
     scheme = schemes.SCHEMES[names]
     try:
         if len(card.spec.n_blocks) != 4 or card.spec.stem == "3x3":

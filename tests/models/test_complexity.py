@@ -97,3 +97,10 @@ def test_networks_of_keras_cost_what_their_papers_say(network, parameters, multi
 def test_open_input_size_is_refused_with_what_to_do():
     with pytest.raises(ValueError, match="fixed input_shape"):
         senet.complexity(senet.create("se_resnet10", include_top=False))
+
+
+def test_activations_are_what_convolutions_and_dense_layers_give_out():
+    inputs = keras.Input((8, 6, 4))
+    x = keras.layers.Conv2D(6, 1)(inputs)
+    model = keras.Model(inputs, squeeze_excite_block(x, 3))
+    assert senet.complexity(model).activations == 8 * 6 * 6 + 2 + 6

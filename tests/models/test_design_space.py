@@ -9,11 +9,13 @@ import pytest
 import senet
 from senet.models import se_preresnet, se_resnet, se_resnext
 from senet.models.blocks import squeezed_width
+from senet.models.graph import inbound
 from senet.models.spec import Spec
 from tests import numpy_layers as reference
 from tests.conftest import randomise
 
 IMAGES = np.random.default_rng(1).normal(size=(3, 9, 11, 8))
+TINY = dict(input_shape=(32, 32, 3), classes=4)
 BOTTLENECK = dict(residual="bottleneck")
 BASIC = dict(residual="basic")
 RESNEXT = dict(cardinality=2, strided="3x3")
@@ -318,3 +320,67 @@ def test_the_specs_of_the_pages_are_those_of_the_family():
 
     assert SPECS["se_resnext50_32x4d"] == se_resnext.SE_RESNEXT50
     assert SPECS["se_preresnet164_cifar"] == se_preresnet.SE_PRERESNET164
+
+
+@pytest.mark.parametrize("name", ["se_preresnet110_cifar", "se_preresnet164_cifar"])
+def test_a_preactivated_network_ends_in_a_norm_and_a_relu(name):
+    model = senet.create(name, **TINY, n_blocks=(1, 1, 1))
+    sources = inbound(model)
+    assert sources["classifier_pool"] == ["final_relu"]
+    assert sources["final_relu"] == ["final_bn"]
+    assert sources["final_bn"] == ["stage3_block1_add"]
+    assert sources["stage1_block1_pre_bn"] == ["stem_conv"]
+
+
+def test_the_stem_of_a_preactivated_network_may_be_that_of_others():
+    model = senet.create("se_preresnet110_cifar", **TINY, n_blocks=(1, 1, 1), stem="7x7")
+    assert model.get_layer("stem_conv").strides == (2, 2)
+    assert model.get_layer("stage1_block1_add").output.shape[1] == 8
+
+
+@pytest.mark.parametrize("name", ["se_resnet50", "se_resnet18", "se_preresnet110_cifar"])
+def test_stochastic_depth_drops_the_residual_branch_and_not_the_shortcut(name):
+    n_blocks = (2,) * (3 if "cifar" in name else 4)
+    model = senet.create(name, **TINY, n_blocks=n_blocks, stochastic_depth=0.3)
+    sources, last = inbound(model), 2 * len(n_blocks) - 1
+    rates = {
+        layer.name.removesuffix("_drop"): layer.rate
+        for layer in model.layers
+        if layer.name.endswith("_drop")
+    }
+    blocks = [f"stage{i + 1}_block{j + 1}" for i in range(len(n_blocks)) for j in range(2)]
+    assert rates == pytest.approx({b: 0.3 * i / last for i, b in enumerate(blocks) if i})
+    for block in rates:
+        assert sources[f"{block}_drop"] == [f"{block}_se_scale"]
+        assert f"{block}_drop" in sources[f"{block}_add"]
+
+
+def test_dropout_stands_before_the_classifier_where_the_spec_has_it():
+    options = TINY | dict(n_blocks=(1, 1, 1, 1))
+    model = senet.create("senet154", **options)
+    assert model.get_layer("classifier_dropout").rate == 0.2
+    assert inbound(model)["classifier"] == ["classifier_dropout"]
+    plain = senet.create("se_resnet50", **options)
+    assert not any(isinstance(layer, keras.layers.Dropout) for layer in plain.layers)
+    assert (
+        senet.create("se_resnet50", **options, dropout=0.5).get_layer("classifier_dropout").rate
+        == 0.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (dict(preactivation=True, antialias=True, strided="3x3"), "With preactivation"),
+        (dict(projection="average", dilation=(1, 2)), "No stock layer averages"),
+        (dict(ratio=True), "ratio must be a positive integer"),
+        (dict(base_width=128), "widths of grouped blocks"),
+    ],
+)
+def test_more_choices_that_mean_nothing(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Spec(**fields)
+
+
+def test_whole_numbers_are_rates_too():
+    assert Spec(dropout=0, stochastic_depth=0) == Spec()

@@ -89,6 +89,8 @@ def test_names_are_matched_by_shell_patterns():
     ("call", "message"),
     [
         (lambda: senet.create("se_resnet5"), "Did you mean 'se_resnet50'"),
+        (lambda: senet.create("SEResNet50"), "Did you mean 'se_resnet50'"),
+        (lambda: senet.create("seresnext101_32x8d"), "Did you mean 'se_resnext101_32x8d'"),
         (lambda: senet.create("se_resnet50", variant="pytorch"), "Did you mean 'torch'"),
         (lambda: senet.create("se_resnet50", ration=8), "Did you mean 'ratio'"),
         (lambda: senet.create("se_resnet50", ratio=512), "number of channels, 256"),
@@ -111,3 +113,17 @@ def test_unknown_names_and_impossible_values_are_refused(call, message):
 def test_spec_survives_json(name):
     spec = dataclasses.replace(family.SPECS[name], ratio=None)
     assert Spec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+def test_the_d_t_and_aa_networks_are_built_as_timm_builds_them():
+    for name in (
+        "se_resnet152d",
+        "se_resnext26d_32x4d",
+        "se_resnext26t_32x4d",
+        "se_resnext101d_32x8d",
+        "se_resnextaa101d_32x8d",
+        "se_resnextaa201d_32x8d",
+    ):
+        spec, aa = family.SPECS[name], "aa" in name
+        assert (spec.strided, spec.projection, spec.stem) == ("3x3", "average", "deep")
+        assert (spec.antialias, spec.stem_pool) == (aa, "average" if aa else "padded")

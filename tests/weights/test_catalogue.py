@@ -15,7 +15,7 @@ def test_every_row_is_of_a_known_network_and_has_an_id_of_its_own():
 def test_a_row_says_where_its_file_lies_and_how_its_images_are_prepared(row):
     assert (row.repository is None) != (row.url is None)
     assert row.variant in family.VARIANTS
-    family.named_spec(row.network, row.variant, **row.fields)
+    family.named_spec(row.network, row.variant)
     made = row.preprocessing()
     assert made["size"] % 32 == 0
     assert 0.8 < made["crop_fraction"] <= 1
@@ -50,3 +50,14 @@ def test_names_that_do_not_exist_are_answered_with_the_nearest():
         catalogue.published("se_resnet50", "ra_in1k")
     with pytest.raises(ValueError, match="No weights are published for 'se_resnet20_cifar'"):
         catalogue.published("se_resnet20_cifar", "imagenet")
+
+
+def test_images_are_prepared_as_their_publishers_say():
+    ways = {r.id: (r.size, r.crop_fraction, r.interpolation) for r in ROWS}
+    assert ways["se_resnet50.ra2_in1k"] == (224, 0.875, "bicubic")
+    assert ways["se_resnet50.a1_in1k"] == (224, 0.95, "bicubic")
+    assert ways["se_resnet50.a3_in1k"] == (160, 0.95, "bicubic")
+    assert ways["se_resnet50.caffe_in1k"] == (224, 0.875, "bilinear")
+    assert ways["se_resnet18.legacy_in1k"] == (224, 0.875, "bicubic")
+    assert ways["se_resnet34.legacy_in1k"] == (224, 0.875, "bilinear")
+    assert ways["resnet50.tv_in1k"] == (224, 0.875, "bilinear")

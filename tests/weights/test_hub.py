@@ -1,15 +1,19 @@
 """Downloads, against a server on this machine that imitates the Hugging Face hub."""
 
 import dataclasses
+import functools
 import hashlib
 import http.server
 import json
 import os
+import pathlib
+import re
 import subprocess
 import sys
 import threading
 
 import huggingface_hub
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,7 +23,7 @@ import senet
 from senet.weights import catalogue, hub, imagenet, schemes
 from tests.weights import generated
 
-NETWORK = "se_resnext26t_32x4d"
+NETWORK = "se_resnet50"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -96,7 +100,7 @@ def endpoint(published, monkeypatch):
     server.server_close()
 
 
-def run(home, endpoint, *command, **more):
+def run(home, endpoint, *command, cwd=None, **more):
     environment = os.environ | {
         **{"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"},
         **{"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
@@ -104,7 +108,11 @@ def run(home, endpoint, *command, **more):
         **more,
     }
     done = subprocess.run(
-        [sys.executable, *map(str, command)], env=environment, capture_output=True, text=True
+        [sys.executable, *map(str, command)],
+        env=environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -129,13 +137,22 @@ def test_a_photograph_is_named_by_published_weights_and_again_without_a_connecti
     assert again.stdout == done.stdout
 
 
+def test_the_program_of_the_readme_runs(tmp_path, endpoint):
+    readme = pathlib.Path(__file__).parent.parent.parent / "README.md"
+    (program,) = re.findall(r"^```python download\n(.*?)^```", readme.read_text(), re.S | re.M)
+    (tmp_path / "seresnet50_ra2.safetensors").symlink_to(Hub.file)
+    done = run(tmp_path / "home", endpoint, "-c", program, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "one of 37 classes" in done.stderr
+
+
 def test_without_connection_and_cache_the_way_out_is_named(tmp_path):
     code = ("-m", "senet", "predict", __file__, "--model", NETWORK, "--weights", "imagenet")
     for more in (dict(HF_HUB_OFFLINE="1"), {}):
         done = run(tmp_path / "home", "http://127.0.0.1:9", *code, **more)
         assert done.returncode == 1
         assert "cannot be downloaded" in done.stderr
-        assert "pass its path" in done.stderr
+        assert "--model PATH --weights ra2_in1k" in done.stderr
 
 
 def test_a_transfer_that_breaks_off_leaves_nothing_that_counts_as_the_file(tmp_path, endpoint):
@@ -168,8 +185,87 @@ def test_a_file_with_another_checksum_is_refused(tmp_path, published, monkeypatc
         hub.fetch(dataclasses.replace(row, sha256="0" * 64))
 
 
-def test_weights_that_are_on_no_hub_come_with_their_address():
-    rows = [row for row in catalogue.table() if row.repository is None]
-    assert rows
-    with pytest.raises(senet.WeightsError, match=r"Download https://.* pass the path"):
-        hub.fetch(rows[0])
+class Page(http.server.BaseHTTPRequestHandler):
+    """A release page with one file."""
+
+    data = b"weights" * 1000
+    requests = None
+
+    def do_GET(self):
+        Page.requests.append(self.path)
+        self.send_response(200 if self.path == "/release/a-00.pth" else 404)
+        self.send_header("Content-Length", str(len(self.data)))
+        self.end_headers()
+        self.wfile.write(self.data)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def release(monkeypatch, tmp_path):
+    """A published row whose file lies on a page of this machine."""
+    monkeypatch.setattr(Page, "requests", [])
+    get_file = functools.partial(keras.utils.get_file, cache_dir=tmp_path)
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    row = next(row for row in catalogue.table() if row.repository is None)
+    yield dataclasses.replace(
+        row,
+        url=f"http://127.0.0.1:{server.server_port}/release/a-00.pth",
+        sha256=hashlib.sha256(Page.data).hexdigest()[:8],
+    )
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_file_of_a_release_page_is_downloaded_once_and_again_if_it_was_cut_short(release, capfd):
+    path = hub.fetch(release)
+    assert path.read_bytes() == Page.data
+    assert capfd.readouterr().out == ""
+    assert hub.fetch(release) == path
+    assert Page.requests == ["/release/a-00.pth"]
+    path.write_bytes(Page.data[:100])
+    assert hub.fetch(release).read_bytes() == Page.data
+    assert len(Page.requests) == 2
+    with pytest.raises(senet.WeightsError, match="Delete the file and download it again"):
+        hub.fetch(dataclasses.replace(release, sha256="0" * 8))
+    with pytest.raises(senet.WeightsError, match=r"cannot be downloaded.*load it with"):
+        hub.fetch(dataclasses.replace(release, url=release.url + "x"))
+
+
+def test_the_pinned_revision_of_every_repository_is_asked_for(monkeypatch, tmp_path):
+    asked = []
+
+    def download(repository, file, revision=None):
+        asked.append((repository, file, revision))
+        return str(tmp_path / "file")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    rows = [row for row in catalogue.table() if row.repository]
+    for row in rows:
+        hub.fetch(row)
+    assert asked == [(row.repository, row.file, row.revision) for row in rows]
+    assert ("smp-hub/senet154.imagenet", "249f45efc9881ba560a0c480128edbc34ab87e40") in [
+        (repository, revision) for repository, _, revision in asked
+    ]
+    assert "timm/seresnext50_32x4d.racm_in1k" in [repository for repository, *_ in asked]
+
+
+def test_published_weights_bring_their_size_and_names_for_their_classes_only(
+    published, monkeypatch
+):
+    row, path = published
+    row = dataclasses.replace(row, size=160)
+    monkeypatch.setattr(catalogue, "published", lambda network, tag: row)
+    monkeypatch.setattr(hub, "fetch", lambda row: path)
+    whole = senet.create(NETWORK, weights="imagenet")
+    assert whole.input_shape == (None, 160, 160, 3)
+    assert (whole.card.spec.input_size, whole.card.preprocessing["size"]) == (160, 160)
+    assert whole.card.class_names == imagenet.class_names()
+    with pytest.warns(UserWarning, match="one of 37 classes"):
+        pets = senet.create(NETWORK, weights="imagenet", classes=37)
+    assert pets.output_shape == (None, 37)
+    assert pets.card.class_names is None
+    assert pets.card.preprocessing == whole.card.preprocessing

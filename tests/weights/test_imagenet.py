@@ -44,3 +44,11 @@ def test_predictions_are_named_best_first():
     assert named[1][0][0] == "n15075141"
     with pytest.raises(ValueError, match=r"\(N, 1000\).*\(2, 10\)"):
         senet.decode_predictions(preds[:, :10])
+
+
+def test_pixels_are_normalised_along_the_axis_that_keras_is_set_to():
+    x = np.random.default_rng(0).integers(0, 255, (1, 3, 4, 5)).astype("float32")
+    keras.config.set_image_data_format("channels_first")
+    np.testing.assert_array_equal(
+        senet.preprocess_input(x), senet.preprocess_input(x, data_format="channels_first")
+    )

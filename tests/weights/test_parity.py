@@ -10,7 +10,7 @@ from senet.weights import schemes
 from tests.conftest import GOLDEN
 from tests.weights import generated
 
-WITHIN = 1e-4
+WITHIN = 1e-5
 REFERENCE = np.load(GOLDEN / "parity.npz")
 ROWS = [key.removesuffix(": digest") for key in REFERENCE.files if key.endswith(": digest")]
 SLOW = ("101", "152", "154", "201")
@@ -105,7 +105,7 @@ def test_one_switch_in_the_wrong_position_is_seen(row, wrong, tmp_path):
     options = dict(input_shape=(None, None, 3), classifier_activation=None)
     model = senet.load(tmp_path / "theirs.safetensors", **options, **wrong)
     for size in (224, 225):
-        assert difference(model, row, size) > 10 * WITHIN
+        assert difference(model, row, size) > 100 * WITHIN
 
 
 @pytest.mark.parametrize(

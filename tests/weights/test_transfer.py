@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import shutil
 
@@ -8,8 +9,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import senet
-from senet.weights import schemes, transfer
-from tests.weights import generated
+from senet.models import family
+from senet.models.spec import Spec
+from senet.prediction import load_trained
+from senet.weights import catalogue, imagenet, schemes, transfer
+from tests.weights import generated, written
 
 TINY = dict(n_blocks=(1, 1, 1, 1), n_filters=(32, 64, 128, 256), input_shape=(64, 64, 3))
 IMAGES = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
@@ -142,6 +146,132 @@ def test_the_arguments_of_load_replace_what_the_file_says(theirs):
     assert [m.shape[1] for m in maps.outputs] == [16, 2]
 
 
+@pytest.mark.parametrize("features", [(4, 8), (2, 32), (32,)])
+def test_maps_come_from_the_file_of_the_whole_network(theirs, features):
+    model, path = theirs
+    last = {2: "stem_relu", 4: "stage1_block1_relu", 8: "stage2_block1_relu"}
+    wanted = [model.get_layer(last.get(s, "stage4_block1_relu")).output for s in features]
+    wanted = keras.Model(model.input, wanted).predict_on_batch(IMAGES)
+    maps = senet.create("se_resnet50", weights=path, features=features, **TINY)
+    for one, other in zip(maps.predict_on_batch(IMAGES), wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_the_file_of_feature_maps_gives_those_and_no_others(tmp_path):
+    model = senet.create("se_resnet50", features=(4, 8), **TINY)
+    generated.fill(model)
+    path = tmp_path / "maps.keras"
+    senet.save(model, path)
+    assert same_values(model, senet.load(path))
+    first = senet.load(path, features=(4,))
+    maps, wanted = first.predict_on_batch(IMAGES), model.predict_on_batch(IMAGES)
+    np.testing.assert_allclose(maps, wanted[0], rtol=1e-5, atol=1e-5)
+    with pytest.raises(senet.WeightsError, match="missing from the file"):
+        senet.load(path, features=(4, 8, 16))
+    with pytest.raises(senet.WeightsError, match="missing from the file"):
+        senet.load(path, classes=3)
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".keras", ".weights.h5"])
+def test_layers_of_the_user_may_stand_before_a_network_with_weights(tmp_path, ending):
+    model, path = tiny(), tmp_path / f"a{ending}"
+    if ending == ".weights.h5":
+        model.save_weights(path)
+    else:
+        senet.save(model, path, names="timm" if ending == ".safetensors" else None)
+    image = keras.Input((64, 64, 1))
+    coloured = keras.layers.Conv2D(3, 1, kernel_initializer="ones")(image)
+    options = dict(input_tensor=coloured, classes=5) | {
+        k: v for k, v in TINY.items() if k != "input_shape"
+    }
+    behind = senet.create("se_resnet50", weights=path, variant="torch", **options)
+    found = behind.predict_on_batch(IMAGES[..., :1])
+    np.testing.assert_allclose(
+        found, model.predict_on_batch(IMAGES[..., :1].repeat(3, -1)), rtol=1e-4, atol=1e-6
+    )
+    assert not hasattr(behind, "card")
+    if ending != ".weights.h5":
+        again = senet.load(path, input_tensor=coloured)
+        np.testing.assert_array_equal(again.predict_on_batch(IMAGES[..., :1]), found)
+
+
+def test_load_refuses_a_file_that_does_not_hold_the_network_that_was_named(theirs):
+    with pytest.raises(senet.WeightsError, match=r"it holds se_resnet50, not resnet50: .*ratio 16"):
+        senet.load(theirs[1], network="resnet50")
+
+
+def test_the_variant_named_to_load_is_compared_and_other_fields_are_kept(tmp_path):
+    model = tiny(network="se_resnet50", ratio=8, stem="deep", stem_filters=(8, 8, 16))
+    senet.save(model, tmp_path / "a.safetensors")
+    assert same_values(model, senet.load(tmp_path / "a.safetensors", variant="torch"))
+    with pytest.raises(senet.WeightsError, match=r"does not follow the variant 'caffe'"):
+        senet.load(tmp_path / "a.safetensors", variant="caffe")
+
+
+def test_which_of_several_sets_of_weights_was_taken_is_said(tmp_path):
+    arrays = {}
+    model = tiny()
+    senet.save(model, tmp_path / "a.safetensors", names="timm")
+    arrays = load_file(tmp_path / "a.safetensors")
+    made, storages = written.state(arrays)
+    path = written.torch_zip(tmp_path / "a.pth", {"state_dict_ema": made}, storages)
+    with pytest.warns(UserWarning, match=r"a\.pth': used state_dict_ema"):
+        again = senet.load(path, input_shape=(64, 64, 3))
+    assert same_values(model, again)
+
+
+@pytest.mark.parametrize("group", ["", "model_weights/"])
+def test_a_file_of_keras_2_is_refused_as_such(tmp_path, group):
+    import h5py
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file[f"{group}conv1/conv1/kernel:0"] = np.zeros((3, 3), "float32")
+    with pytest.raises(senet.WeightsError, match="names of Keras 2"):
+        senet.load(tmp_path / "a.h5", network="se_resnet50")
+
+
+def test_a_copy_of_published_weights_brings_names_and_preprocessing(tmp_path, monkeypatch):
+    model = senet.create("se_resnet18", variant="caffe", last_relu=True, input_shape=(64, 64, 3))
+    generated.fill(model)
+    path = tmp_path / "seresnet18.safetensors"
+    senet.save(model, path, names="caffe")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    row = dataclasses.replace(catalogue.published("se_resnet18", "legacy_in1k"), sha256=found)
+    monkeypatch.setattr(catalogue, "ROWS", (row,))
+    again = senet.load(path, weights="legacy_in1k")
+    assert again.card.class_names == imagenet.class_names()
+    assert again.card.preprocessing == row.preprocessing()
+    assert again.input_shape == (None, 224, 224, 3)
+    assert senet.load(path).card.class_names is None
+    trained = load_trained(path, "legacy_in1k")
+    assert trained.preprocessing.interpolation == "bicubic"
+    senet.save(again, tmp_path / "whole.keras")
+    assert load_trained(tmp_path / "whole.keras").class_names == imagenet.class_names()
+    with pytest.raises(ValueError, match="no weights 'a1_in1k' for se_resnet18"):
+        senet.load(path, weights="a1_in1k")
+    monkeypatch.setattr(catalogue, "ROWS", (dataclasses.replace(row, sha256="00"),))
+    with pytest.raises(senet.WeightsError, match="its SHA-256 is"):
+        senet.load(path, weights="legacy_in1k")
+
+
+def test_the_lines_for_timm_name_only_networks_that_it_has(tmp_path):
+    known = [
+        (senet.create(name, input_shape=(32, 32, 3), classes=2, **fields).card, names)
+        for name, names, fields in (
+            ("se_resnet18", "timm", dict(variant="torch")),
+            ("se_resnext26_32x4d", "caffe", dict(variant="caffe")),
+            ("se_resnext26_32x4d", "timm", {}),
+            ("se_resnet10", "timm", {}),
+            ("se_resnet18", "timm", dict(ratio=8)),
+            ("se_resnet18", "timm", dict(include_top=False)),
+        )
+    ]
+    advice = [senet.applications.how_to_load(card, "a", names) for card, names in known]
+    assert "'seresnet18', num_classes=2" in advice[0]
+    assert "'legacy_seresnext26_32x4d'" in advice[1]
+    assert advice[2:] == [""] * 4
+
+
 def test_constructors_take_the_variant_of_the_file(theirs):
     model, path = theirs
     again = senet.SEResNet50(weights=path, classes=5, **TINY)
@@ -186,9 +316,10 @@ def test_a_file_without_classifier_gives_features_or_a_new_classifier(tmp_path, 
     assert senet.load(path, input_shape=(64, 64, 3)).output_shape == (None, 2, 2, 1024)
     with pytest.raises(senet.WeightsError, match=r"no classifier\. Pass include_top=False"):
         senet.create("se_resnet50", weights=path, **TINY)
-    with pytest.warns(UserWarning, match="has no classifier"):
-        model = senet.create("se_resnet50", weights=path, classes=3, **TINY)
-    assert model.output_shape == (None, 3)
+    for make in (senet.create, lambda _, weights, **options: senet.load(weights, **options)):
+        with pytest.warns(UserWarning, match="has no classifier"):
+            model = make("se_resnet50", weights=path, classes=3, **TINY)
+        assert model.output_shape == (None, 3)
 
 
 def test_every_array_that_does_not_fit_is_listed_and_nothing_is_loaded(theirs):
@@ -356,3 +487,65 @@ def test_generated_values_are_those_of_their_names():
     first = generated.values("layer1.0.conv1.weight", (8, 4, 1, 1))
     np.testing.assert_array_equal(first, generated.values("layer1.0.conv1.weight", (8, 4, 1, 1)))
     assert not np.array_equal(first, generated.values("layer1.0.conv2.weight", (8, 4, 1, 1)))
+
+
+def test_unknown_names_are_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match="names must be None for ours, or one of 'timm', 'caffe'"):
+        senet.save(tiny(), tmp_path / "a.safetensors", names="torchvision")
+
+
+def test_names_belong_to_safetensors(tmp_path):
+    model = senet.create("se_resnet18", variant="torch", input_shape=(32, 32, 3), classes=4)
+    with pytest.raises(ValueError, match=r"ends in \.safetensors"):
+        senet.save(model, tmp_path / "a.keras", names="timm")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_card_of_a_size_that_no_network_has_is_not_read(tmp_path, monkeypatch):
+    senet.save(
+        senet.create("se_resnet20_cifar", input_shape=(32, 32, 3), classes=4), tmp_path / "a.keras"
+    )
+    monkeypatch.setattr(transfer, "CARD_LIMIT", 100)
+    with pytest.raises(senet.WeightsError, match=r"senet\.json is larger"):
+        senet.load(tmp_path / "a.keras")
+
+
+def test_every_field_of_a_spec_is_compared_or_free():
+    free = {"placement", "se_at", "squeeze", "excitation", "norm_epsilon"}
+    groups = [set(family.STRUCTURE), set(family.VARIED), set(transfer.TRAINING_ONLY), free]
+    assert set.union(*groups) == {field.name for field in dataclasses.fields(Spec)}
+    assert sum(map(len, groups)) == len(dataclasses.fields(Spec))
+
+
+@pytest.mark.parametrize(
+    ("saved", "wanted", "field"),
+    [
+        (dict(antialias=True), {}, "antialias"),
+        (
+            dict(stem="deep", stem_filters=(8, 8, 64)),
+            dict(stem="deep", stem_filters=(8, 16, 64)),
+            "stem_filters",
+        ),
+        (dict(network="se_resnet18", last_relu=True), dict(variant="torch"), "last_relu"),
+        (dict(se_divisor=8), dict(variant="caffe"), "se_divisor"),
+    ],
+)
+def test_a_file_of_another_structure_or_variant_is_refused(tmp_path, saved, wanted, field):
+    tiny = dict(input_shape=(32, 32, 3), classes=2, n_filters=(64, 64, 64, 64))
+    network = saved.get("network", "se_resnet50")
+    senet.save(
+        senet.create(**dict(network=network, variant="caffe", **tiny) | saved), tmp_path / "a.keras"
+    )
+    with pytest.raises(senet.WeightsError, match=field):
+        senet.create(network, weights=tmp_path / "a.keras", **tiny | wanted)
+
+
+def test_an_anti_aliased_network_is_read_as_such_where_it_is_named():
+    name = "se_resnextaa101d_32x8d"
+    model = senet.create(name, variant="torch", classes=2, input_shape=(32, 32, 3))
+    slots = schemes.slots(model, schemes.SCHEMES["timm"], model.card.spec)
+    shapes = {slot.name: slot.shape for slot in slots}
+    _, found, spec, *_ = schemes.describe(shapes, name)
+    assert (found, spec.antialias, spec.stem_pool) == (name, True, "average")
+    _, found, spec, *_ = schemes.describe(shapes)
+    assert (found, spec.antialias, spec.stem_pool) == ("se_resnext101d_32x8d", False, "padded")
