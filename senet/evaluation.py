@@ -1,10 +1,12 @@
 """How good a network is on labelled images; every image counts."""
 
+import contextlib
 import dataclasses
 from typing import Any
 
 import numpy as np
 
+from senet.data.decode import ImageError
 from senet.data.pipeline import evaluation_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
@@ -20,12 +22,14 @@ class Evaluation:
         names: one for each image.
         labels: index of the true class, `(N,)`.
         probabilities: `(N, C)`.
+        skipped: names of the images that could not be read; they are in none of the above.
     """
 
     class_names: tuple[str, ...]
     names: tuple[str, ...]
     labels: np.ndarray
     probabilities: np.ndarray
+    skipped: tuple[str, ...] = ()
 
     @property
     def predictions(self) -> np.ndarray:
@@ -85,8 +89,14 @@ class Evaluation:
         return wrong[np.argsort(-self.probabilities[wrong].max(axis=1), kind="stable")]
 
     def summary(self) -> dict[str, Any]:
-        """Images, top-1, top-5 and loss; with fewer than five classes every image is in top-5."""
-        return dict(images=len(self.labels), top1=self.top1, top5=self.top(5), loss=self.loss)
+        """Images, top-1, top-5, loss, skipped; with fewer than five classes all are in top-5."""
+        return dict(
+            images=len(self.labels),
+            top1=self.top1,
+            top5=self.top(5),
+            loss=self.loss,
+            skipped=len(self.skipped),
+        )
 
 
 def evaluate(
@@ -96,9 +106,10 @@ def evaluate(
     class_names: tuple[str, ...],
     *,
     batch_size: int = 64,
+    workers: int = 0,
     label: str = "evaluating",
 ) -> Evaluation:
-    """Predict every image of a source and compare with its label.
+    """Predict every image of a source that can be read and compare with its label.
 
     Args:
         model: a Keras model that gives probabilities.
@@ -106,22 +117,34 @@ def evaluate(
         preprocessing: makes inputs of them.
         class_names: one for each class.
         batch_size: images in a batch; the last one may hold fewer and counts too.
+        workers: processes that read images; with 0 threads of this one do.
         label: what the progress says.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        ImageError: an image cannot be decoded.
-        ValueError: the source is empty.
+        ValueError: the source is empty, or none of its images can be read.
     """
     if not len(source):
         raise ValueError("There are no images to evaluate on.")
-    probabilities = []
-    with meter(label, len(source)) as progress:
-        for images, _ in evaluation_batches(source, preprocessing, batch_size=batch_size):
-            probabilities.append(model.predict_on_batch(images))
-            progress.advance(len(images))
+    batches = evaluation_batches(
+        source, preprocessing, batch_size=batch_size, n_classes=len(class_names), workers=workers
+    )
+    probabilities, read, skipped = [], [], []
+    with meter(label, len(source)) as progress, contextlib.closing(batches):
+        for batch in batches:
+            if len(batch.images):
+                probabilities.append(model.predict_on_batch(batch.images))
+            read += batch.indices.tolist()
+            skipped += [source.names[i] for i in batch.bad]
+            progress.advance(len(batch.images) + len(batch.bad))
+    if not read:
+        raise ImageError(f"None of the {len(source)} images can be read, {skipped[0]!r} first.")
     return Evaluation(
-        class_names, tuple(source.names), source.labels, np.concatenate(probabilities)
+        class_names,
+        tuple(source.names[i] for i in read),
+        source.labels[read],
+        np.concatenate(probabilities),
+        tuple(skipped),
     )

@@ -16,7 +16,8 @@ from PIL import Image
 from senet import applications
 from senet.data.decode import SUFFIXES, ImageError, decode
 from senet.data.preprocessing import Preprocessing
-from senet.data.sources import MAX_FILE, Data, absolute, load_data
+from senet.data.readers import MAX_FILE
+from senet.data.sources import Data, absolute, load_data
 from senet.evaluation import Evaluation, evaluate
 from senet.progress import meter
 from senet.weights import imagenet
@@ -129,7 +130,7 @@ def score(
         ValueError: no data is named, its classes are not those of the network, or the images of
             the run are not those it was trained on.
     """
-    where, images, own = _images_to_score(trained, data)
+    where, images = _images_to_score(trained, data, split)
     wanted = trained.class_names
     if wanted == imagenet.class_names():  # whose folders are called by their WordNet ids
         wanted = tuple(synset for synset, _ in imagenet.classes())
@@ -138,7 +139,7 @@ def score(
             f"The network knows the classes {_listed(wanted)}; {where!r} has "
             f"{_listed(images.class_names)}."
         )
-    split = split or ("all" if images.drawn and not own else images.held_out)
+    split = split or images.held_out
     evaluation = evaluate(
         trained.model,
         images.split(split),
@@ -261,11 +262,11 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
 
 
-def _images_to_score(trained: Trained, data: str | None) -> tuple[str, Data, bool]:
-    """What to score on, and whether it is what the run was trained on."""
+def _images_to_score(trained: Trained, data: str | None, split: str | None) -> tuple[str, Data]:
+    """What to score on; what the run was trained on is split as it was then."""
     own = _data_of_run(trained.run / "run.json") if trained.run else None
     if data is not None and not (own and absolute(data) == own[0]):
-        return data, load_data(data), False
+        return data, load_data(data, split=split not in (None, "all"))
     if own is None:
         raise ValueError(
             "Say which images to evaluate on with --data: there is no record of the training data."
@@ -278,7 +279,7 @@ def _images_to_score(trained: Trained, data: str | None) -> tuple[str, Data, boo
             "trained on could count as held out: put the images to score in a folder of their own "
             "and name it with --data."
         )
-    return where, images, True
+    return where, images
 
 
 def _data_of_run(path: pathlib.Path) -> tuple[str, int, str] | None:

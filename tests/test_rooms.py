@@ -11,7 +11,7 @@ MAY_USE = {
     "progress": set(),
     "models": set(),
     "acceleration": set(),
-    "data": set(),
+    "data": {"files"},
     "plotting": {"files"},
     "drawing": {"models", "plotting"},
     "weights": {"models", "files"},

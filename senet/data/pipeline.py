@@ -1,21 +1,56 @@
-"""Batches of inputs and labels, through Grain.
+"""Batches of inputs and targets, through Grain, in threads or in worker processes.
 
-What a batch holds depends on the seed, the epoch and the position only: neither on the number of
-threads nor on what was read before, so any batch of any epoch can be made on its own.
+What a batch holds depends on the seed, the epoch and the number of the batch only: neither on the
+number of threads or processes nor on what was read before, so any batch of any epoch can be made on
+its own. An image that cannot be read is left out and reported with the batch.
 """
 
-from collections.abc import Iterator
+import contextlib
+import dataclasses
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from multiprocessing import resource_tracker
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
 
 from senet.data.augment import Augmentation
+from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
 
-Batch = tuple[np.ndarray, np.ndarray]
-
 READING = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+"""How batches are made in this process, where there are no workers."""
+IN_TURN = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+"""How a worker makes its batches."""
+
+Mixing = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+"""Takes images, targets and random numbers of one batch and gives images and targets."""
+
+
+class Batch(NamedTuple):
+    """Images as a network reads them, and what it should say.
+
+    Args:
+        images: `(N, size, size, 3)` float32.
+        targets: `(N, classes)` float32: 1 for the class of the image, 0 for others; or mixed.
+        indices: of each image in the source, `(N,)` int64.
+        bad: indices of images that should have been in the batch and cannot be read, int64.
+    """
+
+    images: np.ndarray
+    targets: np.ndarray
+    indices: np.ndarray
+    bad: np.ndarray
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended before its work was done."""
 
 
 def training_batches(
@@ -26,12 +61,17 @@ def training_batches(
     batch_size: int,
     seed: int,
     epoch: int,
+    n_classes: int,
     first: int = 0,
-) -> Iterator[Batch]:
+    workers: int = 0,
+    mixing: Mixing | None = None,
+) -> Generator[Batch]:
     """Shuffled, augmented batches of one epoch.
 
-    The order is drawn from `(seed, epoch)`, the change of an image from `(seed, epoch, index)`.
-    Every batch is full: up to `batch_size - 1` images, others in each epoch, are left out.
+    The order is drawn from `(seed, epoch)`, the change of an image from `(seed, epoch, index)`, the
+    mixing from `(seed, epoch, batch, 1)`. Every batch is full: up to `batch_size - 1` images,
+    others in each epoch, are left out, and the next one of the order that can be read, from the
+    beginning again after the last, stands in for an image that cannot.
 
     Args:
         source: labelled images.
@@ -40,49 +80,186 @@ def training_batches(
         batch_size: images in a batch; at most all of them.
         seed: of the run.
         epoch: number of the epoch, from 0.
+        n_classes: columns of the targets.
         first: number of the batch to start with, from 0.
+        workers: processes that make batches; with 0 threads of this one do. Workers import the main
+            program again, so a script needs `if __name__ == "__main__":` around what it does. All
+            that is given here must be picklable then.
+        mixing: mixes the images and targets of a batch, as mixup does; none by default.
 
-    Yields:
-        Inputs `(batch_size, size, size, 3)` float32 and labels `(batch_size,)`.
+    Returns:
+        A generator; closing it ends the workers.
 
     Raises:
-        ImageError: an image cannot be decoded.
+        ImageError: no image at all can be read (while it runs).
+        WorkerDied: a worker process was killed or crashed (while it runs).
+
+    Example:
+        >>> with contextlib.closing(training_batches(source, ...)) as batches:
+        ...     for batch in batches:
+        ...         model.train_on_batch(batch.images, batch.targets)
     """
-
-    def example(index):
-        rng = np.random.default_rng((seed, epoch, index))
-        image = augmentation(source.image(index), preprocessing, rng)
-        return preprocessing.normalise(image), source.labels[index]
-
-    order = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
-    batches = (
-        grain.MapDataset.range(len(source))
-        .shuffle(seed=order)
-        .map(lambda index: example(int(index)))
-        .batch(min(batch_size, len(source)), drop_remainder=True)
-    )
-    return iter(batches[first:].to_iter_dataset(READING))
+    size = min(batch_size, len(source))
+    make = _Training(source, preprocessing, n_classes, size, augmentation, seed, epoch, mixing)
+    return _batches(make, len(source) // size, first, workers)
 
 
 def evaluation_batches(
-    source: Source, preprocessing: Preprocessing, *, batch_size: int
-) -> Iterator[Batch]:
-    """All images in order, each once; the last batch may be smaller.
+    source: Source,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    n_classes: int,
+    workers: int = 0,
+) -> Generator[Batch]:
+    """All images in order, each once, without those that cannot be read.
 
     Args:
         source: labelled images.
         preprocessing: makes inputs of them.
-        batch_size: images in a batch.
+        batch_size: images in a batch; the last one may hold fewer.
+        n_classes: columns of the targets.
+        workers: processes that make batches, as for `training_batches`.
 
-    Yields:
-        Inputs `(n, size, size, 3)` float32 and labels `(n,)`.
+    Returns:
+        A generator; closing it ends the workers.
 
     Raises:
-        ImageError: an image cannot be decoded.
+        WorkerDied: a worker process was killed or crashed (while it runs).
     """
-    batches = (
-        grain.MapDataset.range(len(source))
-        .map(lambda index: (preprocessing(source.image(int(index))), source.labels[int(index)]))
-        .batch(batch_size, drop_remainder=False)
-    )
-    return iter(batches.to_iter_dataset(READING))
+    make = _Evaluation(source, preprocessing, n_classes, batch_size)
+    return _batches(make, -(-len(source) // batch_size), 0, workers)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Maker:
+    """Makes the batch of a number; picklable."""
+
+    source: Source
+    preprocessing: Preprocessing
+    n_classes: int
+    batch_size: int
+
+    def batch(self, inputs: list[np.ndarray], indices: list[int], bad: list[int]) -> Batch:
+        size = self.preprocessing.size
+        targets = np.zeros((len(indices), self.n_classes), "float32")
+        targets[np.arange(len(indices)), self.source.labels[indices]] = 1
+        return Batch(
+            np.stack(inputs) if inputs else np.zeros((0, size, size, 3), "float32"),
+            targets,
+            np.array(indices, "int64"),
+            np.array(bad, "int64"),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Evaluation(_Maker):
+    def __call__(self, number: int) -> Batch:
+        start = int(number) * self.batch_size
+        inputs, indices, bad = [], [], list[int]()
+        for index in range(start, min(start + self.batch_size, len(self.source))):
+            try:
+                inputs.append(self.preprocessing(self.source.image(index)))
+                indices.append(index)
+            except ImageError:
+                bad.append(index)
+        return self.batch(inputs, indices, bad)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Training(_Maker):
+    augmentation: Augmentation
+    seed: int
+    epoch: int
+    mixing: Mixing | None
+
+    @functools.cached_property
+    def order(self) -> grain.MapDataset:
+        seed = int(np.random.SeedSequence((self.seed, self.epoch)).generate_state(1)[0])
+        return grain.MapDataset.range(len(self.source)).shuffle(seed=seed)
+
+    def __call__(self, number: int) -> Batch:
+        inputs, indices, bad = [], [], list[int]()
+        start = int(number) * self.batch_size
+        for position in range(start, start + self.batch_size):
+            index, image = self._readable(position, bad)
+            rng = np.random.default_rng((self.seed, self.epoch, index))
+            view = self.augmentation(image, self.preprocessing, rng)
+            inputs.append(self.preprocessing.normalise(view))
+            indices.append(index)
+        batch = self.batch(inputs, indices, bad)
+        if self.mixing is None:
+            return batch
+        rng = np.random.default_rng((self.seed, self.epoch, int(number), 1))
+        images, targets = self.mixing(batch.images, batch.targets, rng)
+        return batch._replace(images=images, targets=targets)
+
+    def _readable(self, position: int, bad: list[int]) -> tuple[int, Any]:
+        """The first image that can be read at a place of the order or after it, and its index."""
+        for place in range(position, position + len(self.source)):
+            index = int(self.order[place % len(self.source)])
+            if index not in bad:
+                try:
+                    return index, self.source.image(index)
+                except ImageError:
+                    bad.append(index)
+        raise ImageError(f"None of the {len(self.source)} images can be read.")
+
+
+def _batches(make: _Maker, total: int, first: int, workers: int) -> Generator[Batch]:
+    """The batches from the `first` on, in order."""
+    numbers = grain.MapDataset.range(min(first, total), total)
+    workers = min(workers, len(numbers))
+    return _run(numbers.map(make), workers)
+
+
+def _run(batches: grain.MapDataset, workers: int) -> Generator[Batch]:
+    if not workers:
+        with contextlib.closing(iter(batches.to_iter_dataset(READING))) as iterator:
+            yield from iterator
+        return
+    options = grain.MultiprocessingOptions(num_workers=workers)
+    dataset = batches.to_iter_dataset(IN_TURN).mp_prefetch(options, _prepare_worker)
+    with contextlib.closing(iter(dataset)) as iterator:
+        try:
+            with _ctrl_c_held_back():
+                batch = next(iterator)
+            while True:
+                yield Batch(*map(np.array, batch))  # out of shared memory, which is small and noisy
+                batch = next(iterator)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "terminated unexpectedly" not in str(error):
+                raise
+            raise WorkerDied(
+                f"{error} It may have been killed because memory ran out, that in /dev/shm too: "
+                "use fewer workers or smaller batches, or 0 workers."
+            ) from error
+
+
+@contextlib.contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Keep Ctrl-C from what is started in the body, and from this thread until it is over."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let Ctrl-C through again if it began inside
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _prepare_worker(number: int, workers: int) -> None:
+    """Leave Ctrl-C to the program that started this worker, and end when that does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,71 +1,62 @@
-"""Where images come from: named data sets, folders, zip files."""
+"""Labelled images that are decoded when asked for, and how a data set is split."""
 
 import dataclasses
 import functools
 import hashlib
+import json
 import os.path
 import pathlib
 import zipfile
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from senet.data.decode import SUFFIXES, ImageError, decode
+from senet.data import arrays, layouts, shards
+from senet.data.decode import ImageError
+from senet.data.layouts import SPLITS, Found
+from senet.data.readers import UNREADABLE, ArrayReader, JoinedReader, Reader
 
-KERAS_DATA = ("fashion_mnist", "cifar10", "cifar100")
-NAMED = ("digits", *KERAS_DATA)
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
+NAMED = ("digits", *arrays.KERAS_DATA)
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.2
-MAX_FILE = 64 * 2**20
-"""Largest image file that is read, bytes."""
-
-UNREADABLE = (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What reading a file or a member of a zip file raises: missing, encrypted, packed otherwise."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Labelled images that are decoded when asked for.
+    """Labelled images that are decoded when asked for, in any process.
 
     Args:
         names: one for each image, to name it to people.
         labels: index of the class of each image, `(N,)`.
-        read: gives the image of an index as RGB.
+        reader: gives the images.
+        keys: of each image, for the reader.
     """
 
     names: Sequence[str]
     labels: np.ndarray
-    read: Callable[[int], Image.Image]
+    reader: Reader
+    keys: Sequence[Any]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def image(self, index: int) -> Image.Image:
-        """The image at `index`.
+        """The image at `index` as RGB.
 
         Raises:
             ImageError: it cannot be decoded; the message has its name.
         """
         try:
-            return self.read(index)
+            return self.reader.image(self.keys[index])
         except (ImageError, *UNREADABLE) as error:
             raise ImageError(f"{self.names[index]}: {error}") from error
 
     def take(self, indices: np.ndarray) -> "Source":
         """The source of these indices only."""
-        names = [self.names[i] for i in indices]
-        return Source(names, self.labels[indices], lambda i: self.read(int(indices[i])))
+        names, keys = ([column[i] for i in indices] for column in (self.names, self.keys))
+        return Source(names, self.labels[indices], self.reader, keys)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +65,7 @@ class Data:
 
     Args:
         class_names: one for each label.
-        splits: `"train"`, `"validation"` and, where there are some to hold out, `"test"`.
+        splits: of `"train"`, `"validation"` and `"test"` those that there are.
         mirror: whether the mirror image of an image is of the same class.
         pixels: side of the images where all have the same small size, else `None`.
         drawn: whether the images to hold out were drawn at random here.
@@ -101,35 +92,67 @@ class Data:
 
     @property
     def held_out(self) -> str:
-        """The split to quote results on: `"test"`, or `"validation"` where there is no test."""
-        return "test" if "test" in self.splits else "validation"
+        """The split to quote results on: `"test"`, else `"validation"`, else `"all"`."""
+        return next((name for name in ("test", "validation") if name in self.splits), "all")
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of which image is in which split, to see later that it is still so."""
-        lines = [f"{split}/{n}" for split, source in self.splits.items() for n in source.names]
-        return hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()
+        """SHA-256 of classes, splits, names, labels and content, to see later that they are so.
+
+        Of the content counts what is cheap to know: the size of a file, size and checksum of a
+        member of a zip file, the size of a member of a tar file, the pixels of an array.
+        """
+        digest = hashlib.sha256(json.dumps(self.class_names).encode())
+        for split, source in self.splits.items():
+            for name, label, key in zip(source.names, source.labels, source.keys, strict=True):
+                record = (split, name, int(label), source.reader.stamp(key))
+                digest.update(json.dumps(record).encode())
+        return digest.hexdigest()
 
 
-def load_data(where: str, seed: int = 0) -> Data:
+def load_data(
+    where: str,
+    seed: int = 0,
+    *,
+    validation: float = VALIDATION_SHARE,
+    test: float = TEST_SHARE,
+    fraction: float = 1.0,
+    class_map: str | os.PathLike | None = None,
+    split: bool = True,
+) -> Data:
     """Find a data set by name or path and split it.
 
-    A folder or zip file holds a folder for each class, either directly or inside `train`,
-    `validation` and `test`. Splits that are missing are taken from the training images, class by
-    class: 10 % for validation, and 20 % for testing where there are no splits at all.
+    Splits that the data do not have are drawn from the training images, class by class: first those
+    for testing where there are no splits at all, then of the rest those for validation.
 
     Args:
-        where: `"digits"` (scikit-learn's 1,797 handwritten digits, always at hand),
-            `"fashion_mnist"`, `"cifar10"`, `"cifar100"` (from the Keras cache or downloaded), or
-            the path of a folder or a `.zip` file.
+        where: one of
+
+            - `"digits"` (scikit-learn's 1,797 handwritten digits, always at hand),
+              `"fashion_mnist"`, `"cifar10"`, `"cifar100"` (from the Keras cache or downloaded);
+            - a folder or `.zip` file with a folder for each class, either directly or inside
+              `train`, `validation` and `test`;
+            - a `.csv` file with the columns path, label and perhaps split;
+            - an `.npz` file with `x_train`, `y_train` (and `x_val`, `y_val`, `x_test`, `y_test`),
+              or `images`, `labels`, and perhaps `class_names`;
+            - a folder of IDX files, as MNIST has them;
+            - WebDataset shards: a `.tar` file, a folder of them, or a pattern of their names like
+              `"train-{000000..000009}.tar"`.
         seed: of the random split; the same seed gives the same split.
+        validation: share of the images to draw for validation, above 0 and below 1.
+        test: share of the images to draw for testing, below 1; 0 draws none.
+        fraction: share of the training images that is used, of each class, above 0 to 1.
+        class_map: path of a CSV file with two columns, or of a JSON object, from labels to names of
+            classes; classes of one name are merged.
+        split: whether to draw splits; without, images that are in no split count as `"train"`.
 
     Returns:
         A `Data`.
 
     Raises:
-        FileNotFoundError: there is no such name or path.
-        ValueError: the layout is not understood, or there are too few classes or images.
+        FileNotFoundError: there is no such name or path, or a file that it lists is missing.
+        ValueError: the data are damaged, their layout is not understood, there are too few classes
+            or images, a class is not in the class map, or a share is outside its range.
         OSError: a data set by name is not in the cache and could not be downloaded.
 
     Example:
@@ -137,27 +160,69 @@ def load_data(where: str, seed: int = 0) -> Data:
         >>> len(data.splits["train"])
         1257
     """
+    if not (0 < validation < 1 and 0 <= test < 1 and 0 < fraction <= 1):
+        raise ValueError(
+            "The share for validation must be above 0 and below 1, the share for testing from 0 to "
+            "below 1, the fraction to train on above 0 to 1; got "
+            f"{validation}, {test} and {fraction}."
+        )
+    found = _find(where)
+    if class_map is not None:
+        found = layouts.rename(found, class_map)
+    classes, splits = _sources(where, found, split)
+    drawn = split and set(splits) == {"train"}
+    if drawn and test:
+        splits["train"], splits["test"] = _draw(splits["train"], test, seed, classes)
+    if split and "validation" not in splits:
+        kept, held_out = _draw(splits["train"], validation, seed + 1, classes)
+        splits |= {"train": kept, "validation": held_out}
+    if fraction < 1 and "train" in splits:
+        labels = splits["train"].labels
+        splits["train"] = splits["train"].take(_share(labels, fraction, seed + 2))
+    splits = {name: splits[name] for name in dict.fromkeys(SPLITS.values()) if name in splits}
+    return Data(classes, splits, found.mirror, found.pixels, drawn)
+
+
+def _find(where: str) -> Found:
+    """What the data set of a name or path holds."""
     if where == "digits":
-        return _digits(seed)
-    if where in KERAS_DATA:
-        return _keras_data(where, seed)
+        return arrays.find_digits()
+    if where in arrays.KERAS_DATA:
+        return arrays.find_keras_data(where)
     path = pathlib.Path(os.path.expanduser(where))
     if path.is_dir():
-        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-        return _from_layout(where, names, seed, functools.partial(_read_file, path))
+        return _find_in_folder(where, path)
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return arrays.find_in_npz(where, path)
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return layouts.find_in_list(where, path)
+    if path.is_file() and path.suffix.lower() == ".tar":
+        return shards.find_in_shards(where, [path])
     if path.is_file() and zipfile.is_zipfile(path):
-        try:
-            archive = zipfile.ZipFile(path)
-        except UNREADABLE as error:
-            raise ValueError(f"{where!r} is a damaged zip file: {error}") from error
-        names = sorted({info.filename for info in archive.infolist() if not info.is_dir()})
-        return _from_layout(where, names, seed, functools.partial(_read_member, archive))
+        return layouts.find_in_zip(where, path)
     if path.exists():
-        raise ValueError(f"{where!r} is neither a folder nor a zip file of images.")
+        raise ValueError(
+            f"{where!r} is neither a folder nor a zip file of images, nor a .csv list, .npz arrays "
+            "or an uncompressed .tar shard."
+        )
+    if shards.is_pattern(where):
+        return shards.find_in_shards(where, shards.expand(str(path)))
     raise FileNotFoundError(
-        f"There is no folder or zip file {where!r}, and no data set of that name: "
+        f"There is no folder or file {where!r}, and no data set of that name: "
         f"known are {', '.join(NAMED)}."
     )
+
+
+def _find_in_folder(where: str, path: pathlib.Path) -> Found:
+    """Images in class folders; of a folder without, those of IDX files or of shards."""
+    names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+    tars = [path / name for name in names if name.lower().endswith(".tar")]
+    if not layouts.images_in(names):
+        if arrays.is_idx(path):
+            return arrays.find_in_idx(where, path)
+        if tars:
+            return shards.find_in_shards(where, tars)
+    return layouts.find_in_folder(where, path, names)
 
 
 def absolute(where: str) -> str:
@@ -170,16 +235,52 @@ def from_arrays(images: np.ndarray, labels: np.ndarray, name: str) -> Source:
     return Source(
         [f"{name}/{i}" for i in range(len(images))],
         np.asarray(labels, dtype="int64").ravel(),
-        lambda i: Image.fromarray(images[i]).convert("RGB"),
+        ArrayReader(images),
+        range(len(images)),
     )
 
 
 def _join(sources: list[Source]) -> Source:
     """The images of several sources, one after the other."""
-    where = [(source, i) for source in sources for i in range(len(source))]
-    names = [name for source in sources for name in source.names]
-    labels = np.concatenate([source.labels for source in sources])
-    return Source(names, labels, lambda i: where[i][0].read(where[i][1]))
+    if len(sources) == 1:
+        return sources[0]
+    return Source(
+        [name for source in sources for name in source.names],
+        np.concatenate([source.labels for source in sources]),
+        JoinedReader(tuple(source.reader for source in sources)),
+        [(number, key) for number, source in enumerate(sources) for key in source.keys],
+    )
+
+
+def _sources(where: str, found: Found, split: bool) -> tuple[tuple[str, ...], dict[str, Source]]:
+    """The classes of a data set and its images by split."""
+    sections = found.sections
+    if split and "train" not in sections:
+        raise ValueError(
+            f"{where!r} has folders for {' and '.join(sections)} but none for training: expected "
+            "train/CLASS beside them, or a folder for each class."
+        )
+    present = {name: {entry.label for entry in entries} for name, entries in sections.items()}
+    trained = present.get("train") or set[str]().union(*present.values())
+    if len(trained) < 2:
+        raise ValueError(
+            f"{where!r} has one class, {min(trained)!r}: a network that tells classes apart needs "
+            "at least two class folders."
+        )
+    classes = found.class_names or layouts.class_order(trained)
+    for name, labels in present.items():
+        if unknown := sorted(labels - trained):
+            raise ValueError(
+                f"The {name} images of {where!r} have classes that no training image has: "
+                f"{layouts.listed(unknown)}."
+            )
+    numbers = {name: number for number, name in enumerate(classes)}
+    sources = {}
+    for name, entries in sections.items():
+        names, texts, keys = zip(*entries, strict=True)
+        indices = np.array([numbers[label] for label in texts], dtype="int64")
+        sources[name] = Source(names, indices, found.reader, keys)
+    return tuple(classes), sources
 
 
 def divide(
@@ -197,162 +298,32 @@ def divide(
         Indices that stay and indices that are taken, each in rising order.
 
     Raises:
-        ValueError: a class has a single image, so that one side would have none.
+        ValueError: a class has as few images as are taken, so that none would stay.
     """
+    chosen = _share(labels, share, seed)
+    whole = np.bincount(labels)
+    taken = np.bincount(labels[chosen], minlength=len(whole))
+    for label in np.flatnonzero(whole == taken).tolist():
+        if whole[label]:
+            name = repr(class_names[label]) if class_names else label
+            count = "a single image" if whole[label] == 1 else f"{whole[label]} images"
+            raise ValueError(
+                f"Class {name} has {count} left, so it cannot be split: every class needs at least "
+                "three images, or the data its own train, validation and test folders."
+            )
+    return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+
+
+def _share(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Indices of a share of every class, at least one image of each, in rising order."""
     rng = np.random.default_rng(seed)
     taken = []
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        if len(members) < 2:
-            name = repr(class_names[label]) if class_names else label
-            raise ValueError(
-                f"Class {name} has a single image left, so it cannot be split: every class needs "
-                "at least three images, or the data its own train, validation and test folders."
-            )
         taken.append(members[: max(1, round(share * len(members)))])
-    chosen = np.sort(np.concatenate(taken))
-    return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+    return np.sort(np.concatenate(taken))
 
 
-def _split(
-    whole: Source, seed: int, classes: Sequence[str], *, test: Source | None = None
-) -> dict[str, Source]:
-    """Train and validation, and test where none is given, out of one source."""
-    if test is None:
-        kept, held_out = divide(whole.labels, TEST_SHARE, seed, classes)
-        whole, test = whole.take(kept), whole.take(held_out)
-    kept, held_out = divide(whole.labels, VALIDATION_SHARE, seed + 1, classes)
-    return {"train": whole.take(kept), "validation": whole.take(held_out), "test": test}
-
-
-def _digits(seed: int) -> Data:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = (bunch.images * (255 / 16)).round().astype("uint8")
-    whole = from_arrays(images, bunch.target, "digits")
-    classes = tuple(str(d) for d in range(10))
-    return Data(classes, _split(whole, seed, classes), mirror=False, pixels=8)
-
-
-def _keras_data(name: str, seed: int) -> Data:
-    import keras
-
-    try:
-        (images, labels), (test_images, test_labels) = getattr(keras.datasets, name).load_data()
-    except Exception as error:  # Keras raises a bare Exception when a download fails.
-        raise OSError(
-            f"{name} is not in the Keras cache and could not be downloaded: {error}"
-        ) from error
-    classes = _CLASS_NAMES.get(name) or tuple(str(c) for c in range(int(labels.max()) + 1))
-    splits = _split(
-        from_arrays(images, labels, f"{name}/train"),
-        seed,
-        classes,
-        test=from_arrays(test_images, test_labels, f"{name}/test"),
-    )
-    return Data(classes, splits, pixels=images.shape[1], drawn=False)
-
-
-_CLASS_NAMES = {
-    "fashion_mnist": (
-        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    ),
-    "cifar10": (
-        *("airplane", "automobile", "bird", "cat", "deer"),
-        *("dog", "frog", "horse", "ship", "truck"),
-    ),
-}
-
-
-def _from_layout(where: str, names: list[str], seed: int, read: Callable) -> Data:
-    """Data of files whose folders are classes, or splits and then classes."""
-    files = _images(names)
-    if not files:
-        raise ValueError(
-            f"There are no images in {where!r}: expected a folder for each class with files that "
-            f"end in {', '.join(SUFFIXES)}."
-        )
-    if loose := [name for name, parts in files if len(parts) < 2]:
-        raise ValueError(
-            f"{where!r} has images that are in no class folder, {loose[0]!r} among them: expected "
-            "a folder for each class, for example cat/1.jpg and dog/2.jpg."
-        )
-    sections: dict[str, list[tuple[str, str]]] = {}
-    has_splits = any(parts[0].lower() in SPLITS and len(parts) > 2 for _, parts in files)
-    for name, parts in files:
-        section, label = "train", parts[0]
-        if has_splits:
-            section, label = SPLITS.get(parts[0].lower(), ""), parts[1]
-            if not section or len(parts) < 3:
-                raise ValueError(
-                    f"{where!r} has folders for splits, and {name!r} is in none of train/CLASS, "
-                    "validation/CLASS and test/CLASS: move it there or away."
-                )
-        sections.setdefault(section, []).append((name, label))
-    return _data_of_sections(where, sections, seed, read)
-
-
-def _images(names: list[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """Names that end like images, each with its path below the folder that all share."""
-    slashed = [name.replace("\\", "/") for name in names]  # as some zip programs write paths
-    paths = [(n, pathlib.PurePosixPath(s).parts) for n, s in zip(names, slashed, strict=True)]
-    files = [
-        (name, parts)
-        for name, parts in paths
-        if name.lower().endswith(SUFFIXES) and not any(p.startswith((".", "__")) for p in parts)
-    ]
-    while files and len({parts[0] for _, parts in files}) == 1:
-        if min(len(parts) for _, parts in files) < 3:
-            break
-        files = [(name, parts[1:]) for name, parts in files]
-    return files
-
-
-def _data_of_sections(
-    where: str, sections: dict[str, list[tuple[str, str]]], seed: int, read: Callable
-) -> Data:
-    if "train" not in sections:
-        raise ValueError(
-            f"{where!r} has folders for {' and '.join(sections)} but none for training: expected "
-            "train/CLASS beside them, or a folder for each class."
-        )
-    classes = sorted({label for _, label in sections["train"]})
-    if len(classes) < 2:
-        raise ValueError(
-            f"{where!r} has one class, {classes[0]!r}: a network that tells classes apart needs at "
-            "least two class folders."
-        )
-    sources = {}
-    for section, files in sections.items():
-        if unknown := sorted({label for _, label in files} - set(classes)):
-            raise ValueError(
-                f"The {section} images of {where!r} have classes that no training image has: "
-                f"{', '.join(unknown)}."
-            )
-        sources[section] = _source(files, classes, read)
-    if "validation" in sources:
-        splits = {s: sources[s] for s in dict.fromkeys(SPLITS.values()) if s in sources}
-    else:
-        splits = _split(sources["train"], seed, classes, test=sources.get("test"))
-    return Data(tuple(classes), splits, drawn=set(sources) == {"train"})
-
-
-def _source(files: list[tuple[str, str]], classes: list[str], read: Callable) -> Source:
-    names = [name for name, _ in files]
-    labels = np.array([classes.index(label) for _, label in files])
-    return Source(names, labels, lambda i: read(names[i]))
-
-
-def _read_file(root: pathlib.Path, name: str) -> Image.Image:
-    path = root / name
-    if path.stat().st_size > MAX_FILE:
-        raise ImageError(f"The file is larger than {MAX_FILE:,} bytes.")
-    return decode(path.read_bytes())
-
-
-def _read_member(archive: zipfile.ZipFile, name: str) -> Image.Image:
-    if archive.getinfo(name).file_size > MAX_FILE:
-        raise ImageError(f"The file is larger than {MAX_FILE:,} bytes.")
-    return decode(archive.read(name))
+def _draw(whole: Source, share: float, seed: int, classes: Sequence[str]) -> tuple[Source, Source]:
+    kept, held_out = divide(whole.labels, share, seed, classes)
+    return whole.take(kept), whole.take(held_out)

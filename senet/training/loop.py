@@ -184,20 +184,20 @@ class Run:
             batch_size=self.batch_size,
             seed=recipe.seed,
             epoch=epoch,
+            n_classes=len(self.data.class_names),
         )
-        one_hot = np.eye(len(self.data.class_names), dtype="float32")
         losses, accuracies = [], []
         with meter(f"epoch {epoch + 1}/{recipe.epochs}", self.steps * self.batch_size) as progress:
-            for images, labels in batches:
+            for batch in batches:
                 interruption.check()
                 self.twin.reset_metrics()  # so that they are of this batch, in every Keras
-                logs = self.twin.train_on_batch(images, one_hot[labels], return_dict=True)
+                logs = self.twin.train_on_batch(batch.images, batch.targets, return_dict=True)
                 losses.append(float(logs["loss"]))
                 accuracies.append(float(logs["accuracy"]))
                 if not math.isfinite(losses[-1]):
                     raise self._diverged(epoch)
                 loss, accuracy = np.mean(losses), np.mean(accuracies)
-                progress.advance(len(images), f"loss {loss:.3f}, accuracy {accuracy:.1%}")
+                progress.advance(len(batch.images), f"loss {loss:.3f}, accuracy {accuracy:.1%}")
             rate = progress.rate
         if not all(np.isfinite(weights).all() for weights in self.model.get_weights()):
             raise self._diverged(epoch)  # on JAX a ReLU turns NaN into 0, and the loss stays finite
@@ -250,7 +250,7 @@ class Run:
         self._draw_samples()
 
     def _draw_samples(self) -> None:
-        images, labels = next(
+        batch = next(
             training_batches(
                 self.train_source,
                 self.preprocessing,
@@ -258,11 +258,12 @@ class Run:
                 batch_size=min(18, len(self.train_source)),
                 seed=self.recipe.seed,
                 epoch=0,
+                n_classes=len(self.data.class_names),
             )
         )
         plotting.grid(
-            [self.preprocessing.to_pixels(image) for image in images],
-            [self.data.class_names[label] for label in labels],
+            [self.preprocessing.to_pixels(image) for image in batch.images],
+            [self.data.class_names[label] for label in batch.targets.argmax(axis=1)],
             self.folder / "samples.png",
             title="What the network is trained on, augmentation included",
         )

@@ -82,8 +82,9 @@ def draw_predictions(
         + (f"\nbut is {names[evaluation.labels[i]]}" if wrong[i] else "")
         for i in chosen
     ]
+    places = {name: place for place, name in enumerate(source.names)}
     plotting.grid(
-        [preprocessing.crop(source.image(int(i))) for i in chosen],
+        [preprocessing.crop(source.image(places[evaluation.names[i]])) for i in chosen],
         captions,
         path,
         title="Predicted class and its probability",

@@ -1,4 +1,12 @@
+import dataclasses
+import multiprocessing
+import os
+import pathlib
 import resource
+import signal
+import subprocess
+import sys
+from typing import Any
 
 import grain
 import numpy as np
@@ -7,7 +15,8 @@ from PIL import Image
 
 from senet.data import pipeline
 from senet.data.augment import Augmentation, resized_crop, shift
-from senet.data.pipeline import evaluation_batches, training_batches
+from senet.data.decode import ImageError
+from senet.data.pipeline import WorkerDied, evaluation_batches, training_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import from_arrays
 
@@ -27,70 +36,227 @@ def noisy(n):
     return from_arrays(rng.integers(0, 256, (n, 12, 10, 3), dtype="uint8"), np.arange(n), "n")
 
 
+@dataclasses.dataclass(frozen=True)
+class Damaged:
+    """The images of another reader, some of which cannot be read."""
+
+    reader: Any
+    bad: frozenset
+
+    def image(self, key):
+        if key in self.bad:
+            raise ImageError("it is damaged")
+        return self.reader.image(key)
+
+
+def damaged(source, *bad):
+    return dataclasses.replace(source, reader=Damaged(source.reader, frozenset(bad)))
+
+
 def epoch(source, augmentation=NOTHING, batch_size=4, seed=0, epoch=0, **options):
-    options = dict(batch_size=batch_size, seed=seed, epoch=epoch, **options)
+    options = dict(batch_size=batch_size, seed=seed, epoch=epoch, n_classes=40, **options)
     return list(training_batches(source, PLAIN, augmentation, **options))
 
 
-def test_labels_belong_to_their_images_and_every_image_comes_once():
+def whole(source, **options):
+    return list(evaluation_batches(source, PLAIN, batch_size=4, n_classes=40, **options))
+
+
+def assert_same(batches, expected):
+    """Equal to the last bit, in every part of every batch."""
+    assert len(batches) == len(expected)
+    for batch, other in zip(batches, expected, strict=True):
+        for mine, theirs in zip(batch, other, strict=True):
+            assert (type(mine), mine.dtype, mine.shape) == (np.ndarray, theirs.dtype, theirs.shape)
+            assert mine.tobytes() == theirs.tobytes()
+
+
+def joined(batches, field):
+    return np.concatenate([getattr(batch, field) for batch in batches])
+
+
+def half_and_half(images, targets, rng):
+    order = rng.permutation(len(images))
+    return (images + images[order]) / 2, (targets + targets[order]) / 2
+
+
+def test_targets_and_indices_belong_to_their_images_and_every_image_comes_once():
     batches = epoch(numbered(12))
-    labels = np.concatenate([labels for _, labels in batches])
-    pixels = np.concatenate([images for images, _ in batches])
-    np.testing.assert_array_equal((pixels[:, 3, 3, 0] * 255).round(), labels)
-    assert sorted(labels) == list(range(12))
-    assert list(labels) != list(range(12))
+    indices = joined(batches, "indices")
+    pixels = joined(batches, "images")
+    np.testing.assert_array_equal((pixels[:, 3, 3, 0] * 255).round(), indices)
+    np.testing.assert_array_equal(joined(batches, "targets"), np.eye(40, dtype="float32")[indices])
+    assert sorted(indices) == list(range(12))
+    assert list(indices) != list(range(12))
+    assert joined(batches, "bad").size == 0
 
 
 def test_the_last_part_of_a_batch_is_left_out_of_training_only():
-    assert [len(labels) for _, labels in epoch(numbered(10))] == [4, 4]
-    parts = list(evaluation_batches(numbered(10), PLAIN, batch_size=4))
-    assert [len(labels) for _, labels in parts] == [4, 4, 2]
-    assert np.concatenate([labels for _, labels in parts]).tolist() == list(range(10))
+    assert [len(batch.images) for batch in epoch(numbered(10))] == [4, 4]
+    parts = whole(numbered(10))
+    assert [len(batch.images) for batch in parts] == [4, 4, 2]
+    assert joined(parts, "indices").tolist() == list(range(10))
+    assert joined(parts, "targets").argmax(axis=1).tolist() == list(range(10))
 
 
 def test_fewer_images_than_a_batch_make_one_batch():
-    assert [len(labels) for _, labels in epoch(numbered(3), batch_size=64)] == [3]
+    assert [len(batch.images) for batch in epoch(numbered(3), batch_size=64)] == [3]
 
 
 def test_batches_depend_on_seed_and_epoch():
     def first(**options):
-        return epoch(noisy(16), ALL, **options)[0][0]
+        return epoch(noisy(16), ALL, **options)[:1]
 
-    np.testing.assert_array_equal(first(seed=1, epoch=2), first(seed=1, epoch=2))
-    assert not np.array_equal(first(seed=1, epoch=2), first(seed=2, epoch=2))
-    assert not np.array_equal(first(seed=1, epoch=2), first(seed=1, epoch=3))
+    assert_same(first(seed=1, epoch=2), first(seed=1, epoch=2))
+    for other in (dict(seed=2, epoch=2), dict(seed=1, epoch=3)):
+        assert first(**other)[0].images.tobytes() != first(seed=1, epoch=2)[0].images.tobytes()
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])
 def test_batches_do_not_depend_on_the_number_of_threads(monkeypatch, threads):
     expected = epoch(noisy(16), ALL)
     monkeypatch.setattr(pipeline, "READING", grain.ReadOptions(threads, 2 * threads))
-    for (images, labels), (their_images, their_labels) in zip(
-        epoch(noisy(16), ALL), expected, strict=True
-    ):
-        np.testing.assert_array_equal(images, their_images)
-        np.testing.assert_array_equal(labels, their_labels)
+    assert_same(epoch(noisy(16), ALL), expected)
 
 
-@pytest.mark.parametrize("first", range(5))
+@pytest.mark.parametrize("first", range(6))
 def test_an_epoch_can_start_at_any_batch(first):
-    whole, rest = epoch(noisy(16), ALL), epoch(noisy(16), ALL, first=first)
-    assert len(rest) == 4 - first
-    for (images, _), (their_images, _) in zip(rest, whole[first:], strict=True):
-        np.testing.assert_array_equal(images, their_images)
+    rest = epoch(noisy(16), ALL, first=first, mixing=half_and_half)
+    assert len(rest) == max(0, 4 - first)
+    assert_same(rest, epoch(noisy(16), ALL, mixing=half_and_half)[first:])
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_batches_do_not_depend_on_the_number_of_worker_processes(workers):
+    source = damaged(noisy(22), 3, 17)
+    options = dict(mixing=half_and_half, first=1)
+    assert_same(
+        epoch(source, ALL, workers=workers, **options),
+        epoch(source, ALL, **options),
+    )
+    assert multiprocessing.active_children() == []
+
+
+def test_evaluation_in_worker_processes_gives_the_same():
+    source = damaged(noisy(10), 5)
+    assert_same(whole(source, workers=2), whole(source))
+
+
+def test_workers_end_when_the_batches_are_closed_early():
+    batches = training_batches(
+        noisy(400), PLAIN, ALL, batch_size=4, seed=0, epoch=0, n_classes=400, workers=2
+    )
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    batches.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_killed_worker_is_an_error_and_takes_the_others_along():
+    batches = training_batches(
+        noisy(400), PLAIN, ALL, batch_size=4, seed=0, epoch=0, n_classes=400, workers=2
+    )
+    next(batches)
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+    with pytest.raises(WorkerDied, match=r"exit code -9.*use fewer workers"):
+        list(batches)
+    assert multiprocessing.active_children() == []
+
+
+ENDLESS = """
+import multiprocessing, time
+from tests.data.test_pipeline import ALL, PLAIN, noisy, training_batches
+
+if __name__ == "__main__":
+    batches = training_batches(
+        noisy(400), PLAIN, ALL, batch_size=4, seed=0, epoch=0, n_classes=400, workers=2
+    )
+    next(batches)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    input()
+    print(sum(1 for _, _ in zip(range(20), batches)), flush=True)
+    time.sleep(600)
+"""
+
+
+def test_workers_end_when_the_program_is_killed_and_not_at_ctrl_c(tmp_path):
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS)
+    with subprocess.Popen(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as program:
+        workers = [int(pid) for pid in program.stdout.readline().split()]
+        assert len(workers) == 2
+        for pid in workers:
+            os.kill(pid, signal.SIGINT)
+        program.stdin.write("\n")
+        program.stdin.flush()
+        assert program.stdout.readline() == "20\n"
+        program.kill()
+        program.communicate(timeout=30)  # until the last worker, which writes there too, is gone
+
+
+def test_a_damaged_image_is_replaced_by_the_next_one_of_the_order():
+    order = joined(epoch(noisy(12), ALL), "indices").tolist()
+    bad = [order[5], order[6], order[11]]
+    sound = {
+        i: image
+        for b in epoch(noisy(12), ALL)
+        for i, image in zip(b.indices, b.images, strict=True)
+    }
+    batches = epoch(damaged(noisy(12), *bad), ALL)
+    expected = list(order)
+    expected[5] = expected[6] = order[7]
+    expected[11] = order[0]
+    assert joined(batches, "indices").tolist() == expected
+    for batch in batches:
+        for index, image in zip(batch.indices, batch.images, strict=True):
+            np.testing.assert_array_equal(image, sound[index])
+    assert [batch.bad.tolist() for batch in batches] == [[], bad[:2], bad[2:]]
+
+
+def test_nothing_but_damaged_images_is_an_error_and_not_an_endless_search():
+    with pytest.raises(ImageError, match="None of the 6 images can be read"):
+        epoch(damaged(noisy(6), *range(6)))
+
+
+def test_damaged_images_are_left_out_of_evaluation():
+    batches = whole(damaged(numbered(10), 1, 4, 5, 6, 7))
+    assert [batch.indices.tolist() for batch in batches] == [[0, 2, 3], [], [8, 9]]
+    assert [batch.bad.tolist() for batch in batches] == [[1], [4, 5, 6, 7], []]
+    assert batches[1].images.shape == (0, 8, 8, 3)
+    np.testing.assert_array_equal(
+        (joined(batches, "images")[:, 0, 0, 0] * 255).round(), [0, 2, 3, 8, 9]
+    )
+
+
+def test_mixing_gets_whole_batches_and_random_numbers_of_the_batch():
+    plain = epoch(noisy(12), ALL, seed=5, epoch=2)
+    mixed = epoch(noisy(12), ALL, seed=5, epoch=2, mixing=half_and_half)
+    for number, (batch, before) in enumerate(zip(mixed, plain, strict=True)):
+        rng = np.random.default_rng((5, 2, number, 1))
+        images, targets = half_and_half(before.images, before.targets, rng)
+        np.testing.assert_array_equal(batch.images, images)
+        np.testing.assert_array_equal(batch.targets, targets)
+        np.testing.assert_array_equal(batch.indices, before.indices)
 
 
 def test_the_change_of_an_image_depends_on_its_index_not_its_place():
-    def by_label(n):
+    def by_index(n):
         return {
-            int(label): image
-            for images, labels in epoch(noisy(n), ALL, batch_size=1)
-            for image, label in zip(images, labels, strict=True)
+            int(index): image
+            for batch in epoch(noisy(n), ALL, batch_size=1)
+            for index, image in zip(batch.indices, batch.images, strict=True)
         }
 
-    few, many = by_label(5), by_label(9)
-    for label, image in few.items():
-        np.testing.assert_array_equal(image, many[label])
+    few, many = by_index(5), by_index(9)
+    for index, image in few.items():
+        np.testing.assert_array_equal(image, many[index])
 
 
 def test_preprocessing_resizes_the_shorter_edge_and_cuts_the_centre():

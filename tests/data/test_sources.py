@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from senet.data import sources
+from senet.data import readers
 from senet.data.decode import ImageError
 from senet.data.sources import divide, from_arrays, load_data
 from tests.conftest import make_photos
@@ -92,7 +92,7 @@ def test_unreadable_members_of_a_zip_are_named(tmp_path, photos, damage):
 
 
 def test_files_larger_than_the_limit_are_refused_unread(photos, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_FILE", 100)
+    monkeypatch.setattr(readers, "MAX_FILE", 100)
     for path in (photos, zipped(photos)):
         with pytest.raises(ImageError, match="larger than 100 bytes"):
             load_data(str(path)).split("train").image(0)

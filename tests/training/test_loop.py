@@ -129,8 +129,8 @@ def test_an_infinite_loss_stops_the_run_and_keeps_the_last_good_model(
     tmp_path, photos, monkeypatch
 ):
     def poisoned(*args, **options):
-        for images, labels in training_batches(*args, **options):
-            yield images * (np.nan if options["epoch"] == 1 else 1), labels
+        for batch in training_batches(*args, **options):
+            yield batch._replace(images=batch.images * (np.nan if options["epoch"] == 1 else 1))
 
     monkeypatch.setattr(loop, "training_batches", poisoned)
     with pytest.raises(loop.Diverged, match=r"in epoch 2\. The model of epoch 1 is kept"):

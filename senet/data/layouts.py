@@ -1,0 +1,255 @@
+"""Which images there are and of what class: folders, zip files, lists; maps of classes."""
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from senet.data.decode import SUFFIXES
+from senet.data.readers import UNREADABLE, FolderReader, Reader, ZipReader
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What a split may be called, and what we call it."""
+MAX_MAP = 2**24
+"""Largest class map that is read, bytes."""
+
+
+class Entry(NamedTuple):
+    """One image that was found: its name, its label and what it is to its reader."""
+
+    name: str
+    label: str
+    key: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a data set holds, before it is split.
+
+    Args:
+        reader: of its images.
+        sections: images by split; `"train"` alone where the data are not split.
+        class_names: in order, where the data fix one; otherwise the labels are the classes.
+        mirror: whether the mirror image of an image is of the same class.
+        pixels: side of the images where all have the same small size, else `None`.
+    """
+
+    reader: Reader
+    sections: dict[str, list[Entry]]
+    class_names: tuple[str, ...] | None = None
+    mirror: bool = True
+    pixels: int | None = None
+
+
+def find_in_folder(where: str, path: pathlib.Path, names: list[str]) -> Found:
+    """Images of a folder that has these files."""
+    return Found(FolderReader(path), _sections(where, names))
+
+
+def find_in_zip(where: str, path: pathlib.Path) -> Found:
+    """Images of a zip file.
+
+    Raises:
+        ValueError: it is damaged, or its layout is not understood.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except UNREADABLE as error:
+        raise ValueError(f"{where!r} is a damaged zip file: {error}") from error
+    names = sorted({member.filename for member in members if not member.is_dir()})
+    return Found(ZipReader(path), _sections(where, names))
+
+
+def images_in(names: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """Names that end like images, each with its path below the folder that all share."""
+    slashed = [(name, name.replace("\\", "/")) for name in names]  # as some zip programs write
+    paths = [(name, pathlib.PurePosixPath(path).parts) for name, path in slashed]
+    files = [
+        (name, parts)
+        for name, parts in paths
+        if name.lower().endswith(SUFFIXES) and not any(p.startswith((".", "__")) for p in parts)
+    ]
+    while files and len({parts[0] for _, parts in files}) == 1:
+        if min(len(parts) for _, parts in files) < 3:
+            break
+        files = [(name, parts[1:]) for name, parts in files]
+    return files
+
+
+def _sections(where: str, names: list[str]) -> dict[str, list[Entry]]:
+    """Entries of files whose folders are classes, or splits and then classes."""
+    files = images_in(names)
+    if not files:
+        raise ValueError(
+            f"There are no images in {where!r}: expected a folder for each class with files that "
+            f"end in {', '.join(SUFFIXES)}, or tar shards, or the files of an IDX data set."
+        )
+    if loose := [name for name, parts in files if len(parts) < 2]:
+        raise ValueError(
+            f"{where!r} has images that are in no class folder, {loose[0]!r} among them: expected "
+            "a folder for each class, for example cat/1.jpg and dog/2.jpg."
+        )
+    sections: dict[str, list[Entry]] = {}
+    has_splits = any(parts[0].lower() in SPLITS and len(parts) > 2 for _, parts in files)
+    for name, parts in files:
+        section, label = "train", parts[0]
+        if has_splits:
+            section, label = SPLITS.get(parts[0].lower(), ""), parts[1]
+            if not section or len(parts) < 3:
+                raise ValueError(
+                    f"{where!r} has folders for splits, and {name!r} is in none of train/CLASS, "
+                    "validation/CLASS and test/CLASS: move it there or away."
+                )
+        sections.setdefault(section, []).append(Entry(name, label, name))
+    return sections
+
+
+def find_in_list(where: str, path: pathlib.Path) -> Found:
+    """Images of a CSV file with the columns path, label and, where it is split, split.
+
+    A path is below the folder of the list, or absolute; the list is its user's own, so both it and
+    `..` may lead anywhere.
+
+    Raises:
+        ValueError: columns, labels or splits are missing, or an image is listed twice.
+        FileNotFoundError: a file of the list is not there.
+    """
+    sections: dict[str, list[Entry]] = {}
+    seen: dict[str, int] = {}
+    missing: list[str] = []
+    for line, row in _rows(where, path, ("path", "label")):
+        name, label, split = (row.get(k, "").strip() for k in ("path", "label", "split"))
+        if not (name and label):
+            raise ValueError(f"Line {line} of {where!r} lacks its path or its label.")
+        section = SPLITS.get(split.lower()) if "split" in row else "train"
+        if section is None:
+            raise ValueError(
+                f"Line {line} of {where!r} has the split {split!r}: expected train, validation or "
+                "test in every line, or no column split."
+            )
+        file = os.path.normpath(path.parent / name)
+        if file in seen:
+            raise ValueError(f"{where!r} lists {name!r} twice, in lines {seen[file]} and {line}.")
+        seen[file] = line
+        if not os.path.isfile(file):
+            missing.append(name)
+        sections.setdefault(section, []).append(Entry(name, label, name))
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of the {len(seen)} files that {where!r} lists are not there, "
+            f"{missing[0]!r} among them: paths are relative to the folder of the list."
+        )
+    if not sections:
+        raise ValueError(f"{where!r} lists no images: expected lines like cat/1.jpg,cat.")
+    return Found(FolderReader(path.parent), sections)
+
+
+def _rows(
+    where: str, path: pathlib.Path, columns: tuple[str, ...]
+) -> Iterable[tuple[int, dict[str, str]]]:
+    """Lines of a CSV file with a header, by column, each with its number."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = [name.strip().lower() for name in next(reader, [])]
+            if not set(columns) <= set(header):
+                raise ValueError(
+                    f"{where!r} needs the columns {' and '.join(columns)} in its first line, with "
+                    f"commas between them; it has {', '.join(header)[:200]!r}."
+                )
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise ValueError(
+                        f"Line {reader.line_num} of {where!r} has {len(row)} columns, the first "
+                        f"line has {len(header)}."
+                    )
+                if row:
+                    yield reader.line_num, dict(zip(header, row, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{where!r} is no CSV file in UTF-8: {error}") from error
+
+
+def rename(found: Found, path: str | os.PathLike) -> Found:
+    """The same images under the names that a class map gives to their classes.
+
+    Args:
+        found: the images.
+        path: of a CSV file with two columns, label and name of the class, and a header; or of a
+            JSON file with an object from labels to names. Labels of one name are merged.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no class map, or lacks a label of the data.
+    """
+    names = _read_class_map(pathlib.Path(path))
+    labels = {entry.label for entries in found.sections.values() for entry in entries}
+    if unknown := sorted(labels - set(names)):
+        raise ValueError(
+            f"The class map {str(path)!r} has no name for {len(unknown)} labels of the data: "
+            f"{listed(unknown)}. Add a line for each."
+        )
+    sections = {
+        section: [entry._replace(label=names[entry.label]) for entry in entries]
+        for section, entries in found.sections.items()
+    }
+    return dataclasses.replace(found, sections=sections, class_names=None)
+
+
+def _read_class_map(path: pathlib.Path) -> dict[str, str]:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no class map {str(path)!r}.")
+    if path.stat().st_size > MAX_MAP:
+        raise ValueError(f"The class map {str(path)!r} is larger than {MAX_MAP:,} bytes.")
+    wrong = ValueError(
+        f"{str(path)!r} is no class map: expected a CSV file with a header and two columns, label "
+        "and name of the class, or a JSON object from labels to names."
+    )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if text.lstrip().startswith("{"):
+            pairs = list(json.loads(text).items())
+        else:
+            pairs = [row for row in csv.reader(text.splitlines()) if row][1:]
+    except (ValueError, csv.Error, RecursionError) as error:
+        raise wrong from error
+    if not pairs or any(
+        len(pair) != 2 or not all(isinstance(part, str) and part.strip() for part in pair)
+        for pair in pairs
+    ):
+        raise wrong
+    names: dict[str, str] = {}
+    for label, name in ((label.strip(), name.strip()) for label, name in pairs):
+        if names.setdefault(label, name) != name:
+            raise ValueError(
+                f"The class map {str(path)!r} gives {label!r} two names, {names[label]!r} and "
+                f"{name!r}."
+            )
+    return names
+
+
+def class_order(labels: Iterable[str]) -> list[str]:
+    """Labels in the order of their classes: whole numbers by value, others by name."""
+    distinct = set(labels)
+    if all(label.isascii() and label.isdigit() for label in distinct):
+        return sorted(distinct, key=lambda label: (int(label), label))
+    return sorted(distinct)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in one line; the first ones of many."""
+    names = list(names)
+    shown = ", ".join(names[:20])
+    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"

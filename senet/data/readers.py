@@ -1,0 +1,142 @@
+"""How the bytes or pixels of one image are got, in any process.
+
+A reader is a small record that can be sent to a worker process: it names files and opens them where
+it is used. What one image is to its reader is its key.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import lzma
+import pathlib
+import zipfile
+import zlib
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from senet.data.decode import ImageError, decode
+
+MAX_FILE = 64 * 2**20
+"""Largest image file that is read, bytes."""
+
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What reading a file or a member of a zip file raises: missing, encrypted, packed otherwise."""
+
+
+class Reader(Protocol):
+    """Gives images by key; can be pickled."""
+
+    def image(self, key: Any) -> Image.Image:
+        """The image as RGB; `ImageError` or one of `UNREADABLE` where there is none."""
+
+    def stamp(self, key: Any) -> str:
+        """What changes, as a rule, when the image does; cheap where it is stored with the file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderReader:
+    """Files; a key is a path, below `root` unless it is absolute."""
+
+    root: pathlib.Path
+
+    def image(self, key: str) -> Image.Image:
+        """The image in a file."""
+        path = self.root / key
+        _check_size(path.stat().st_size)
+        return decode(path.read_bytes())
+
+    def stamp(self, key: str) -> str:
+        """Size of the file, bytes."""
+        try:
+            return str((self.root / key).stat().st_size)
+        except OSError as error:
+            return type(error).__name__
+
+
+@dataclasses.dataclass(frozen=True)
+class ZipReader:
+    """Members of a zip file; a key is the name of one."""
+
+    path: pathlib.Path
+
+    def image(self, key: str) -> Image.Image:
+        """The image in a member."""
+        _check_size(self._member(key).file_size)
+        return decode(self._archive.read(key))
+
+    def stamp(self, key: str) -> str:
+        """Size of the member, bytes, and its checksum."""
+        member = self._member(key)
+        return f"{member.file_size} {member.CRC:08x}"
+
+    def _member(self, name: str) -> zipfile.ZipInfo:
+        try:
+            return self._archive.getinfo(name)
+        except KeyError:
+            raise ImageError(f"It is no longer in {self.path.name}.") from None
+
+    @functools.cached_property
+    def _archive(self) -> zipfile.ZipFile:
+        return zipfile.ZipFile(self.path)
+
+    def __reduce__(self) -> tuple:
+        return ZipReader, (self.path,)  # an open file stays in its process
+
+
+@dataclasses.dataclass(frozen=True)
+class TarReader:
+    """Members of uncompressed tar files; a key is number of the file, offset and size, bytes."""
+
+    paths: tuple[pathlib.Path, ...]
+
+    def image(self, key: tuple[int, int, int]) -> Image.Image:
+        """The image in a member."""
+        shard, offset, size = key
+        _check_size(size)
+        with open(self.paths[shard], "rb") as file:
+            file.seek(offset)
+            return decode(file.read(size))
+
+    def stamp(self, key: tuple[int, int, int]) -> str:
+        """Size of the member, bytes."""
+        return str(key[2])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArrayReader:
+    """Images in memory, `(N, H, W)` grey or `(N, H, W, 3)`, uint8; a key is an index."""
+
+    images: np.ndarray
+
+    def image(self, key: int) -> Image.Image:
+        """The image at an index."""
+        return Image.fromarray(self.images[key]).convert("RGB")
+
+    def stamp(self, key: int) -> str:
+        """Hash of the pixels."""
+        return hashlib.sha256(self.images[key].tobytes()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class JoinedReader:
+    """Several readers; a key is the number of one and a key of that."""
+
+    readers: tuple[Reader, ...]
+
+    def image(self, key: tuple[int, Any]) -> Image.Image:
+        """The image of one of the readers."""
+        return self.readers[key[0]].image(key[1])
+
+    def stamp(self, key: tuple[int, Any]) -> str:
+        """The stamp that one of the readers gives."""
+        return self.readers[key[0]].stamp(key[1])
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILE:
+        raise ImageError(f"The file is larger than {MAX_FILE:,} bytes.")
