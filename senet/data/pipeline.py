@@ -28,6 +28,9 @@ READING = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
 """How batches are made in this process, where there are no workers."""
 IN_TURN = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
 """How a worker makes its batches."""
+BEYOND = 8
+"""Empty numbers after the last batch for each worker, more than one reads ahead: a worker that came
+to the end would wait for half a second, and Grain would hold its last batch in shared memory."""
 
 Mixing = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 """Takes images, targets and random numbers of one batch and gives images and targets."""
@@ -196,46 +199,60 @@ class _Training(_Maker):
 
     def _readable(self, position: int, bad: list[int]) -> tuple[int, Any]:
         """The first image that can be read at a place of the order or after it, and its index."""
+        reason: ImageError | None = None
         for place in range(position, position + len(self.source)):
             index = int(self.order[place % len(self.source)])
             if index not in bad:
                 try:
                     return index, self.source.image(index)
-                except ImageError:
+                except ImageError as error:
                     bad.append(index)
-        raise ImageError(f"None of the {len(self.source)} images can be read.")
+                    reason = error
+        raise ImageError(f"None of the {len(self.source)} images can be read. {reason}")
 
 
-def _batches(make: _Maker, total: int, first: int, workers: int) -> Generator[Batch]:
+def _batches(
+    make: Callable[[int], Batch], total: int, first: int, workers: int
+) -> Generator[Batch]:
     """The batches from the `first` on, in order."""
-    numbers = grain.MapDataset.range(min(first, total), total)
-    workers = min(workers, len(numbers))
-    return _run(numbers.map(make), workers)
-
-
-def _run(batches: grain.MapDataset, workers: int) -> Generator[Batch]:
+    first = min(first, total)
+    workers = min(workers, total - first)
     if not workers:
-        with contextlib.closing(iter(batches.to_iter_dataset(READING))) as iterator:
+        numbers = grain.MapDataset.range(first, total)
+        with contextlib.closing(iter(numbers.map(make).to_iter_dataset(READING))) as iterator:
             yield from iterator
         return
+    numbers = grain.MapDataset.range(first, total + BEYOND * workers)
     options = grain.MultiprocessingOptions(num_workers=workers)
-    dataset = batches.to_iter_dataset(IN_TURN).mp_prefetch(options, _prepare_worker)
-    with contextlib.closing(iter(dataset)) as iterator:
-        try:
-            with _ctrl_c_held_back():
-                batch = next(iterator)
-            while True:
-                yield Batch(*map(np.array, batch))  # out of shared memory, which is small and noisy
-                batch = next(iterator)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "terminated unexpectedly" not in str(error):
-                raise
-            raise WorkerDied(
-                f"{error} It may have been killed because memory ran out, that in /dev/shm too: "
-                "use fewer workers or smaller batches, or 0 workers."
-            ) from error
+    dataset = numbers.map(_Ending(make, total)).to_iter_dataset(IN_TURN)
+    with contextlib.closing(iter(dataset.mp_prefetch(options, _prepare_worker))) as iterator:
+        for number in range(first, total):
+            yield _next(iterator, starting=number == first)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ending:
+    """Makes batches up to a number, and nothing of the numbers beyond."""
+
+    make: Callable[[int], Batch]
+    total: int
+
+    def __call__(self, number: int) -> Batch | tuple[()]:
+        return self.make(number) if number < self.total else ()
+
+
+def _next(iterator: Iterator[Batch], *, starting: bool) -> Batch:
+    """The next batch of the workers, copied out of the shared memory that it came in."""
+    try:
+        with _ctrl_c_held_back() if starting else contextlib.nullcontext():
+            return Batch(*map(np.array, next(iterator)))
+    except RuntimeError as error:
+        if "terminated unexpectedly" not in str(error):
+            raise
+        raise WorkerDied(
+            f"{error} It may have been killed because memory ran out, that in /dev/shm too: use "
+            "fewer workers or smaller batches, or 0 workers."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
 import dataclasses
+import gc
 import multiprocessing
 import os
 import pathlib
@@ -11,6 +12,7 @@ from typing import Any
 import grain
 import numpy as np
 import pytest
+from grain.multiprocessing import SharedMemoryArray
 from PIL import Image
 
 from senet.data import pipeline
@@ -135,6 +137,7 @@ def test_batches_do_not_depend_on_the_number_of_worker_processes(workers):
         epoch(source, ALL, **options),
     )
     assert multiprocessing.active_children() == []
+    assert [a for a in gc.get_objects() if type(a) is SharedMemoryArray] == []
 
 
 def test_evaluation_in_worker_processes_gives_the_same():
@@ -146,7 +149,7 @@ def test_workers_end_when_the_batches_are_closed_early():
     batches = training_batches(
         noisy(400), PLAIN, ALL, batch_size=4, seed=0, epoch=0, n_classes=400, workers=2
     )
-    next(batches)
+    next(batches), next(batches)  # one of each worker
     assert len(multiprocessing.active_children()) == 2
     batches.close()
     assert multiprocessing.active_children() == []
@@ -156,7 +159,7 @@ def test_a_killed_worker_is_an_error_and_takes_the_others_along():
     batches = training_batches(
         noisy(400), PLAIN, ALL, batch_size=4, seed=0, epoch=0, n_classes=400, workers=2
     )
-    next(batches)
+    next(batches), next(batches)
     os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
     with pytest.raises(WorkerDied, match=r"exit code -9.*use fewer workers"):
         list(batches)
@@ -171,7 +174,7 @@ if __name__ == "__main__":
     batches = training_batches(
         noisy(400), PLAIN, ALL, batch_size=4, seed=0, epoch=0, n_classes=400, workers=2
     )
-    next(batches)
+    next(batches), next(batches)  # one of each worker
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     input()
     print(sum(1 for _, _ in zip(range(20), batches)), flush=True)
