@@ -140,7 +140,7 @@ def evaluate(
             skipped += [source.names[i] for i in batch.bad]
             progress.advance(len(batch.images) + len(batch.bad))
     if not read:
-        raise ImageError(f"None of the {len(source)} images can be read, {skipped[0]!r} first.")
+        raise ImageError(f"None of the {len(source)} images can be read: {', '.join(skipped[:3])}.")
     return Evaluation(
         class_names,
         tuple(source.names[i] for i in read),

@@ -6,6 +6,7 @@ from PIL import Image
 from senet.data.preprocessing import Preprocessing
 from senet.prediction import Trained, load_trained, score
 from senet.weights import imagenet
+from tests.conftest import make_photos
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,46 @@ def test_folders_called_by_wordnet_ids_are_the_classes_of_imagenet(validation):
     assert about["split"] == "all"
     assert len(evaluation.labels) == 3000
     assert evaluation.top1 == pytest.approx(0.9)
+
+
+def redness():
+    """A network that takes the redder half of images for circles and the others for squares."""
+    inputs = keras.Input((8, 8, 3))
+    pixel = keras.layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, "softmax")(pixel))
+    model.layers[-1].set_weights([np.array([[9.0, 0], [0, 0], [0, 9.0]]), np.zeros(2)])
+    plain = Preprocessing(8, 1.0, mean=(0, 0, 0), std=(1, 1, 1))
+    return Trained(model, ("circle", "square"), plain)
+
+
+def test_a_single_image_of_each_class_is_enough_to_score(tmp_path):
+    folder = make_photos(tmp_path / "data", 1)
+    for split in (None, "all"):
+        evaluation, about = score(redness(), str(folder), split)
+        assert (len(evaluation.labels), about["split"]) == (2, "all")
+    with pytest.raises(ValueError, match="cannot be split"):
+        score(redness(), str(folder), "test")
+
+
+def test_images_that_cannot_be_read_are_left_out_of_the_score_and_named(photos):
+    (photos / "circle" / "03.png").write_text("no image")
+    (photos / "square" / "00.png").write_bytes(b"")
+    evaluation, _ = score(redness(), str(photos), batch_size=5)
+    assert evaluation.skipped == ("circle/03.png", "square/00.png")
+    assert len(evaluation.names) == len(evaluation.labels) == len(evaluation.probabilities) == 22
+    assert not set(evaluation.names) & set(evaluation.skipped)
+    labels = [name.startswith("square") for name in evaluation.names]
+    assert evaluation.labels.tolist() == labels
+    assert evaluation.top1 == 1.0
+    assert evaluation.summary()["skipped"] == 2
+    assert evaluation.summary()["images"] == 22
+
+
+def test_nothing_readable_is_no_score(photos):
+    for path in photos.rglob("*.png"):
+        path.write_text("no image")
+    with pytest.raises(ValueError, match=r"None of the 24 images can be read: circle/00\.png"):
+        score(redness(), str(photos))
 
 
 def test_other_folders_are_refused_in_a_line_of_bearable_length(validation, tmp_path):

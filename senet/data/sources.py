@@ -208,8 +208,8 @@ def _find(where: str) -> Found:
     if shards.is_pattern(where):
         return shards.find_in_shards(where, shards.expand(str(path)))
     raise FileNotFoundError(
-        f"There is no folder or file {where!r}, and no data set of that name: "
-        f"known are {', '.join(NAMED)}."
+        f"There is no folder or zip file {where!r}, nor a .csv list, .npz arrays or .tar shards, "
+        f"and no data set of that name: known are {', '.join(NAMED)}."
     )
 
 
