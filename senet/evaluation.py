@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,37 @@ from senet.data.pipeline import evaluation_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
 from senet.progress import meter
+
+
+def wilson_interval(share: float, images: int) -> tuple[float, float]:
+    """How far a score may be from the truth because only so many images were scored, 95 %.
+
+    Wilson's score interval for a share `p` of `n` with `z = 1.96`:
+    `(p + z²/2n ± z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n)`. It stays within 0 and 1 and
+    is of use for few images and for scores near 100 %.
+
+    Args:
+        share: of the images that are right, 0 to 1.
+        images: number of them, at least 1.
+
+    Returns:
+        Lower and upper end, 0 to 1.
+
+    Example:
+        >>> low, high = wilson_interval(0.9, 100)
+        >>> round(low, 3), round(high, 3)
+        (0.826, 0.945)
+
+    Reference:
+        Wilson, Probable inference, the law of succession, and statistical inference, Journal of the
+        American Statistical Association 22 (1927).
+    """
+    z = 1.959963984540054  # 97.5 % of the normal distribution are below
+    middle = share + z**2 / (2 * images)
+    half = z * math.sqrt(share * (1 - share) / images + z**2 / (4 * images**2))
+    scale = 1 + z**2 / images
+    # the score itself is inside, whatever rounding makes of an end at 0 or 1
+    return min(share, (middle - half) / scale), max(share, (middle + half) / scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,13 +120,84 @@ class Evaluation:
         wrong = np.flatnonzero(self.predictions != self.labels)
         return wrong[np.argsort(-self.probabilities[wrong].max(axis=1), kind="stable")]
 
+    def confused_pairs(self, count: int = 10) -> list[dict[str, Any]]:
+        """Pairs of classes that are taken for each other, the most frequent first.
+
+        Args:
+            count: of pairs, at most.
+
+        Returns:
+            For each pair the names `true` and `predicted`, the `images` of the true class that were
+            predicted as the other, and their `share` of the true class.
+        """
+        matrix = self.confusion
+        wrong = matrix - np.diag(np.diag(matrix))
+        totals = matrix.sum(axis=1)
+        best = np.argsort(-wrong, axis=None, kind="stable")[:count]
+        return [
+            dict(
+                true=self.class_names[row],
+                predicted=self.class_names[column],
+                images=int(wrong[row, column]),
+                share=float(wrong[row, column] / totals[row]),
+            )
+            for row, column in zip(*np.unravel_index(best, wrong.shape), strict=True)
+            if wrong[row, column]
+        ]
+
+    def calibration(self, bins: int = 15) -> list[dict[str, Any]]:
+        """How often the network is right when it is so sure, for a reliability diagram.
+
+        The confidence of a prediction is its largest probability. Bin `m` of `M` holds the images
+        with a confidence in `((m - 1)/M, m/M]`.
+
+        Args:
+            bins: of equal width.
+
+        Returns:
+            For each bin that holds images, from the least confident: its edges `low` and `high`,
+            the mean `confidence` in it, the `accuracy`, and the number of `images`.
+
+        Reference:
+            Guo et al., On calibration of modern neural networks, arXiv 1706.04599, section 2.
+        """
+        confidence = self.probabilities.max(axis=1).astype("float64")
+        edges = np.linspace(0, 1, bins + 1)
+        places = np.digitize(confidence, edges[1:-1], right=True)
+        right = self.predictions == self.labels
+        return [
+            dict(
+                low=float(edges[place]),
+                high=float(edges[place + 1]),
+                confidence=float(confidence[places == place].mean()),
+                accuracy=float(right[places == place].mean()),
+                images=int((places == place).sum()),
+            )
+            for place in np.unique(places)
+        ]
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error with 15 bins, 0 to 1: `Σ n_m/n |accuracy_m - confidence_m|`.
+
+        Reference:
+            Guo et al., arXiv 1706.04599, equation 3.
+        """
+        rows = self.calibration()
+        gaps = (row["images"] * abs(row["accuracy"] - row["confidence"]) for row in rows)
+        return sum(gaps) / len(self.labels)
+
     def summary(self) -> dict[str, Any]:
-        """Images, top-1, top-5, loss, skipped; with fewer than five classes all are in top-5."""
+        """Images, top-1, top-5, loss, calibration error and how many images were skipped.
+
+        With fewer than five classes every image is in top-5.
+        """
         return dict(
             images=len(self.labels),
             top1=self.top1,
             top5=self.top(5),
             loss=self.loss,
+            calibration_error=self.calibration_error,
             skipped=len(self.skipped),
         )
 

@@ -2,18 +2,20 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
 from senet.files import replacing
 
-BLUE, ORANGE, RED = "#1f5fa8", "#d9772b", "#b3261e"
+BLUE, ORANGE, RED, GREY = "#1f5fa8", "#d9772b", "#b3261e", "#777777"
+LONGEST = 24
+"""Letters of a name in a picture; the rest of a longer one is left out."""
 
 
 def curves(history: Sequence[dict[str, Any]], path: str | os.PathLike) -> None:
@@ -40,6 +42,108 @@ def curves(history: Sequence[dict[str, Any]], path: str | os.PathLike) -> None:
     _save(figure, path)
 
 
+def compared(
+    histories: Mapping[str, Sequence[Mapping[str, float]]], path: str | os.PathLike
+) -> None:
+    """Validation loss and accuracy of several runs, a colour for each, as a PNG.
+
+    Args:
+        histories: for each run, by name, one record for each epoch with `epoch`, `val_loss` and
+            `val_accuracy`; a value that is missing leaves a gap.
+        path: of the PNG.
+    """
+    columns = 2 if max((len(_short(name, 40)) for name in histories), default=0) > 24 else 4
+    rows = -(-len(histories) // columns)
+    figure = Figure(figsize=(9, 3.6 + 0.22 * rows), layout="constrained")
+    palette = colormaps["tab10" if len(histories) <= 10 else "turbo"]
+    shown = np.arange(len(histories))
+    colours = palette(shown if len(histories) <= 10 else shown / len(histories))
+    lines = []
+    for axes, key, title in zip(
+        figure.subplots(1, 2),
+        ("val_loss", "val_accuracy"),
+        ("Validation loss", "Validation top-1 accuracy, %"),
+        strict=True,
+    ):
+        scale = 100 if key == "val_accuracy" else 1
+        for colour, history in zip(colours, histories.values(), strict=True):
+            epochs = [row["epoch"] for row in history]
+            values = [scale * row.get(key, np.nan) for row in history]
+            lines += axes.plot(epochs, values, color=colour, marker="o", markersize=2.5)
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    # A name may begin with an underscore, which a legend leaves out: say it to the text instead.
+    names = [_short(name, 40) for name in histories]
+    legend = figure.legend(
+        lines[: len(names)], ["-"] * len(names), loc="outside lower center", ncols=columns
+    )
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set(text=name, parse_math=False)
+    _save(figure, path)
+
+
+def arms(scores: Mapping[str, Sequence[float]], path: str | os.PathLike, title: str = "") -> None:
+    """Scores of several runs of each arm of an experiment as a PNG: points, mean and spread.
+
+    Runs with the same seed are joined by a line.
+
+    Args:
+        scores: for each arm, by name, one score from 0 to 1 for each seed, in the same order.
+        path: of the PNG.
+        title: above the plot.
+    """
+    figure = Figure(figsize=(max(4.5, 1.2 * len(scores) + 2), 4), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(scores))
+    values = 100 * np.array(list(scores.values()))
+    axes.plot(places, values, color="lightgrey", linewidth=1, zorder=1)
+    for place, row in zip(places, values, strict=True):
+        axes.scatter(np.full(len(row), place), row, s=22, color="tab:blue", alpha=0.8, zorder=2)
+    deviation = values.std(axis=1, ddof=1)
+    axes.errorbar(
+        places + 0.16, values.mean(axis=1), deviation, fmt="s", color="tab:orange", capsize=4
+    )
+    axes.set_xticks(places, [_short(name, 20) for name in scores], parse_math=False)
+    axes.set(title=title, ylabel="top-1, %", xlim=(-0.5, len(scores) - 0.5))
+    axes.grid(axis="y", alpha=0.3)
+    axes.plot([], [], "s", color="tab:orange", label="mean and standard deviation of a run")
+    axes.plot([], [], "o", color="tab:blue", label="one run; lines join runs of one seed")
+    figure.legend(loc="outside lower center", fontsize="small")
+    _save(figure, path)
+
+
+def calibration(
+    rows: Sequence[Mapping[str, Any]], path: str | os.PathLike, title: str = ""
+) -> None:
+    """A reliability diagram as a PNG: accuracy against confidence, the images of each bin below.
+
+    Args:
+        rows: as `Evaluation.calibration` gives them.
+        path: of the PNG.
+        title: above the picture.
+    """
+    figure = Figure(figsize=(5.6, 5.6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    left = np.array([100 * row["low"] for row in rows])
+    widths = np.array([100 * (row["high"] - row["low"]) for row in rows])
+    accuracy = [100 * row["accuracy"] for row in rows]
+    confidence = [100 * row["confidence"] for row in rows]
+    bars = dict(width=widths, align="edge", edgecolor="white", linewidth=0.8)
+    above.bar(left, accuracy, color=BLUE, alpha=0.45, label="accuracy in the bin", **bars)
+    above.plot((0, 100), (0, 100), color=GREY, linestyle="--", label="perfectly calibrated")
+    above.plot(confidence, accuracy, "o", color=BLUE, label="at the mean confidence")
+    above.set(ylabel="accuracy, %", ylim=(0, 103), xlim=(0, 100))
+    above.grid(alpha=0.3)
+    above.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=12)
+    below.bar(left, [row["images"] for row in rows], color=GREY, **bars)
+    below.set(xlabel="confidence (probability of the predicted class), %", ylabel="images")
+    below.yaxis.get_major_locator().set_params(integer=True)
+    below.grid(alpha=0.3, axis="y")
+    _save(figure, path)
+
+
 def confusion(
     matrix: np.ndarray, class_names: Sequence[str], path: str | os.PathLike, title: str = ""
 ) -> None:
@@ -59,7 +163,7 @@ def confusion(
     picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, ax=axes, shrink=0.8, label="share of the true class")
     ticks = np.arange(size) if size <= 40 else np.arange(0, size, size // 20)
-    names = [class_names[int(i)] for i in ticks]
+    names = [_short(class_names[int(i)]) for i in ticks]
     rotation = 90 if max(map(len, names)) > 2 else 0
     axes.set_xticks(ticks, names, rotation=rotation, parse_math=False)
     axes.set_yticks(ticks, names, parse_math=False)
@@ -98,7 +202,8 @@ def grid(
     for i, (axes, image, caption) in enumerate(zip(figure.axes, images, captions, strict=False)):
         axes.imshow(image)
         colour = RED if i < len(marked) and marked[i] else "black"
-        axes.set_title(caption, fontsize=8, color=colour, parse_math=False)
+        lines = "\n".join(_short(line) for line in caption.split("\n"))
+        axes.set_title(lines, fontsize=8, color=colour, parse_math=False)
     figure.suptitle(title, fontsize=11)
     _save(figure, path)
 
@@ -228,6 +333,14 @@ def _draw_box(axes: Any, box: Box, x: float, y: float) -> None:
         over_the_arrow = dict(facecolor="white", edgecolor="none", pad=1.5)
         below = y - HEIGHT / 2 - 0.32
         axes.text(x, below, box.note, ha="center", bbox=over_the_arrow, **beside)
+
+
+def _short(name: str, longest: int = LONGEST) -> str:
+    """A name without its middle where it is too long for a picture; its ends tell it apart."""
+    if len(name) <= longest:
+        return name
+    end = longest // 3
+    return f"{name[: longest - end - 1]}…{name[-end:]}"
 
 
 def _save(figure: Figure, path: str | os.PathLike) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 import keras
 import numpy as np
@@ -271,8 +271,8 @@ def _images_to_score(trained: Trained, data: str | None, split: str | None) -> t
         raise ValueError(
             "Say which images to evaluate on with --data: there is no record of the training data."
         )
-    where, seed, digest = own
-    images = load_data(where, seed)
+    where, options, digest = own
+    images = load_data(where, **options)
     if images.digest != digest:
         raise ValueError(
             f"The images in {where!r} are not those of the training, so that some which were "
@@ -282,13 +282,15 @@ def _images_to_score(trained: Trained, data: str | None, split: str | None) -> t
     return where, images
 
 
-def _data_of_run(path: pathlib.Path) -> tuple[str, int, str] | None:
-    """What a run was trained on, the seed of its split, and the digest of that, if it is known."""
+def _data_of_run(path: pathlib.Path) -> tuple[str, dict[str, Any], str] | None:
+    """What a run was trained on, how it was split, and the digest of that, if it is known."""
+    kinds = dict(seed=int, validation=float, test=float, fraction=float, class_map=str | None)
     try:
         config = json.loads(path.read_text())
-        where, seed = config["recipe"]["data"], config["recipe"]["seed"]
-        digest = config["split_sha256"]
+        where, digest = config["recipe"]["data"], config["split_sha256"]
+        options = {name: config["recipe"][name] for name in kinds}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    known = isinstance(where, str) and isinstance(seed, int) and isinstance(digest, str)
-    return (where, seed, digest) if known else None
+    known = isinstance(where, str) and isinstance(digest, str)
+    known = known and all(isinstance(options[name], kind) for name, kind in kinds.items())
+    return (where, options, digest) if known else None

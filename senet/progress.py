@@ -16,22 +16,23 @@ class Meter:
         label: what is being done.
         total: number of items.
         unit: of an item, in the plural.
+        done: items that were done before, and do not count for the rate.
     """
 
-    def __init__(self, label: str, total: int, unit: str) -> None:
+    def __init__(self, label: str, total: int, unit: str, done: int = 0) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self.done, self.note = 0, ""
+        self.done, self.before, self.note = done, done, ""
         self.started = self.shown = time.monotonic()
 
     @property
     def rate(self) -> float:
         """Items per second since the start."""
-        return self.done / max(time.monotonic() - self.started, 1e-9)
+        return (self.done - self.before) / max(time.monotonic() - self.started, 1e-9)
 
     @property
     def remaining(self) -> float:
         """Seconds to the end at this rate; infinite before the first item."""
-        return (self.total - self.done) / self.rate if self.done else float("inf")
+        return (self.total - self.done) / self.rate if self.rate else float("inf")
 
     def advance(self, items: int, note: str = "") -> None:
         """Count items as done and show where things stand."""
@@ -47,13 +48,14 @@ class Meter:
 
 
 @contextmanager
-def meter(label: str, total: int, unit: str = "images") -> Iterator[Meter]:
+def meter(label: str, total: int, unit: str = "images", done: int = 0) -> Iterator[Meter]:
     """Show the progress of a task while the body runs.
 
     Args:
         label: what is being done.
         total: number of items.
         unit: of an item, in the plural.
+        done: items that were done before, as when a run goes on.
 
     Yields:
         A `Meter` to advance.
@@ -64,7 +66,7 @@ def meter(label: str, total: int, unit: str = "images") -> Iterator[Meter]:
         ...         progress.advance(1)
     """
     if not sys.stderr.isatty():
-        yield Meter(label, total, unit)
+        yield Meter(label, total, unit, done)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -75,7 +77,7 @@ def meter(label: str, total: int, unit: str = "images") -> Iterator[Meter]:
         TextColumn("{task.fields[state]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(label, total=total, state="")
+        task = bars.add_task(label, total=total, completed=done, state="")
 
         class Bar(Meter):
             def advance(self, items: int, note: str = "") -> None:
@@ -83,7 +85,7 @@ def meter(label: str, total: int, unit: str = "images") -> Iterator[Meter]:
                 state = str(self).removeprefix(f"{self.label}: ")
                 bars.update(task, completed=self.done, state=state)
 
-        yield Bar(label, total, unit)
+        yield Bar(label, total, unit, done)
 
 
 def clock(seconds: float) -> str:

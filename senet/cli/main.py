@@ -15,7 +15,9 @@ import senet
 
 COMMANDS = {
     "train": "Train a network on images.",
+    "experiment": "Compare networks under one recipe, with several seeds.",
     "evaluate": "Score a trained network on labelled images.",
+    "compare": "Put training runs side by side.",
     "predict": "Name what is on images.",
     "list": "List the networks of the family.",
     "info": "Show parameters, multiply-adds and stages of a network.",
@@ -23,6 +25,8 @@ COMMANDS = {
     "draw": "Draw a network and its blocks as SVG and PNG.",
 }
 BACKENDS = ("tensorflow", "jax", "torch")
+OPTIONAL = ("tensorboardX",)
+"""Libraries of an extra; who needs one that is missing says how to install it."""
 FAILED, INTERRUPTED = 1, 130
 
 
@@ -58,7 +62,8 @@ class Commands(click.Group):
 def senet_command(debug: bool) -> None:
     """Squeeze-and-Excitation networks for Keras 3.
 
-    Exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage, 130 interrupted.
+    Exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage, 130 interrupted
+    by Ctrl-C, 143 by SIGTERM.
     """
     _prepare_backend()
 
@@ -75,14 +80,14 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
     except ModuleNotFoundError as error:
-        if error.name not in BACKENDS:
+        if error.name not in (*BACKENDS, *OPTIONAL):
             raise
-        print(
-            f"error: Keras is to use {error.name}, which is not installed: "
+        said = (
+            f"Keras is to use {error.name}, which is not installed: "
             f'pip install "senet[{error.name}]", or set KERAS_BACKEND to one of '
-            f"{', '.join(BACKENDS)} that is.",
-            file=sys.stderr,
+            f"{', '.join(BACKENDS)} that is."
         )
+        print(f"error: {said if error.name in BACKENDS else error}", file=sys.stderr)
         code = FAILED
     except (ValueError, OSError, MemoryError) as error:
         if "--debug" in sys.argv:

@@ -52,7 +52,7 @@ class Batch(NamedTuple):
     bad: np.ndarray
 
 
-class WorkerDied(RuntimeError):
+class WorkerDied(ChildProcessError):
     """A worker process ended before its work was done."""
 
 

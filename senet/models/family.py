@@ -117,10 +117,10 @@ def named_spec(network: str, variant: str = "seed", **fields: Any) -> Spec:
     Raises:
         ValueError: the network, the variant or a field is unknown; the nearest is offered.
     """
-    _require("network", network, names())
-    _require("variant", variant, VARIANTS)
+    require("network", network, names())
+    require("variant", variant, VARIANTS)
     for field in fields:
-        _require("argument", field, [f.name for f in dataclasses.fields(Spec)])
+        require("argument", field, [f.name for f in dataclasses.fields(Spec)])
     base = SPECS.get(network) or dataclasses.replace(SPECS[f"se_{network}"], ratio=None)
     return dataclasses.replace(base, **VARIANTS[variant] | fields)
 
@@ -165,8 +165,12 @@ def build(spec: Spec, inputs: Any, *, classes: int | None, activation: str | Non
     return kind.classifier(x, classes, activation=activation, spec=spec, name="classifier")
 
 
-def _require(what: str, value: str, known: Collection[str]) -> None:
-    """Refuse an unknown name and offer the nearest known one."""
+def require(what: str, value: str, known: Collection[str]) -> None:
+    """Refuse an unknown name and offer the nearest known one.
+
+    Raises:
+        ValueError: `value` is none of `known`; `what` says what it should name.
+    """
     if value not in known:
         alike = {name.replace("_", ""): name for name in known}  # SEResNet50 and seresnet50 too
         plain = str(value).lower().replace("_", "").replace("-", "")

@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps, where nothing is half done."""
+"""Ctrl-C and SIGTERM between two steps, where nothing is half done."""
 
 import contextlib
 import signal
@@ -8,12 +8,20 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 
+class Stopped(Exception):
+    """A signal asked the run to end, and it is between two steps."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
 class Interruption:
-    """Takes Ctrl-C while its body runs and hands it over where the loop asks for it.
+    """Takes Ctrl-C and SIGTERM while its body runs and hands them over where the loop asks.
 
     Python raises `KeyboardInterrupt` between any two instructions, in the middle of a step or of
-    the construction of a loader too. Here the first Ctrl-C is a request that `check` grants at the
-    next step; a second one raises at once, wherever the program is, but never inside `writing`.
+    the construction of a loader too. Here the first signal is a request that `check` grants at the
+    next step; a second Ctrl-C raises at once, wherever the program is, but never inside `writing`.
 
     Example:
         >>> with Interruption() as interruption:
@@ -23,22 +31,24 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self.requested = self._held = False
-        self._before: Any = None
+        self.requested: int | None = None
+        self._held = False
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # Python tells no other of it
-            self._before = signal.signal(signal.SIGINT, self._pressed)
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self._before[signum] = signal.signal(signum, self._told)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
 
     def check(self) -> None:
-        """Raise `KeyboardInterrupt` if Ctrl-C was pressed."""
-        if self.requested:
-            raise KeyboardInterrupt
+        """Raise `Stopped` if a signal came."""
+        if self.requested is not None:
+            raise Stopped(self.requested)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -49,9 +59,10 @@ class Interruption:
         finally:
             self._held = False
 
-    def _pressed(self, *_: object) -> None:
-        if self.requested and not self._held:
+    def _told(self, signum: int, _: object) -> None:
+        if self.requested is not None and signum == signal.SIGINT and not self._held:
             raise KeyboardInterrupt
-        if not self.requested:
-            print("\nstopping after this step; Ctrl-C again stops at once", file=sys.stderr)
-        self.requested = True
+        if self.requested is None:
+            again = "; Ctrl-C again stops at once" if signum == signal.SIGINT else ""
+            print(f"\nstopping after this step{again}", file=sys.stderr)
+            self.requested = signum

@@ -1,47 +1,62 @@
-"""The training loop: from a recipe to a run folder that can be used."""
+"""The training loop: from a recipe to a run folder that can be used, and on again after a stop."""
 
+import contextlib
 import csv
 import dataclasses
+import fnmatch
 import json
 import math
 import os
 import pathlib
-import platform
+import shutil
+import signal
 import sys
 import time
-from importlib import metadata
+from collections.abc import Generator, Iterator
 from typing import Any
 
+import filelock
 import keras
 import numpy as np
 
-import senet
 from senet import applications, plotting
 from senet.acceleration import accelerate
-from senet.data.augment import Augmentation
-from senet.data.pipeline import training_batches
+from senet.data.augment import Augmentation, Mixing
+from senet.data.damage import BadImages
+from senet.data.pipeline import Batch, WorkerDied, training_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, absolute, load_data
 from senet.evaluation import Evaluation, evaluate
 from senet.files import replacing
-from senet.models.family import named_spec
+from senet.models.spec import Spec
 from senet.progress import clock, meter
-from senet.training import report
-from senet.training.interruption import Interruption
+from senet.training import checkpoint, events, record, report
+from senet.training.averaging import Average
+from senet.training.checkpoint import Checkpoint
+from senet.training.events import Events
+from senet.training.interruption import Interruption, Stopped
+from senet.training.optimization import Schedule, make_optimizer
 from senet.training.recipe import Recipe
 
-MODEL, CONFIG, METRICS = "model.keras", "run.json", "metrics.csv"
+MODEL, BEST, METRICS = "model.keras", "best.keras", "metrics.csv"
+EVENTS, LOCK = "events", ".lock"
+MOST_SKIPPED = 20
+"""Steps in a row that may be skipped because they are no finite numbers."""
+
+PROBE = 2.0
+"""Seconds for which the speed of the loader alone is measured."""
 
 
 class Diverged(ValueError):
-    """The loss stopped being a finite number."""
+    """The loss, a gradient or a weight stopped being a finite number."""
 
 
 def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None) -> dict[str, Any]:
     """Train a network and leave a run folder: model, configuration, metrics, plots, report.
 
-    The model is saved after every epoch, so an interruption (Ctrl-C) leaves the last whole epoch,
-    which is then evaluated and reported like a finished run.
+    A checkpoint ends every epoch, and within epochs one is written every few minutes and when the
+    run is told to stop (Ctrl-C, SIGTERM); `resume` goes on from it. The folder holds `model.keras`,
+    the network of the last whole epoch, and `best.keras`, that of the best validation accuracy.
 
     Args:
         recipe: what to do.
@@ -50,106 +65,232 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
 
     Returns:
         The result, as written to standard output by `senet train`: scores on held-out images,
-        where the files are, and whether the run was interrupted.
+        where the files are, and the signal that interrupted the run, or `None`.
 
     Raises:
-        FileExistsError: the folder holds something already.
+        FileExistsError: the folder holds something already, or another process trains in it.
         ValueError: the data cannot be used, or the loss became infinite.
-        KeyboardInterrupt: interrupted before the first epoch was over; nothing was trained.
 
     Example:
         >>> result = train(Recipe(epochs=10), "runs/digits")
         >>> result["top1"] > 0.9
         True
     """
-    if keras.config.image_data_format() != "channels_last":
-        raise ValueError(
-            "Training reads images as channels_last; set image_data_format to it in keras.json or "
-            "with keras.config.set_image_data_format."
-        )
-    _check_new(pathlib.Path(folder))
-    command = recipe.command(str(folder))
-    data = data or load_data(recipe.data, recipe.seed)
-    recipe = _resolve(recipe, data)
     folder = pathlib.Path(folder)
+    _check_settings(recipe)
+    _check_new(folder)
+    command = recipe.command(str(folder))
+    asked = recipe = located(recipe)
+    data = data or _data(recipe)
+    recipe = _resolve(recipe, data)
     folder.mkdir(parents=True, exist_ok=True)
-    with applications.keras_settings(recipe.precision):
-        run = Run(recipe, folder, data, command)
-        interrupted = run.fit()
-        return run.finish(interrupted)
+    with _only_process(folder), applications.keras_settings(recipe.precision):
+        keras.utils.set_random_seed(recipe.seed)
+        model, preprocessing = _network(recipe, data)
+        run = Run(recipe, folder, data, model, preprocessing)
+        record.write(folder, command, asked, recipe, data, model, preprocessing)
+        run.say_hello()
+        return run.finish(run.fit())
 
 
-@dataclasses.dataclass
+def resume(
+    folder: str | os.PathLike, changes: dict[str, Any] | None = None, *, data: Data | None = None
+) -> dict[str, Any]:
+    """Go on with a run where its newest whole checkpoint was written.
+
+    On a CPU, with the same versions and number of cores, the network becomes the same, bit for bit,
+    as if the run had never stopped; where that cannot be promised standard error says why. The
+    folder may have been moved.
+
+    Args:
+        folder: of the run.
+        changes: fields of the recipe to set otherwise. Only those that do not decide what is
+            learnt may change (`workers`, `bad_images`, `on_nan`, `save_minutes`, `tensorboard`),
+            and `data`, where the same images lie elsewhere now.
+        data: in place of what the recipe names.
+
+    Returns:
+        The result, as `train` gives it; that of a finished run is given again.
+
+    Raises:
+        FileNotFoundError: the folder is no run folder.
+        FileExistsError: another process trains in it.
+        ValueError: recipe, data or network are not those that the run began with; or the record of
+            the run is damaged.
+
+    Example:
+        >>> resume("runs/digits")["top1"] > 0.9
+        True
+    """
+    folder = pathlib.Path(folder)
+    started = record.read(folder)
+    recipe = located(started.changed(changes or {}))
+    _check_settings(recipe)
+    with _only_process(folder), applications.keras_settings(recipe.precision):
+        _tidy(folder)
+        found, damaged = checkpoint.newest(folder)
+        for line in damaged:
+            print(f"senet: {line}", file=sys.stderr)
+        if damaged and found is None:
+            raise ValueError(
+                f"No checkpoint in {str(folder)!r} is whole: there is nothing to go on from. "
+                f"The network of the last whole epoch is {MODEL}. Begin another run, perhaps with "
+                f"--weights {folder / MODEL}."
+            )
+        if result := _finished(folder, found, recipe):
+            print(f"senet: the run in {str(folder)!r} is finished", file=sys.stderr)
+            return result
+        data = data or _data(recipe)
+        started.check(recipe, data)
+        if (recipe.data, recipe.class_map) != (started.recipe.data, started.recipe.class_map):
+            record.moved(folder, recipe)
+        keras.utils.set_random_seed(recipe.seed)
+        if found is None:
+            model, preprocessing = _network(recipe, data)
+        else:
+            model, preprocessing = _rebuilt(started, recipe, data), started.preprocessing
+        run = Run(recipe, folder, data, model, preprocessing)
+        if found is not None:
+            run.restore(found)
+        where = f"step {run.step}" if found else "the start, for it has no checkpoint yet"
+        print(f"senet: going on from {where}", file=sys.stderr)
+        return run.finish(run.fit())
+
+
 class Run:
-    """One training run in progress; `train` is its one user.
+    """One training run in progress; `train` and `resume` are its users.
 
     Args:
         recipe: what to do, complete.
         folder: of the run.
         data: to train on.
-        command: that started it, for the record.
+        model: to train.
+        preprocessing: makes inputs of images.
     """
 
-    recipe: Recipe
-    folder: pathlib.Path
-    data: Data
-    command: str
-
-    def __post_init__(self) -> None:
-        recipe, data = self.recipe, self.data
-        keras.utils.set_random_seed(recipe.seed)
-        size = recipe.size or named_spec(recipe.model).input_size
-        self.preprocessing = Preprocessing(size, crop_fraction=1.0 if data.pixels else 0.875)
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: pathlib.Path,
+        data: Data,
+        model: keras.Model,
+        preprocessing: Preprocessing,
+    ) -> None:
+        self.recipe, self.folder, self.data = recipe, folder, data
+        self.model, self.preprocessing = model, preprocessing
         self.augmentation = Augmentation(
-            recipe.crop or "centre", recipe.flip or 0.0, recipe.jitter or 0.0
+            recipe.crop or "centre",
+            recipe.flip or 0.0,
+            recipe.jitter or 0.0,
+            recipe.area,
+            recipe.random_augment,
+            recipe.erase,
         )
-        self.model = applications.create(
-            recipe.model,
-            classes=len(data.class_names),
-            input_shape=(size, size, 3),
-            variant=recipe.variant,
+        self.source = data.split("train")
+        self.batch_size = recipe.batch_size
+        self.steps = len(self.source) // self.batch_size
+        if self.steps * recipe.epochs < recipe.accumulate:
+            raise ValueError(
+                f"The run has {self.steps * recipe.epochs} steps and accumulate gathers "
+                f"{recipe.accumulate} of them for one update: there would be none."
+            )
+        self.bad_images = BadImages(
+            self.source,
+            recipe.bad_images,
+            folder / "bad_images.csv",
+            class_names=data.class_names,
         )
-        self.train_source = data.split("train")
-        self.batch_size = min(recipe.batch_size, len(self.train_source))
-        self.steps = len(self.train_source) // self.batch_size
-        self.twin = accelerate(self.model)
+        self.schedule = Schedule(recipe, self.steps * recipe.epochs)
+        # What a step changes beside the weights: running statistics, random states.
+        self.fixed = [v for v in model.variables if not v.trainable]
+        _freeze(model, recipe.freeze)
+        self.average = Average(model, recipe.ema) if recipe.ema else None
+        self.twin = accelerate(model)
+        self.optimizer = make_optimizer(recipe, self.twin)
+        if recipe.precision != "mixed_float16":  # whose scale must change
+            self.fixed += [self.optimizer.dynamic_scale, self.optimizer.step_counter]
         self.twin.compile(
-            make_optimizer(recipe, self.steps * recipe.epochs),
+            self.optimizer,
             keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
             metrics=["accuracy"],
             # XLA's convolutions on a CPU are slower than TensorFlow's own; JAX has no others.
             jit_compile="auto" if keras.backend.backend() == "jax" else False,
         )
+        self.weights = _class_weights(data) if recipe.class_weights else None
         self.history: list[dict[str, Any]] = []
+        self.epoch = self.position = self.skipped = 0
+        self.losses: list[float] = []
+        self.accuracies: list[float] = []
         self.seconds = 0.0
-        self._write_config()
-        self._say_hello()
+        self.began: float | None = None
+        self.best = -1.0
+        self.saved = time.monotonic()
 
-    def fit(self) -> bool:
-        """Train all epochs; `True` if Ctrl-C ended it after at least one."""
+    @property
+    def step(self) -> int:
+        """Steps taken so far."""
+        return self.epoch * self.steps + self.position
+
+    @property
+    def result_model(self) -> keras.Model:
+        """What is evaluated and saved: the network, or the average of its weights."""
+        return self.average.model if self.average else self.model
+
+    def fit(self) -> str | None:
+        """Train what is left; the name of the signal that ended it, or `None`."""
         try:
-            with Interruption() as interruption:
-                for epoch in range(self.recipe.epochs):
+            with Interruption() as interruption, self._events() as written:
+                if written:
+                    for row in self.history:
+                        written.scalars(row["epoch"], row)
+                while self.epoch < self.recipe.epochs:
                     interruption.check()
-                    started = time.monotonic()
-                    row = self._epoch(epoch, interruption)
-                    row |= self._validate()
-                    self.seconds += time.monotonic() - started
-                    row["seconds"] = round(time.monotonic() - started, 2)
+                    self.began = time.monotonic()
+                    rate, waiting = self._epoch(interruption)
+                    row = self._row(rate, waiting) | self._validate()
+                    row["seconds"] = round(time.monotonic() - self.began, 2)
+                    self.seconds, self.began = self._seconds(), None
                     with interruption.writing():
-                        self._save_model()
-                        self.history.append(row)
-                        self._save_metrics()
+                        self._end_epoch(row)
+                    if written:
+                        written.scalars(self.epoch, row)
                     self._say_epoch()
-        except KeyboardInterrupt:
-            if not self.history:
-                raise
-            print("interrupted: the last whole epoch is kept", file=sys.stderr)
-            return True
-        return False
+                interruption.check()
+        except Stopped as stopped:
+            self.save()
+            print(
+                f"senet: {stopped} after step {self.step}; to go on: "
+                f"senet train --resume {self.folder}",
+                file=sys.stderr,
+            )
+            return str(stopped)
+        except WorkerDied:
+            self.save()
+            raise
+        return None
 
-    def finish(self, interrupted: bool) -> dict[str, Any]:
-        """Evaluate the saved model on held-out images, write plots and report."""
+    def _events(self) -> contextlib.AbstractContextManager[Events | None]:
+        """Event files for TensorBoard, if the recipe asks for them."""
+        if not self.recipe.tensorboard:
+            return contextlib.nullcontext()
+        return Events(self.folder / EVENTS, first_step=1 if self.history else None)
+
+    def finish(self, interrupted: str | None) -> dict[str, Any]:
+        """Evaluate the saved model on held-out images, write plots and report.
+
+        A run that was told to stop by another program, or before its first epoch was over, is not
+        evaluated.
+        """
+        result: dict[str, Any] = dict(
+            run=str(self.folder),
+            model=self.recipe.model,
+            data=self.recipe.data,
+            epochs=len(self.history),
+            seconds=round(self.seconds, 1),
+            interrupted=interrupted,
+        )
+        if not self.history or interrupted == signal.SIGTERM.name:
+            return result
         model = applications.load(self.folder / MODEL)
         split = self.data.held_out
         evaluation = evaluate(
@@ -158,74 +299,243 @@ class Run:
             self.preprocessing,
             self.data.class_names,
             batch_size=self.batch_size,
+            workers=self.recipe.workers,
             label=f"evaluating on {split}",
         )
-        result = dict(
-            run=str(self.folder),
-            model=self.recipe.model,
-            data=self.recipe.data,
-            split=split,
-            **evaluation.summary(),
-            epochs=len(self.history),
-            seconds=round(self.seconds, 1),
-            interrupted=interrupted,
-        )
+        result |= dict(split=split, **evaluation.summary(), bad_images=self.bad_images.counts())
         self._draw(evaluation, split)
-        report.write(self.folder, result, self._config(), self.history, evaluation)
-        _write_json(self.folder / "result.json", result)
+        report.write(
+            self.folder,
+            result,
+            record.values(self.folder),
+            self.history,
+            evaluation,
+            self.data.split(split),
+            self.preprocessing,
+            skipped=evaluation.skipped,
+        )
+        record.write_json(self.folder / record.RESULT, result)
         return result
 
-    def _epoch(self, epoch: int, interruption: Interruption) -> dict[str, Any]:
+    def save(self) -> None:
+        """Write a checkpoint of where the run stands, if its weights are finite numbers."""
+        arrays = self._arrays()
+        if not all(np.isfinite(a).all() for name, a in arrays.items() if name.startswith("model")):
+            raise self._diverged("a weight", "The checkpoint before it is kept.")
+        about = dict(
+            epoch=self.epoch,
+            position=self.position,
+            losses=self.losses,
+            accuracies=self.accuracies,
+            history=self.history,
+            best=self.best,
+            seconds=self._seconds(),
+            skipped=self.skipped,
+            schedule=self.schedule.state,
+            bad_images=list(self.bad_images.indices),
+        )
+        checkpoint.write(self.folder, Checkpoint(self.step, arrays, about))
+        self.saved = time.monotonic()
+
+    def _seconds(self) -> float:
+        """Seconds of training and validation so far, those of the present epoch too."""
+        return self.seconds + (time.monotonic() - self.began if self.began else 0)
+
+    def restore(self, found: Checkpoint) -> None:
+        """Take over what a checkpoint holds.
+
+        Raises:
+            ValueError: it is of another network or optimizer.
+        """
+        places = dict(self._variables())
+        here = {name: tuple(variable.shape) for name, variable in places.items()}
+        there = {name: array.shape for name, array in found.arrays.items()}
+        if wrong := sorted(dict(here.items() ^ there.items())):
+            raise ValueError(
+                f"The checkpoint of step {found.step} is of another network or optimizer: it "
+                f"differs in {len(wrong)} arrays, {wrong[0]} among them."
+            )
+        for name, variable in places.items():
+            variable.assign(found.arrays[name])
+        about = found.record
+        self.schedule.state = about["schedule"]
+        self.epoch, self.position = about["epoch"], about["position"]
+        self.losses, self.accuracies = about["losses"], about["accuracies"]
+        self.history, self.best = about["history"], about["best"]
+        self.seconds, self.skipped = about["seconds"], about["skipped"]
+        self.bad_images.add(about["bad_images"])
+
+    def _variables(self) -> Iterator[tuple[str, Any]]:
+        """Every variable of the run with the name of its array.
+
+        Names that Keras makes up, as of seed generators, differ from process to process: variables
+        go by their order.
+        """
+        inner = self.optimizer.inner_optimizer
+        kept = {id(variable) for variable in self.optimizer.variables}
+        more = [v for v in vars(inner).values() if isinstance(v, keras.Variable)]
+        parts = dict(
+            model=self.model.variables,
+            # Nadam keeps one beside those that it names.
+            optimizer=[*self.optimizer.variables, *(v for v in more if id(v) not in kept)],
+        )
+        if self.average:
+            parts["average"] = self.average.model.variables
+        for part, variables in parts.items():
+            for i, variable in enumerate(variables):
+                yield f"{part}/{i:04d}", variable
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {name: _copy(variable) for name, variable in self._variables()}
+
+    def _epoch(self, interruption: Interruption) -> tuple[float, float]:
+        """Train what is left of an epoch; images per second, and share of the time spent waiting.
+
+        The time of a batch goes from the moment it is asked for to the end of its step.
+        """
+        images, before = self.steps * self.batch_size, self.position * self.batch_size
+        waited = 0.0
+        with (
+            contextlib.closing(self._batches(self.position)) as batches,
+            meter(f"epoch {self.epoch + 1}/{self.recipe.epochs}", images, done=before) as progress,
+        ):
+            began = asked = time.monotonic()
+            for batch in batches:
+                waited += time.monotonic() - asked
+                interruption.check()
+                self.bad_images.add(batch.bad)
+                self._step(batch)
+                progress.advance(len(batch.images), self._so_far())
+                if time.monotonic() - self.saved > 60 * self.recipe.save_minutes:
+                    with interruption.writing():
+                        self.save()
+                asked = time.monotonic()
+            return progress.rate, waited / max(1e-9, time.monotonic() - began)
+
+    def _batches(self, first: int) -> Generator[Batch, None, None]:
         recipe = self.recipe
-        batches = training_batches(
-            self.train_source,
+        return training_batches(
+            self.source,
             self.preprocessing,
             self.augmentation,
             batch_size=self.batch_size,
             seed=recipe.seed,
-            epoch=epoch,
+            epoch=self.epoch,
+            first=first,
+            workers=recipe.workers,
+            mixing=Mixing(recipe.mixup, recipe.cutmix) or None,
             n_classes=len(self.data.class_names),
         )
-        losses, accuracies = [], []
-        with meter(f"epoch {epoch + 1}/{recipe.epochs}", self.steps * self.batch_size) as progress:
-            for batch in batches:
-                interruption.check()
-                self.twin.reset_metrics()  # so that they are of this batch, in every Keras
-                logs = self.twin.train_on_batch(batch.images, batch.targets, return_dict=True)
-                losses.append(float(logs["loss"]))
-                accuracies.append(float(logs["accuracy"]))
-                if not math.isfinite(losses[-1]):
-                    raise self._diverged(epoch)
-                loss, accuracy = np.mean(losses), np.mean(accuracies)
-                progress.advance(len(batch.images), f"loss {loss:.3f}, accuracy {accuracy:.1%}")
-            rate = progress.rate
-        if not all(np.isfinite(weights).all() for weights in self.model.get_weights()):
-            raise self._diverged(epoch)  # on JAX a ReLU turns NaN into 0, and the loss stays finite
+
+    def _step(self, batch: Batch) -> None:
+        """One step; one that is no finite number leaves nothing behind."""
+        rate, before = _copy(self.optimizer.learning_rate), [_copy(v) for v in self.fixed]
+        scale, updates = self._scale(), self._updates()
+        self.optimizer.learning_rate = self.schedule(self.step)
+        self.twin.reset_metrics()  # so that they are of this batch, in every Keras
+        logs = self.twin.train_on_batch(
+            batch.images,
+            batch.targets,
+            sample_weight=None if self.weights is None else batch.targets @ self.weights,
+            return_dict=True,
+        )
+        loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
+        shrunk = self._scale() < scale and self.recipe.precision != "mixed_float16"
+        if shrunk or not math.isfinite(loss):
+            for variable, value in zip(self.fixed, before, strict=True):
+                variable.assign(value)
+            self.optimizer.learning_rate = rate
+            self._no_number(batch, "the loss" if not math.isfinite(loss) else "a gradient")
+        else:
+            self.skipped = 0
+            self.losses.append(loss)
+            self.accuracies.append(accuracy)
+            if self.average and self._updates() > updates:
+                self.average.update(updates)
+        self.position += 1
+
+    def _no_number(self, batch: Batch, what: str) -> None:
+        """Stop at a step that is no finite number, or note that it was passed over."""
+        self.skipped += 1
+        if self.recipe.on_nan == "skip" and self.skipped <= MOST_SKIPPED:
+            print(f"\nsenet: skipped step {self.step + 1}: {what} is no number", file=sys.stderr)
+            return
+        self.save()
+        names = ", ".join(str(self.source.names[i]) for i in batch.indices[:3])
+        raise self._diverged(
+            what,
+            f"Its update was not kept, and the state before it is saved: senet train --resume "
+            f"{self.folder} --on-nan skip passes over it. The images of the step: {names}, ...",
+        )
+
+    def _diverged(self, what: str, kept: str) -> Diverged:
+        return Diverged(
+            f"In step {self.step + 1} (epoch {self.epoch + 1}) {what} is infinite or no number. "
+            f"{kept} Try a lower learning rate than {self.recipe.peak:g}, a longer warm-up or "
+            "--clip-norm 1."
+        )
+
+    def _updates(self) -> int:
+        """Updates of the weights so far."""
+        steps = int(keras.ops.convert_to_numpy(self.optimizer.iterations))
+        return steps // self.recipe.accumulate
+
+    def _scale(self) -> float:
+        return float(keras.ops.convert_to_numpy(self.optimizer.dynamic_scale))
+
+    def _so_far(self) -> str:
+        if not self.losses:
+            return ""
+        loss, accuracy = np.mean(self.losses), np.mean(self.accuracies)
+        return f"loss {loss:.3f}, accuracy {accuracy:.1%}"
+
+    def _row(self, rate: float, waiting: float) -> dict[str, Any]:
+        if not self.losses:
+            raise self._diverged("every loss of the epoch", "")
         return dict(
-            epoch=epoch + 1,
-            learning_rate=float(keras.ops.convert_to_numpy(self.twin.optimizer.learning_rate)),
-            loss=float(loss),
-            accuracy=float(accuracy),
+            epoch=self.epoch + 1,
+            learning_rate=self.schedule(self.step - 1),
+            loss=float(np.mean(self.losses)),
+            accuracy=float(np.mean(self.accuracies)),
             images_per_second=round(rate, 1),
+            waiting=round(waiting, 4),
         )
 
     def _validate(self) -> dict[str, float]:
         evaluation = evaluate(
-            self.model,
+            self.result_model,
             self.data.split("validation"),
             self.preprocessing,
             self.data.class_names,
             batch_size=self.batch_size,
+            workers=self.recipe.workers,
             label="validating",
         )
+        self.schedule.epoch_over(evaluation.loss)
         return dict(
             val_loss=evaluation.loss, val_accuracy=evaluation.top1, val_top5=evaluation.top(5)
         )
 
-    def _save_model(self) -> None:
+    def _end_epoch(self, row: dict[str, Any]) -> None:
+        """Files of the epoch first and the checkpoint last: a kill between them repeats it."""
+        self.history.append(row)
+        self.epoch, self.position, self.losses, self.accuracies = self.epoch + 1, 0, [], []
+        if not all(np.isfinite(array).all() for array in self.model.get_weights()):
+            # On JAX a ReLU turns what is no number into 0, and the loss stays finite.
+            raise self._diverged("a weight", "The checkpoint before it is kept.")
+        self._save_model(MODEL)
+        if row["val_accuracy"] > self.best:
+            self.best = row["val_accuracy"]
+            self._save_model(BEST)
+        self._save_metrics()
+        self.save()
+
+    def _save_model(self, name: str) -> None:
+        model = self.result_model
+        model.card = self.model.card
         applications.save(
-            self.model,
-            self.folder / MODEL,
+            model,
+            self.folder / name,
             class_names=self.data.class_names,
             preprocessing=self.preprocessing.to_json(),
         )
@@ -244,133 +554,239 @@ class Run:
             self.folder / "confusion.png",
             f"{split}: top-1 {evaluation.top1:.2%} of {len(evaluation.labels)} images",
         )
+        plotting.calibration(
+            evaluation.calibration(),
+            self.folder / "calibration.png",
+            f"{split}: calibration error {evaluation.calibration_error:.1%}",
+        )
         report.draw_predictions(
             evaluation, self.data.split(split), self.preprocessing, self.folder / "predictions.png"
         )
         self._draw_samples()
 
     def _draw_samples(self) -> None:
-        batch = next(
-            training_batches(
-                self.train_source,
-                self.preprocessing,
-                self.augmentation,
-                batch_size=min(18, len(self.train_source)),
-                seed=self.recipe.seed,
-                epoch=0,
-                n_classes=len(self.data.class_names),
-            )
-        )
+        self.epoch, last = 0, self.epoch
+        with contextlib.closing(self._batches(0)) as batches:
+            batch = next(batches)
+        self.epoch = last
         plotting.grid(
-            [self.preprocessing.to_pixels(image) for image in batch.images],
-            [self.data.class_names[label] for label in batch.targets.argmax(axis=1)],
+            [self.preprocessing.to_pixels(image) for image in batch.images[:18]],
+            [self._caption(target) for target in batch.targets[:18]],
             self.folder / "samples.png",
             title="What the network is trained on, augmentation included",
         )
 
-    def _config(self) -> dict[str, Any]:
-        backend = keras.backend.backend()
-        return dict(
-            command=self.command,
-            recipe=dataclasses.asdict(self.recipe),
-            class_names=list(self.data.class_names),
-            images={name: len(split) for name, split in self.data.splits.items()},
-            split_sha256=self.data.digest,
-            preprocessing=self.preprocessing.to_json(),
-            backend=f"{backend} {sys.modules[backend].__version__}",
-            versions={p: metadata.version(p) for p in ("keras", "numpy", "grain", "pillow")}
-            | {"senet": senet.__version__, "python": platform.python_version()},
-            machine=dict(processor=_processor(), cores=os.cpu_count(), system=platform.system()),
-        )
+    def _caption(self, target: np.ndarray) -> str:
+        """Names of the classes in a target, with their shares where it is mixed."""
+        classes = np.argsort(-target, kind="stable")[:2]
+        names = [self.data.class_names[c] for c in classes]
+        if target[classes[1]] == 0:
+            return names[0]
+        return "\n".join(f"{target[c]:.0%} {n}" for c, n in zip(classes, names, strict=True))
 
-    def _write_config(self) -> None:
-        _write_json(self.folder / CONFIG, self._config())
-
-    def _say_hello(self) -> None:
+    def say_hello(self) -> None:
+        """Say what is trained on what, and how fast images come."""
+        recipe = self.recipe
         counts = ", ".join(f"{len(s)} {name}" for name, s in self.data.splits.items())
         parameters = sum(math.prod(v.shape) for v in self.model.trainable_variables)
         print(
-            f"{self.recipe.model}, {parameters:,} parameters, {self.recipe.size} px, on "
-            f"{self.recipe.data}: {len(self.data.class_names)} classes; {counts} images",
+            f"{recipe.model}, {parameters:,} parameters to train, {recipe.size} px, on "
+            f"{recipe.data}: {len(self.data.class_names)} classes; {counts} images",
             file=sys.stderr,
         )
+        if recipe.peak != recipe.learning_rate:
+            print(
+                f"learning rate {recipe.learning_rate:g} x {recipe.batch_size} x "
+                f"{recipe.accumulate} / {recipe.reference_batch} = {recipe.peak:g}",
+                file=sys.stderr,
+            )
+        print(f"the loader alone gives {self._loader_rate():.0f} images/s", file=sys.stderr)
+
+    def _loader_rate(self) -> float:
+        """Images per second when nothing else is done."""
+        with contextlib.closing(self._batches(0)) as batches:
+            next(batches)
+            images, began = 0, time.monotonic()
+            for batch in batches:
+                images += len(batch.images)
+                if time.monotonic() - began > PROBE:
+                    break
+            return images / max(1e-9, time.monotonic() - began)
 
     def _say_epoch(self) -> None:
         row, total = self.history[-1], self.recipe.epochs
         left = self.seconds / len(self.history) * (total - len(self.history))
+        slow = f" ({row['waiting']:.0%} waiting for images)" if row["waiting"] > 0.1 else ""
         print(
             f"epoch {row['epoch']}/{total}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.1%}"
             f" | validation loss {row['val_loss']:.3f}, accuracy {row['val_accuracy']:.1%}"
-            f" | {row['images_per_second']:.0f} images/s, {clock(left)} left",
+            f" | {row['images_per_second']:.0f} images/s{slow}, {clock(left)} left",
             file=sys.stderr,
             flush=True,
         )
 
-    def _diverged(self, epoch: int) -> Diverged:
-        kept = f"The model of epoch {epoch} is kept." if self.history else "No epoch was finished."
-        return Diverged(
-            f"The loss or a weight became infinite or undefined in epoch {epoch + 1}. {kept} Try a "
-            f"lower learning rate than {self.recipe.learning_rate} or a longer warm-up."
-        )
+
+def _copy(variable: Any) -> np.ndarray:
+    """The value of a variable, in memory of its own."""
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
-def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    """SGD with Nesterov momentum 0.9; a linear warm-up, then a cosine to zero.
+def _data(recipe: Recipe) -> Data:
+    return load_data(
+        recipe.data,
+        recipe.seed,
+        validation=recipe.validation,
+        test=recipe.test,
+        fraction=recipe.fraction,
+        class_map=recipe.class_map,
+    )
 
-    Args:
-        recipe: learning rate, warm-up, weight decay and precision.
-        steps: of the whole run.
 
-    Returns:
-        A Keras optimizer that leaves norms and biases out of the weight decay.
+def _network(recipe: Recipe, data: Data) -> tuple[keras.Model, Preprocessing]:
+    """The network at its start, and how its images are prepared."""
+    size = recipe.size or recipe.built_spec().input_size
+    model = applications.create(
+        recipe.model,
+        weights=recipe.weights,
+        classes=len(data.class_names),
+        input_shape=(size, size, 3),
+        variant=recipe.variant,
+        **recipe.spec,
+    )
+    crop_fraction = 1.0 if data.pixels else 0.875
+    if model.card.preprocessing is None:
+        return model, Preprocessing(size, crop_fraction=crop_fraction)
+    published = Preprocessing.from_json(model.card.preprocessing)
+    return model, dataclasses.replace(published, size=size, crop_fraction=crop_fraction)
+
+
+def _rebuilt(started: record.Started, recipe: Recipe, data: Data) -> keras.Model:
+    """The network of a run that began before; its weights come from a checkpoint."""
+    size = started.preprocessing.size
+    return applications.create(
+        recipe.model,
+        classes=len(data.class_names),
+        input_shape=(size, size, 3),
+        **vars(Spec.from_json(started.spec)),
+    )
+
+
+def _freeze(model: keras.Model, patterns: tuple[str, ...]) -> None:
+    """Keep layers as they are; frozen norms use their running statistics.
+
+    Raises:
+        ValueError: a pattern fits no layer, or nothing is left to train.
     """
-    warmup = round(recipe.warmup * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else recipe.learning_rate,
-        max(1, steps - warmup),
-        warmup_target=recipe.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.SGD(
-        schedule, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
-    )
-    if recipe.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    if recipe.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
+    for pattern in patterns:
+        layers = [layer for layer in model.layers if fnmatch.fnmatchcase(layer.name, pattern)]
+        if not layers:
+            some = ", ".join(layer.name for layer in model.layers if layer.weights)[:120]
+            raise ValueError(f"No layer is called {pattern!r}, as freeze says; there are {some}...")
+        for layer in layers:
+            layer.trainable = False
+    if not model.trainable_variables:
+        raise ValueError(f"freeze={','.join(patterns)} leaves nothing to train.")
+
+
+def _class_weights(data: Data) -> np.ndarray:
+    """Weight of each class in the loss: images over classes times images of the class."""
+    labels = data.split("train").labels
+    counts = np.bincount(labels, minlength=len(data.class_names))
+    return (len(labels) / (len(counts) * np.maximum(1, counts))).astype("float32")
+
+
+def _check_settings(recipe: Recipe) -> None:
+    """Refuse what would be noticed only after hours."""
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "Training reads images as channels_last; set image_data_format to it in keras.json or "
+            "with keras.config.set_image_data_format."
+        )
+    if recipe.tensorboard:
+        events.require_library()
 
 
 def _check_new(folder: pathlib.Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Refuse a folder with anything in it but what a start that was cut off leaves."""
+    if (folder / record.CONFIG).is_file():
+        raise FileExistsError(
+            f"{str(folder)!r} is a run already: senet train --resume {folder} goes on with it; or "
+            "choose another --out."
+        )
+    if folder.exists() and (
+        not folder.is_dir()
+        or any(p.name != record.RECIPE and not p.name.startswith(".") for p in folder.iterdir())
+    ):
         raise FileExistsError(
             f"{str(folder)!r} exists and is not an empty folder: choose another --out, or move it."
         )
 
 
+def _tidy(folder: pathlib.Path) -> None:
+    """Remove what was half written when a process was killed."""
+    for path in (*folder.glob(".*-*"), *(folder / checkpoint.FOLDER).glob(".step-*")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _finished(
+    folder: pathlib.Path, found: Checkpoint | None, recipe: Recipe
+) -> dict[str, Any] | None:
+    """The result of a run that has nothing left to do."""
+    path = folder / record.RESULT
+    if found is None or found.record["epoch"] < recipe.epochs or not path.is_file():
+        return None
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        done = result["epochs"] == recipe.epochs and not result["interrupted"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return result if done else None
+
+
+@contextlib.contextmanager
+def _only_process(folder: pathlib.Path) -> Iterator[None]:
+    """Refuse to train where another process does; a killed one leaves the folder free."""
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise FileExistsError(
+            f"Another process trains in {str(folder)!r}: wait for its end, or stop it."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _resolve(recipe: Recipe, data: Data) -> Recipe:
     """Fill in what depends on the network and the data."""
     small = data.pixels is not None
-    recipe = dataclasses.replace(recipe, data=absolute(recipe.data))
     defaults: dict[str, Any] = dict(
-        size=named_spec(recipe.model).input_size,
+        size=recipe.built_spec().input_size,
         crop="shift" if small else "resized",
         flip=0.5 if data.mirror else 0.0,
         jitter=0.0 if small else 0.2,
     )
     missing = {name: value for name, value in defaults.items() if getattr(recipe, name) is None}
-    return dataclasses.replace(recipe, **missing)
+    batch_size = min(recipe.batch_size, len(data.split("train")))
+    return dataclasses.replace(recipe, batch_size=batch_size, **missing)
 
 
-def _processor() -> str:
-    """Name of the processor, as people know it where the system tells."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":")[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+def located(recipe: Recipe) -> Recipe:
+    """The recipe with paths that mean the same from every folder.
 
-
-def _write_json(path: pathlib.Path, values: dict[str, Any]) -> None:
-    with replacing(path) as written:
-        written.write_text(json.dumps(values, indent=1) + "\n")
+    Example:
+        >>> located(Recipe(data="photos")).data
+        '/home/me/photos'
+    """
+    weights = recipe.weights
+    if weights is not None and os.path.isfile(weights):
+        weights = os.path.abspath(weights)
+    return dataclasses.replace(
+        recipe,
+        data=absolute(recipe.data),
+        class_map=recipe.class_map and os.path.abspath(recipe.class_map),
+        weights=weights,
+    )

@@ -53,7 +53,7 @@ def test_help_of_every_command_answers_without_a_backend():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage:") == 8  # the group and seven commands
+    assert done.stdout.count("Usage:") == 10  # the group and nine commands
 
 
 def test_train_ends_with_a_line_of_json_and_says_where_the_pictures_are(trained):
@@ -242,7 +242,7 @@ def test_info_shows_parameters_multiply_adds_and_stages():
         (["train", "--epochs", "0"], 1, "epochs must be from 1"),
         (["train", "--model", "se_resnet5"], 1, "Did you mean 'se_resnet50'"),
         (["train", "--crop", "round"], 2, "'round' is not one of"),
-        (["train", "--data", "nowhere/"], 1, "There is no folder or zip file 'nowhere/'"),
+        (["train", "--data", "nowhere/"], 1, "There is no folder or zip file"),
         (["evaluate"], 2, "Missing argument 'RUN'"),
         (["evaluate", "nowhere"], 1, "There is no run folder or model file 'nowhere'"),
         (["predict", "photo.jpg"], 2, "Missing option '--model'"),
@@ -307,3 +307,35 @@ def test_a_missing_backend_is_named(tmp_path):
 def test_debug_shows_the_traceback():
     done = senet("--debug", "info", "se_resnet51")
     assert "Traceback" in done.stderr
+
+
+def test_a_missing_library_of_an_extra_is_answered_with_the_command_that_installs_it(tmp_path):
+    code = (
+        "import sys\n"
+        "sys.modules['tensorboardX'] = None\n"
+        "from senet.cli import main\n"
+        "from senet.training.events import Events\n"
+        "main.senet_command.main = lambda **options: Events('events')\n"
+        "main.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=os.getcwd()
+    )
+    assert 'pip install "senet[tensorboard]"' in error_of(done)
+
+
+def test_compare_prints_a_table_and_json_and_goes_on_after_a_bad_folder(trained, tmp_path):
+    run, _, done = trained
+    (tmp_path / "photos").mkdir()
+    again = senet("compare", run, tmp_path / "photos", "--out", tmp_path / "out")
+    assert again.returncode == 1
+    assert "photos' is no run folder" in error_of(again)
+    heading, row, line = again.stdout.splitlines()
+    assert heading.split()[:2] == ["run", "network"]
+    assert row.split()[:3] == ["run", "se_resnet20_cifar", "photos"]
+    (compared,) = json.loads(line)["runs"]
+    assert compared["top1"] == json.loads(done.stdout)["top1"]
+    assert compared["parameters"] == json.loads((run / "run.json").read_text())["parameters"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"compare.png", "compare.html"}
+    assert senet("compare", run).returncode == 0
+    assert "Missing argument 'RUNS" in error_of(senet("compare"))

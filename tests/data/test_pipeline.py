@@ -345,14 +345,14 @@ def test_resized_crop_stays_inside_and_varies():
     gradient[..., 0] = np.arange(60) * 4
     means = []
     for seed in range(40):
-        result = resized_crop(Image.fromarray(gradient), 16, np.random.default_rng(seed))
+        result = resized_crop(Image.fromarray(gradient), 16, 0.3, np.random.default_rng(seed))
         assert result.size == (16, 16)
         means.append(np.asarray(result)[..., 0].mean())
     assert np.std(means) > 5
 
 
 def test_resized_crop_of_a_very_long_image_takes_its_centre():
-    result = resized_crop(Image.new("RGB", (1000, 2), "red"), 8, np.random.default_rng(0))
+    result = resized_crop(Image.new("RGB", (1000, 2), "red"), 8, 0.3, np.random.default_rng(0))
     assert np.asarray(result)[..., 0].min() == 255
 
 

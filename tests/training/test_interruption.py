@@ -3,28 +3,40 @@ import threading
 
 import pytest
 
-from senet.training.interruption import Interruption
+from senet.training.interruption import Interruption, Stopped
 
 
-def press():
-    signal.raise_signal(signal.SIGINT)
+def press(signum=signal.SIGINT):
+    signal.raise_signal(signum)
 
 
-def test_the_first_press_waits_for_the_next_check(capsys):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_the_first_signal_waits_for_the_next_check(capsys, name):
     done = []
 
     def train():
         with Interruption() as interruption:
             interruption.check()
-            press()
+            press(signal.Signals[name])
             done.append("step")
             interruption.check()
             done.append("next step")
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped, match=name):
         train()
     assert done == ["step"]
-    assert "Ctrl-C again stops at once" in capsys.readouterr().err
+    assert ("Ctrl-C again stops at once" in capsys.readouterr().err) == (name == "SIGINT")
+
+
+def test_ctrl_c_after_sigterm_stops_at_once():
+    def train():
+        with Interruption():
+            press(signal.SIGTERM)
+            press(signal.SIGTERM)
+            press()
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
 
 
 def test_a_second_press_stops_at_once():
@@ -54,7 +66,7 @@ def test_files_are_written_to_the_end_however_often_it_is_pressed():
             interruption.check()
             done.append("next step")
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped):
         train()
     assert done == ["written"]
 

@@ -1,10 +1,241 @@
+import html.parser
+import json
+
 import numpy as np
+import pytest
+from PIL import Image
 
 from senet import plotting
+from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
-from senet.data.sources import load_data
-from senet.evaluation import Evaluation
+from senet.data.sources import Source, load_data
+from senet.evaluation import Evaluation, wilson_interval
 from senet.training import report
+from senet.training.page import write_page
+from senet.training.recipe import Recipe
+
+HOSTILE = "<script>alert('1')</script>\"&{{ 7 * 7 }}"
+HISTORY = [
+    dict(epoch=1, learning_rate=0.1, loss=2.0, accuracy=0.4, images_per_second=90.0)
+    | dict(val_loss=1.5, val_accuracy=0.5, val_top5=1.0, seconds=30.0),
+    dict(epoch=2, learning_rate=0.0, loss=1.0, accuracy=0.7, images_per_second=110.0)
+    | dict(val_loss=None, val_accuracy=0.6, val_top5=1.0, seconds=34.0),
+]
+
+
+class Images:
+    """Gives plain images; the second one is damaged."""
+
+    def image(self, key):
+        if key == 1:
+            raise ImageError("Not a JPEG, PNG")
+        return Image.new("RGB", (48, 40), (10 * (key % 20), 90, 30))
+
+
+def source_of(evaluation):
+    return Source(evaluation.names, evaluation.labels, Images(), range(len(evaluation.names)))
+
+
+def scored(class_names, labels, predictions, sure=0.9):
+    classes = len(class_names)
+    probabilities = np.full((len(labels), classes), (1 - sure) / (classes - 1), "float32")
+    probabilities[np.arange(len(labels)), predictions] = sure
+    names = tuple(f"{class_names[label]}/{i:04d}.png" for i, label in enumerate(labels))
+    return Evaluation(tuple(class_names), names, np.asarray(labels), probabilities)
+
+
+def write(folder, evaluation, **given):
+    """A report in a folder, as `Run.finish` writes it; returns the page."""
+    for name in report.PICTURES:
+        Image.new("RGB", (600, 400), "white").save(folder / f"{name}.png")
+    config = dict(
+        command="senet train --data photos/",
+        recipe=dict(model="se_resnet10", label_smoothing=0.1, size=32, foreign=None),
+        images=dict(train=34, test=len(evaluation.labels)),
+        backend="tensorflow 2.21.0",
+        versions=dict(keras="3.15.1"),
+        machine=dict(processor="Z80", cores=1),
+    )
+    result = dict(model="se_resnet10", data="/data/photos", split="test", **evaluation.summary())
+    result |= dict(epochs=2, seconds=64.0, interrupted=False) | given.pop("result", {})
+    source = source_of(evaluation)
+    preprocessing = Preprocessing(32)
+    report.write(folder, result, config, HISTORY, evaluation, source, preprocessing, **given)
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+class Reader(html.parser.HTMLParser):
+    """Tags and text of a page, and whether every element is closed."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text, self.open, self.rows = [], "", [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "style":
+            return
+        self.text += data
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1][-1] += data
+
+
+@pytest.fixture
+def cats_and_dogs():
+    """Twenty images, sixteen of them right."""
+    labels = [0] * 10 + [1] * 10
+    predictions = [1] * 3 + [0] * 7 + [1] * 9 + [0]
+    return scored(("cat", "dog"), labels, predictions)
+
+
+def test_the_report_says_the_result_in_a_sentence_with_its_interval(tmp_path, cats_and_dogs):
+    text = " ".join(Reader(write(tmp_path, cats_and_dogs)).text.split())
+    low, high = wilson_interval(0.8, 20)
+    assert "80.00 % of the test images are recognised: 16 of 20, 95 % interval " in text
+    assert f"interval {100 * low:.1f} % to {100 * high:.1f} %." in text
+    assert "Wilson" in text
+    assert "five most probable" not in text  # of two classes
+
+
+def test_the_report_has_the_numbers_of_each_part(tmp_path, cats_and_dogs):
+    page = Reader(write(tmp_path, cats_and_dogs))
+    assert ["cat", "dog", "3", "30.0 %"] in page.rows
+    assert ["dog", "cat", "1", "10.0 %"] in page.rows
+    assert ["cat", "10", "87.5 %", "70.0 %", "77.8 %"] in page.rows
+    assert ["2", "0", "1", "0.7", "110", "-", "0.6", "1", "34"] in page.rows
+    assert "right for 80.0 % of the images and 90.0 % sure" in page.text
+    assert "Expected calibration error: 10.0 %" in page.text
+    help_of_size = next(f for f in Recipe.__dataclass_fields__.values() if f.name == "size")
+    assert ["size", "32", help_of_size.metadata["help"]] in page.rows
+    assert ["foreign", "-", ""] in page.rows
+    assert ["processor", "Z80"] in page.rows
+    assert ["keras", "3.15.1"] in page.rows
+    assert ["training and validation", "1 min 04 s"] in page.rows
+    assert ["median epoch", "32 s"] in page.rows
+    assert ["median rate of training", "100.0 images/s"] in page.rows
+    assert "senet train --data photos/" in page.text
+
+
+def test_mistakes_are_shown_with_their_files_and_one_that_is_gone_is_named(tmp_path, cats_and_dogs):
+    page = Reader(write(tmp_path, cats_and_dogs))
+    pictures = [a["alt"] for tag, a in page.tags if tag == "img" and "jpeg" in a["src"]]
+    assert pictures[:3] == ["cat/0000.png", "cat/0002.png", "dog/0019.png"]
+    assert "cat/0001.png" in page.text
+    assert page.text.count("cannot be read") == 1
+    assert page.text.count("but is ") == 4
+    assert len(pictures) == 3 + 12
+
+
+def test_the_report_stands_alone(tmp_path, cats_and_dogs):
+    page = Reader(write(tmp_path, cats_and_dogs))
+    assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "a"} == set()
+    addresses = [a["src"] for _, a in page.tags if "src" in a]
+    assert len(addresses) == 4 + 3 + 12
+    assert all(address.startswith("data:image/") for address in addresses)
+    assert all(a["alt"] for tag, a in page.tags if tag == "img")
+
+
+def test_names_of_classes_and_files_are_text_and_nothing_else(tmp_path):
+    evaluation = scored((HOSTILE, f"</table>{HOSTILE}"), [0, 0, 1, 1], [0, 1, 1, 0])
+    gone = f"{HOSTILE}\udcff.jpg"  # bytes of a file name that are no UTF-8
+    written = write(tmp_path, evaluation, skipped=[gone], result=dict(data=f"/{HOSTILE}"))
+    page = Reader(written)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "<script" not in written
+    assert page.text.count(HOSTILE) > 10
+    assert f"{HOSTILE}?.jpg" in page.text
+
+
+def test_a_report_without_mistakes_says_so(tmp_path):
+    page = Reader(write(tmp_path, scored(("cat", "dog"), [0, 1], [0, 1])))
+    assert "None on these 2 images." in page.text
+    assert "Most often confused" not in page.text
+
+
+def test_a_report_without_a_correct_prediction_is_written_too(tmp_path):
+    page = Reader(write(tmp_path, scored(("cat", "dog"), [0, 1], [1, 0])))
+    assert "0 of 2" in page.text
+    assert "Correct predictions" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (dict(), None),
+        (dict(result=dict(skipped=0)), None),
+        (dict(result=dict(skipped=1)), "1 image could not be read and was left out"),
+        (dict(result=dict(skipped=["a.png", "b.png"])), "2 images could not be read"),
+        (dict(result=dict(skipped={"a.png": "Not a PNG"})), "a.png: Not a PNG"),
+        (dict(skipped=["a.png"] * 300), "and 200 more"),
+    ],
+)
+def test_images_that_were_skipped_are_counted_and_named(tmp_path, cats_and_dogs, given, expected):
+    text = Reader(write(tmp_path, cats_and_dogs, **given)).text
+    assert ("could not be read" in text) == (expected is not None)
+    assert expected is None or expected in text
+
+
+def test_an_interrupted_run_is_reported_as_such(tmp_path, cats_and_dogs):
+    page = write(tmp_path, cats_and_dogs, result=dict(interrupted=True))
+    assert "interrupted" in page
+    assert "interrupted" not in write(tmp_path, cats_and_dogs)
+
+
+def test_a_report_on_hundreds_of_classes_is_bounded_and_starts_with_the_worst(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(200), 5)
+    predictions = np.where(rng.random(1000) < 0.8, labels, rng.integers(0, 200, 1000))
+    predictions[labels == 7] = 8
+    names = [f"class {i} of many with quite a name" for i in range(200)]
+    evaluation = scored(names, labels, predictions)
+    plotting.confusion(evaluation.confusion, names, tmp_path / "matrix.png", "test")
+    page = Reader(write(tmp_path, evaluation))
+    pictures = [a for tag, a in page.tags if tag == "img"]
+    assert len(pictures) <= 4 + report.SHOWN + report.CORRECT
+    assert (tmp_path / "report.html").stat().st_size < 500_000
+    assert (tmp_path / "matrix.png").stat().st_size < 500_000
+    (first,) = [i for i, row in enumerate(page.rows) if row[:1] == ["class"]][:1]
+    assert page.rows[first + 1] == [names[7], "5", "0.0 %", "0.0 %", "0.0 %"]
+    pairs = [row for row in page.rows if row[:2] == [names[7], names[8]]]
+    assert pairs == [[names[7], names[8], "5", "100.0 %"]]
+    assert sum(row[0] in names and len(row) == 5 for row in page.rows) == 200 + report.WORST
+    assert "All 200 classes" in page.text
+
+
+def test_predictions_are_drawn_with_mistakes_first_and_without_unreadable_images(
+    tmp_path, cats_and_dogs, monkeypatch
+):
+    drawn = {}
+    monkeypatch.setattr(
+        plotting, "grid", lambda *args, **options: drawn.update(options, captions=args[1])
+    )
+    source = source_of(cats_and_dogs)
+    report.draw_predictions(cats_and_dogs, source, Preprocessing(32), tmp_path / "p.png")
+    assert drawn["captions"][0] == "dog, 90%\nbut is cat"
+    assert drawn["marked"] == [True] * 3 + [False] * 16
+
+
+def test_a_value_that_the_page_names_and_nobody_gives_is_an_error(tmp_path):
+    with pytest.raises(Exception, match="'result' is undefined"):
+        write_page(tmp_path / "a.html", "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_report_reads_can_be_written_as_json(cats_and_dogs):
+    assert json.loads(json.dumps(cats_and_dogs.summary())) == cats_and_dogs.summary()
 
 
 def test_predictions_are_drawn_on_their_images_where_others_were_skipped(photos, monkeypatch):

@@ -1,0 +1,43 @@
+"""`senet compare`."""
+
+import json
+import pathlib
+import sys
+
+import click
+
+
+@click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=pathlib.Path, file_okay=False),
+    help="Folder for compare.png and compare.html; none are written by default.",
+)
+def command(runs: tuple[pathlib.Path, ...], out: pathlib.Path | None) -> int:
+    r"""Put RUNS side by side: folders that `senet train` left.
+
+    \b
+    senet compare runs/a runs/b
+    senet compare runs/* --out comparison
+
+    Prints a table of the runs, what differs in recipe, versions and machine, then one line of
+    JSON. A folder that cannot be read is named on standard error, the others are compared all the
+    same, and the exit code is 1.
+    """
+    from senet.training.comparison import Comparison, read_runs
+
+    records, errors = read_runs(runs)
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    if not records:
+        return 1
+    comparison = Comparison(records)
+    click.echo(comparison)
+    for warning in comparison.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    written = comparison.write(out) if out else []
+    for path in written:
+        print(f"written: {path}", file=sys.stderr)
+    click.echo(json.dumps(comparison.to_json() | {"written": [str(path) for path in written]}))
+    return 1 if errors else 0

@@ -1,0 +1,55 @@
+"""`senet experiment`."""
+
+import json
+import pathlib
+from typing import Any
+
+import click
+
+from senet.cli.train import Listed, base_of, given, recipe_options
+from senet.training.recipe import PRESETS, Recipe
+
+
+@click.command("experiment", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--vary", help="Field and values, as ratio=4,16,32; SE against plain by default.")
+@click.option(
+    "--seeds",
+    type=Listed(int),
+    default="0,1,2",
+    show_default=True,
+    help="Of each arm; two at least.",
+)
+@click.option("--out", type=click.Path(path_type=pathlib.Path, file_okay=False), required=True)
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="Recipe to start from.")
+@click.option(
+    "--recipe",
+    "file",
+    type=click.Path(path_type=pathlib.Path),
+    help="TOML file of a recipe; the other flags change it.",
+)
+@recipe_options
+def command(
+    vary: str | None,
+    seeds: tuple[int, ...],
+    out: pathlib.Path,
+    preset: str | None,
+    file: pathlib.Path | None,
+    **fields: Any,
+) -> int:
+    r"""Train networks that differ in one thing under one recipe, with several seeds each.
+
+    Prints top-1 on held-out images for every seed, mean and standard deviation, and the difference
+    to the first with its 95 % confidence interval (paired by seed, Student's t). The same command
+    goes on where it was stopped. The last line on standard output is the result as JSON.
+
+    \b
+    senet experiment --out experiments/digits
+    senet experiment --data photos/ --vary ratio=none,4,16 --out experiments/ratio
+    """
+    recipe = Recipe.from_json(base_of(preset, file, given(fields)))
+    from senet.training.experiment import arms_of, experiment, table
+
+    summary = experiment(arms_of(recipe, vary), out, seeds=seeds)
+    click.echo(table(summary))
+    click.echo(json.dumps(summary))
+    return 0

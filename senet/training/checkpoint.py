@@ -1,0 +1,106 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from senet.files import replacing
+
+FOLDER = "checkpoints"
+KEPT = 2
+"""Checkpoints that stay: the newest, and the one before it in case the disk damages the newest."""
+
+NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
+RECORD = "senet"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run after a step.
+
+    Args:
+        step: number of steps that were taken.
+        arrays: of the network, its optimizer and its average, by name.
+        record: everything else, as plain JSON values.
+    """
+
+    step: int
+    arrays: Mapping[str, np.ndarray]
+    record: Mapping[str, Any]
+
+
+def write(run: pathlib.Path, checkpoint: Checkpoint) -> pathlib.Path:
+    """Write a checkpoint beside the older ones, then delete all but the newest two.
+
+    The file gets its name, in which the first 16 digits of its SHA-256 stand, when it is on the
+    disk as a whole.
+
+    Args:
+        run: folder of the run.
+        checkpoint: to write.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        OSError: it cannot be written; the older ones are left as they were.
+    """
+    folder = run / FOLDER
+    folder.mkdir(exist_ok=True)
+    data = save(dict(checkpoint.arrays), {RECORD: json.dumps(dict(checkpoint.record))})
+    checksum = hashlib.sha256(data).hexdigest()[:16]
+    path = folder / f"step-{checkpoint.step:09d}-{checksum}.safetensors"
+    with replacing(path) as written:
+        written.write_bytes(data)
+    others = [old for old in _found(folder) if old != path]
+    for old in others[KEPT - 1 :]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def newest(run: pathlib.Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that is whole; damaged ones are renamed, so as not to count as newer.
+
+    Args:
+        run: folder of the run.
+
+    Returns:
+        The checkpoint, or `None` if there is none, and a line for each newer one that is damaged.
+    """
+    damaged: list[str] = []
+    for path in _found(run / FOLDER):
+        try:
+            return _read(path), damaged
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            aside = path.with_name(f"{path.name}.damaged")
+            path.rename(aside)
+            damaged.append(f"{aside.name} is passed over: {error}")
+    return None, damaged
+
+
+def _found(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Checkpoints by their names, the newest first."""
+    if not folder.is_dir():
+        return []
+    files = [path for path in folder.iterdir() if NAME.fullmatch(path.name)]
+    return sorted(files, key=lambda path: (path.name[:14], os.stat(path).st_mtime_ns), reverse=True)
+
+
+def _read(path: pathlib.Path) -> Checkpoint:
+    step, checksum = NAME.fullmatch(path.name).groups()  # type: ignore[union-attr]
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()[:16]
+    if found != checksum:
+        raise ValueError(f"its SHA-256 begins with {found}")
+    length = int.from_bytes(data[:8], "little")
+    record = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][RECORD])
+    return Checkpoint(int(step), load(data), record)

@@ -1,0 +1,226 @@
+"""Equal recipes, several seeds: what one choice gains, with its uncertainty."""
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import signal
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from senet import plotting
+from senet.files import replacing
+from senet.models.spec import Spec
+from senet.training import loop, record
+from senet.training.recipe import Recipe, value_of
+
+CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One of the networks or settings that are compared.
+
+    Args:
+        name: to show, and to name folders by.
+        recipe: but for the seed.
+    """
+
+    name: str
+    recipe: Recipe
+
+
+def arms_of(recipe: Recipe, vary: str | None = None) -> list[Arm]:
+    """What an experiment compares.
+
+    Args:
+        recipe: of the first arm.
+        vary: `None` compares the network with its plain twin; `"ratio=4,16,32"` gives a field of
+            the recipe or of `senet.Spec` these values in turn.
+
+    Returns:
+        Arms that differ in this one thing. The first is the one that others are compared with: the
+        plain twin, or the first value.
+
+    Raises:
+        ValueError: there is no such field, a value is not allowed, or there is nothing to compare.
+
+    Example:
+        >>> [arm.name for arm in arms_of(Recipe(), "ratio=4,16")]
+        ['ratio=4', 'ratio=16']
+    """
+    if vary is None:
+        if recipe.built_spec().ratio is None:
+            raise ValueError(
+                f"{recipe.model} has no squeeze and excitation to compare with its plain twin: "
+                "name the network that has, or say what to vary."
+            )
+        plain = dataclasses.replace(recipe, spec=recipe.spec | {"ratio": None})
+        return [Arm("plain", plain), Arm("se", recipe)]
+    field, sign, texts = vary.partition("=")
+    field = field.strip().replace("-", "_")
+    parts = re.split(r",(?![^\[]*\])", texts)  # commas outside brackets
+    values = [value_of(text.strip()) for text in parts if text.strip()]
+    if not sign or len(values) < 2:
+        raise ValueError(f"Say what to vary as field=value,value, as ratio=4,16,32; got {vary!r}.")
+    own = {f.name for f in dataclasses.fields(Recipe)} - {"spec", "seed"}
+    if field not in own and field not in {f.name for f in dataclasses.fields(Spec)}:
+        raise ValueError(f"Neither a recipe nor a network's spec has a field {field!r}.")
+    arms = []
+    for value in values:
+        change = {field: value} if field in own else {"spec": recipe.spec | {field: value}}
+        arms.append(Arm(f"{field}={value}", Recipe.from_json(recipe.to_json() | change)))
+    return arms
+
+
+def experiment(
+    arms: Sequence[Arm], folder: str | os.PathLike, *, seeds: Sequence[int] = (0, 1, 2)
+) -> dict[str, Any]:
+    """Train every arm with every seed, and say what the differences are worth.
+
+    Runs that are finished are not repeated and interrupted ones are resumed, so that the same call
+    goes on where it was stopped.
+
+    Args:
+        arms: to compare, the one to compare with first.
+        folder: for the runs, `results.csv`, `results.json` and `results.png`.
+        seeds: of initial weights, order, augmentation and, where the data have no splits of their
+            own, of the split; the same for every arm.
+
+    Returns:
+        For each arm top-1 on held-out images for each seed, mean and standard deviation, and of the
+        difference to the first arm the mean over seeds with its 95 % confidence interval (paired,
+        Student's t).
+
+    Raises:
+        ValueError: there are fewer than two arms or seeds.
+        KeyboardInterrupt: a run was interrupted.
+
+    Example:
+        >>> experiment(arms_of(Recipe(epochs=10)), "experiments/digits")["arms"][1]["mean"]
+        0.991
+    """
+    names = {_folder(arm.name) for arm in arms}
+    if len(names) < 2 or len(seeds) < 2:
+        raise ValueError("An experiment needs two arms and two seeds, to say what is chance.")
+    if len(names) < len(arms) or len(set(seeds)) < len(seeds):
+        raise ValueError("Each arm and each seed counts once: name none of them twice.")
+    folder = pathlib.Path(folder)
+    rows = []
+    for i, seed in enumerate(seeds):
+        for j, arm in enumerate(arms):
+            place = f"run {i * len(arms) + j + 1} of {len(seeds) * len(arms)}"
+            print(f"{place}: {arm.name}, seed {seed}", file=sys.stderr)
+            result = _run(arm, seed, folder / "runs" / f"{_folder(arm.name)}-seed{seed}")
+            if result["interrupted"] == signal.SIGTERM.name:
+                sys.exit(128 + signal.SIGTERM)
+            if result["interrupted"]:
+                raise KeyboardInterrupt
+            kept = ("top1", "loss", "images", "split", "epochs", "seconds")
+            rows.append(dict(arm=arm.name, seed=seed, **{k: result[k] for k in kept}))
+            _write_rows(folder / "results.csv", rows)
+    summary = dict(
+        arms=summarise(rows),
+        recipe={k: v for k, v in arms[0].recipe.to_json().items() if k not in ("seed", "data")},
+        data=pathlib.Path(arms[0].recipe.data).name,
+        seeds=list(seeds),
+        images=rows[0]["images"],
+        split=rows[0]["split"],
+    )
+    record.write_json(folder / "results.json", summary)
+    plotting.arms(
+        {arm["arm"]: arm["top1"] for arm in summary["arms"]},
+        folder / "results.png",
+        f"top-1 on {summary['images']} {summary['split']} images of {summary['data']}",
+    )
+    return summary
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean, spread and difference of every arm.
+
+    Args:
+        rows: with `arm`, `seed` and `top1`; every arm has the same seeds.
+
+    Returns:
+        A record for each arm, in their order: `arm`, `top1` of each seed, `mean`, `deviation`
+        (of one run), and but for the first `difference` to it and its interval `low`, `high`.
+    """
+    from scipy import stats
+
+    names = list(dict.fromkeys(row["arm"] for row in rows))
+    scores = {name: [row["top1"] for row in rows if row["arm"] == name] for name in names}
+    first = scores[names[0]]
+    made = []
+    for name in names:
+        about: dict[str, Any] = dict(
+            arm=name,
+            top1=scores[name],
+            mean=statistics.mean(scores[name]),
+            deviation=statistics.stdev(scores[name]),
+        )
+        if name != names[0]:
+            pairs = [a - b for a, b in zip(scores[name], first, strict=True)]
+            mean, error = statistics.mean(pairs), statistics.stdev(pairs) / len(pairs) ** 0.5
+            reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(pairs) - 1)) * error
+            about |= dict(difference=mean, low=mean - reach, high=mean + reach)
+        made.append(about)
+    return made
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """The summary of an experiment as Markdown."""
+    lines = [
+        "| | top-1 of each seed | mean | deviation | difference | 95 % interval |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for arm in summary["arms"]:
+        scores = ", ".join(f"{100 * score:.2f}" for score in arm["top1"])
+        line = f"| {arm['arm']} | {scores} | {100 * arm['mean']:.2f} | {100 * arm['deviation']:.2f}"
+        if "difference" in arm:
+            line += (
+                f" | {100 * arm['difference']:+.2f} | {100 * arm['low']:+.2f} to "
+                f"{100 * arm['high']:+.2f} |"
+            )
+        else:
+            line += " | | |"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _run(arm: Arm, seed: int, folder: pathlib.Path) -> dict[str, Any]:
+    """The result of one run: made, gone on with, or found."""
+    keras.utils.clear_session()
+    recipe = loop.located(dataclasses.replace(arm.recipe, seed=seed))
+    if not (folder / record.CONFIG).is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return loop.train(recipe, folder)
+    asked, said = record.values(folder).get("asked", {}), json.loads(json.dumps(recipe.to_json()))
+    if other := [name for name in said if said[name] != asked.get(name)]:
+        raise ValueError(
+            f"{str(folder)!r} is a run of another experiment: it differs in {', '.join(other)}. "
+            "Choose another --out."
+        )
+    return loop.resume(folder)
+
+
+def _folder(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "=.-" else "_" for c in name)
+
+
+def _write_rows(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with replacing(path) as written, open(written, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read(folder: str | os.PathLike) -> dict[str, Any]:
+    """The summary that an experiment left in its folder."""
+    return json.loads((pathlib.Path(folder) / "results.json").read_text(encoding="utf-8"))

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from senet.evaluation import Evaluation, wilson_interval
+
+
+def evaluation_of(probabilities, labels, class_names=None):
+    probabilities = np.asarray(probabilities, "float32")
+    class_names = class_names or tuple(f"class {i}" for i in range(probabilities.shape[1]))
+    names = tuple(f"{i}.png" for i in range(len(labels)))
+    return Evaluation(class_names, names, np.asarray(labels), probabilities)
+
+
+@pytest.fixture
+def scored():
+    """Three hundred predictions of four classes, of every confidence."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(300, 4)) * rng.uniform(0, 6, (300, 1))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return evaluation_of(probabilities, rng.integers(0, 4, 300))
+
+
+@pytest.mark.parametrize("bins", [15, 7])
+def test_calibration_is_accuracy_and_confidence_in_bins_of_equal_width(scored, bins):
+    confidence = scored.probabilities.max(axis=1)
+    right = scored.probabilities.argmax(axis=1) == scored.labels
+    rows = {round(row["high"] * bins): row for row in scored.calibration(bins)}
+    for m in range(1, bins + 1):
+        inside = (confidence > (m - 1) / bins) & (confidence <= m / bins)
+        if not inside.any():
+            assert m not in rows
+            continue
+        row = rows.pop(m)
+        assert row["low"] == pytest.approx((m - 1) / bins)
+        assert row["images"] == inside.sum()
+        assert row["accuracy"] == pytest.approx(right[inside].mean())
+        assert row["confidence"] == pytest.approx(confidence[inside].mean())
+    assert rows == {}
+
+
+def test_the_calibration_error_is_equation_3_of_guo(scored):
+    confidence = scored.probabilities.max(axis=1)
+    right = scored.probabilities.argmax(axis=1) == scored.labels
+    expected = 0.0
+    for m in range(15):
+        inside = (confidence > m / 15) & (confidence <= (m + 1) / 15)
+        if inside.any():
+            gap = abs(right[inside].mean() - confidence[inside].mean())
+            expected += inside.sum() / 300 * gap
+    assert expected > 0.1
+    assert scored.calibration_error == pytest.approx(expected)
+    assert scored.summary()["calibration_error"] == scored.calibration_error
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below_it():
+    edges = evaluation_of([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]], [0, 0]).calibration(4)
+    assert [(row["low"], row["high"], row["images"]) for row in edges] == [
+        *((0.25, 0.5, 1), (0.75, 1.0, 1)),
+    ]
+
+
+def test_a_network_that_is_as_often_right_as_it_is_sure_has_no_calibration_error():
+    probabilities = [[0.75, 0.25]] * 4
+    assert evaluation_of(probabilities, [0, 0, 0, 1]).calibration_error == 0
+    assert evaluation_of(probabilities, [1, 1, 1, 1]).calibration_error == 0.75
+
+
+def test_confused_pairs_are_the_largest_off_the_diagonal():
+    labels = [0] * 5 + [1] * 4 + [2] * 3
+    predictions = [0, 0, 1, 1, 1, 1, 1, 1, 2, 0, 0, 2]
+    result = evaluation_of(np.eye(3)[predictions], labels, ("a", "b", "c"))
+    pairs = [(p["true"], p["predicted"], p["images"], p["share"]) for p in result.confused_pairs()]
+    assert pairs == [("a", "b", 3, 3 / 5), ("c", "a", 2, 2 / 3), ("b", "c", 1, 1 / 4)]
+    assert result.confused_pairs(1)[0]["true"] == "a"
+    assert len(result.confused_pairs(1)) == 1
+    assert evaluation_of(np.eye(3), [0, 1, 2]).confused_pairs() == []
+
+
+@pytest.mark.parametrize(("right", "images"), [(0, 7), (7, 7), (90, 100), (349, 359)])
+def test_the_ends_of_the_wilson_interval_are_196_standard_errors_from_the_score(right, images):
+    share = right / images
+    ends = wilson_interval(share, images)
+    assert 0 <= ends[0] <= share <= ends[1] <= 1
+    for end in ends:
+        if 0 < end < 1:
+            z = abs(share - end) / np.sqrt(end * (1 - end) / images)
+            assert z == pytest.approx(1.959964, rel=1e-6)
+
+
+def test_the_wilson_interval_agrees_with_scipy():
+    from scipy.stats import binomtest
+
+    expected = binomtest(349, 359).proportion_ci(0.95, "wilson")
+    assert wilson_interval(349 / 359, 359) == pytest.approx((expected.low, expected.high))

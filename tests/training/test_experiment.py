@@ -1,0 +1,99 @@
+import csv
+import dataclasses
+import json
+
+import pytest
+from PIL import Image
+
+from senet.training import loop
+from senet.training.experiment import arms_of, experiment, read, summarise, table
+from senet.training.recipe import Recipe
+
+TINY = dict(model="se_resnet20_cifar", size=32, batch_size=8, epochs=1, reference_batch=0)
+
+
+def rows(**scores):
+    return [
+        dict(arm=arm, seed=seed, top1=score)
+        for arm, given in scores.items()
+        for seed, score in enumerate(given)
+    ]
+
+
+def test_differences_are_paired_by_seed():
+    plain, se = summarise(rows(plain=(0.70, 0.80, 0.90), se=(0.71, 0.82, 0.93)))
+    assert "difference" not in plain
+    assert (plain["mean"], plain["deviation"]) == pytest.approx((0.8, 0.1))
+    assert se["difference"] == pytest.approx(0.02)
+    # 0.01, 0.02, 0.03: standard error 0.01 / sqrt(3), and t of 2 degrees at 97.5 % is 4.3027
+    reach = 4.302653 * 0.01 / 3**0.5
+    assert (se["low"], se["high"]) == pytest.approx((0.02 - reach, 0.02 + reach), rel=1e-5)
+
+
+def test_arms_differ_in_one_thing():
+    recipe = Recipe(spec={"stochastic_depth": 0.1})
+    plain, se = arms_of(recipe)
+    assert (plain.name, plain.recipe.spec) == ("plain", {"stochastic_depth": 0.1, "ratio": None})
+    assert se.recipe == recipe
+    arms = arms_of(recipe, "ratio=none,4,16")
+    assert [arm.recipe.spec["ratio"] for arm in arms] == [None, 4, 16]
+    assert [arm.recipe.mixup for arm in arms_of(recipe, "mixup=0,0.2")] == [0, 0.2]
+    lists = arms_of(recipe, 'se_at=["stage1"],["stage1","stage2"]')
+    assert [a.recipe.spec["se_at"] for a in lists] == [("stage1",), ("stage1", "stage2")]
+    assert arms_of(recipe, "placement=pre,post")[1].recipe.spec["placement"] == "post"
+    assert [a.recipe.label_smoothing for a in arms_of(recipe, "label-smoothing=0,0.1")] == [0, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ("ratio", "field=value,value"),
+        ("ratio=4", "field=value,value"),
+        ("ration=4,8", "has a field 'ration'"),
+        ("seed=1,2", "has a field 'seed'"),
+        ("ratio=4,x", "ratio must be a positive integer"),
+    ],
+)
+def test_what_cannot_be_varied_is_refused(vary, message):
+    with pytest.raises(ValueError, match=message):
+        arms_of(Recipe(), vary)
+    with pytest.raises(ValueError, match="has no squeeze and excitation"):
+        arms_of(Recipe(model="resnet20_cifar"))
+
+
+def test_an_experiment_trains_every_arm_with_every_seed_once(tmp_path, photos, monkeypatch, capsys):
+    recipe = Recipe(data=str(photos), **TINY, spec={"n_blocks": (1, 1, 1)})
+    arms, folder = arms_of(recipe), tmp_path / "out"
+    real, stop = loop.train, []
+
+    def train(recipe, where, **options):
+        if len(stop) == 3:
+            stop.append("stopped")
+            raise KeyboardInterrupt
+        stop.append(where.name)
+        return real(recipe, where, **options)
+
+    monkeypatch.setattr(loop, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        experiment(arms, folder, seeds=(0, 1))
+    summary = experiment(arms, folder, seeds=(0, 1))
+    assert stop == ["plain-seed0", "se-seed0", "plain-seed1", "stopped", "se-seed1"]
+    assert read(folder) == json.loads(json.dumps(summary))
+    with open(folder / "results.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [(row["arm"], row["seed"]) for row in found] == [
+        *(("plain", "0"), ("se", "0"), ("plain", "1"), ("se", "1")),
+    ]
+    assert [arm["arm"] for arm in summary["arms"]] == ["plain", "se"]
+    assert [float(row["top1"]) for row in found[::2]] == summary["arms"][0]["top1"]
+    with Image.open(folder / "results.png") as picture:
+        assert min(picture.size) > 300
+    assert table(summary).count("\n") == 3
+    assert "run 4 of 4: se, seed 1" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="name none of them twice"):
+        experiment(arms, folder, seeds=(0, 0))
+    with pytest.raises(ValueError, match="two arms and two seeds"):
+        experiment(arms, folder, seeds=(0,))
+    other = arms_of(dataclasses.replace(recipe, mixup=0.1))
+    with pytest.raises(ValueError, match="another experiment: it differs in mixup"):
+        experiment(other, folder, seeds=(0, 1))

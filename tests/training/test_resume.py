@@ -1,0 +1,307 @@
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import filelock
+import keras
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import senet
+from senet.data.pipeline import training_batches
+from senet.training import checkpoint, loop, record
+from senet.training.recipe import Recipe
+from tests.training import kills
+
+FIELDS = dict(model="se_resnet20_cifar", size=32, batch_size=8, epochs=3, reference_batch=0)
+BUSY = dict(
+    **dict(mixup=0.2, cutmix=1.0, random_augment=4.0, erase=0.2, ema=0.9, accumulate=2),
+    spec=dict(dropout=0.2, stochastic_depth=0.1, n_blocks=(1, 1, 1)),
+)
+"""Whatever draws random numbers or has a memory."""
+
+
+class Killed(BaseException):
+    """Ends a run between two instructions, as a kill does."""
+
+
+@contextlib.contextmanager
+def killed_at(monkeypatch, step, patch_batches=None):
+    """Let the run of the body end before a step, with a checkpoint after every one."""
+    real = loop.Run._step
+
+    def stepped(run, batch):
+        if run.step == step:
+            raise Killed
+        real(run, batch)
+        run.saved = -1e9
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, "_step", stepped)
+        if patch_batches:
+            patch.setattr(loop, "training_batches", patch_batches)
+        with pytest.raises(Killed):
+            yield
+
+
+def end_of(folder):
+    """Every array of the last checkpoint."""
+    return load_file(max((folder / "checkpoints").glob("step-*")))
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert first[name].tobytes() == second[name].tobytes(), name
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A run that was left alone, and its recipe."""
+    from tests.conftest import make_photos
+
+    folder = tmp_path_factory.mktemp("alone")
+    photos = make_photos(folder / "photos", 24)
+    recipe = Recipe(data=str(photos), **FIELDS, **BUSY)
+    loop.train(recipe, folder / "run")
+    return folder / "run", recipe
+
+
+@pytest.mark.parametrize("step", [0, 1, 4, 5, 8, 9])
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(alone, tmp_path, monkeypatch, step):
+    folder, recipe = alone
+    with killed_at(monkeypatch, step):
+        loop.train(recipe, tmp_path / "run")
+    keras.utils.clear_session()
+    shutil.move(tmp_path / "run", tmp_path / "moved")
+    result = loop.resume(tmp_path / "moved")
+    assert_same(end_of(folder), end_of(tmp_path / "moved"))
+    whole = json.loads((folder / "result.json").read_text())
+    assert {k: result[k] for k in ("top1", "loss", "epochs")} == {
+        k: whole[k] for k in ("top1", "loss", "epochs")
+    }
+    rows = [(folder / "metrics.csv").read_text(), (tmp_path / "moved/metrics.csv").read_text()]
+    losses = [[line.split(",")[:4] for line in text.splitlines()] for text in rows]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_saves_the_step_and_the_run_goes_on(alone, tmp_path, monkeypatch, name, capsys):
+    folder, recipe = alone
+    real = loop.Run._step
+
+    def told(run, batch):
+        real(run, batch)
+        if run.step == 5:
+            signal.raise_signal(signal.Signals[name])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, "_step", told)
+        result = loop.train(recipe, tmp_path / "run")
+    assert (result["interrupted"], result["epochs"]) == (name, 1)
+    assert ("top1" in result) == (name == "SIGINT")
+    assert "senet train --resume" in capsys.readouterr().err
+    assert checkpoint.newest(tmp_path / "run")[0].step == 5
+    loop.resume(tmp_path / "run")
+    assert_same(end_of(folder), end_of(tmp_path / "run"))
+
+
+def test_a_finished_run_gives_its_result_again(alone, capsys):
+    folder, _ = alone
+    before = sorted((p.name, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.name != ".lock")
+    assert loop.resume(folder) == json.loads((folder / "result.json").read_text())
+    assert "is finished" in capsys.readouterr().err
+    assert before == sorted(
+        (p.name, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.name != ".lock"
+    )
+
+
+@pytest.fixture
+def begun(alone, tmp_path, monkeypatch):
+    """A run that was killed in its second epoch, on images of its own."""
+    _, recipe = alone
+    shutil.copytree(recipe.data, tmp_path / "photos")
+    own = dataclasses.replace(recipe, data=str(tmp_path / "photos"))
+    with killed_at(monkeypatch, 5):
+        loop.train(own, tmp_path / "run")
+    return tmp_path / "run", own
+
+
+def test_another_recipe_is_refused_with_the_differences(begun):
+    folder, _ = begun
+    with pytest.raises(ValueError, match=r"epochs was 3 and would be 9; seed was 0 and would be 4"):
+        loop.resume(folder, dict(epochs=9, seed=4, workers=0))
+    with pytest.raises(ValueError, match="Did you mean 'epochs'"):
+        loop.resume(folder, dict(epoch=9))
+    assert loop.resume(folder, dict(epochs=3, on_nan="skip"))["epochs"] == 3
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "renamed", "content"])
+def test_other_images_are_refused(begun, change):
+    folder, recipe = begun
+    photo = min(pathlib.Path(recipe.data).rglob("*.png"))
+    if change == "added":
+        shutil.copy(photo, photo.with_name("new.png"))
+    elif change == "removed":
+        photo.unlink()
+    elif change == "renamed":
+        photo.rename(photo.with_name("other.png"))
+    else:
+        photo.write_bytes(photo.read_bytes() + b" ")
+    with pytest.raises(ValueError, match="not those that the run began with"):
+        loop.resume(folder)
+
+
+def test_the_same_images_may_lie_elsewhere(alone, begun, tmp_path):
+    folder, recipe = begun
+    shutil.move(recipe.data, tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError):
+        loop.resume(folder)
+    assert loop.resume(folder, dict(data=str(tmp_path / "elsewhere")))["epochs"] == 3
+    assert_same(end_of(alone[0]), end_of(folder))
+    assert record.read(folder).recipe.data == str(tmp_path / "elsewhere")
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(alone, begun, capsys):
+    folder, _ = begun
+    newest = max((folder / "checkpoints").glob("step-*"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    loop.resume(folder)
+    assert f"{newest.name}.damaged is passed over" in capsys.readouterr().err
+    assert_same(end_of(alone[0]), end_of(folder))
+
+
+def test_without_a_whole_checkpoint_nothing_is_overwritten(begun):
+    folder, _ = begun
+    for path in (folder / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    before = (folder / "model.keras").read_bytes()
+    with pytest.raises(ValueError, match=r"No checkpoint in .* is whole.*model\.keras"):
+        loop.resume(folder)
+    assert (folder / "model.keras").read_bytes() == before
+
+
+def test_what_was_half_written_is_removed_and_a_start_that_was_cut_off_repeated(alone, begun):
+    folder, recipe = begun
+    for name in (".model-x1", ".run-x2", "checkpoints/.step-000000099-x3"):
+        (folder / name).mkdir()
+        (folder / name / "half").write_text("x")
+    loop.resume(folder)
+    assert [p.name for p in folder.rglob(".*")] == [".lock"]
+    other = folder.parent / "other"
+    (other / ".recipe-x").mkdir(parents=True)
+    (other / "recipe.toml").write_text("half")
+    loop.train(recipe, other)
+    assert_same(end_of(other), end_of(folder))
+
+
+def test_a_run_that_was_killed_while_it_was_evaluated_is_evaluated_again(begun, monkeypatch):
+    folder, _ = begun
+    record.write_json(folder / "result.json", dict(epochs=1, interrupted="SIGINT", top1=0.0))
+
+    def killed(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.report, "write", killed)
+        with pytest.raises(Killed):
+            loop.resume(folder)
+    result = loop.resume(folder)
+    assert (result["epochs"], result["interrupted"]) == (3, None)
+    assert result["images"] == 10
+
+
+def test_a_damaged_record_and_a_folder_without_one_are_refused(begun, tmp_path):
+    folder, _ = begun
+    text = (folder / "run.json").read_text()
+    for damaged in (
+        "",
+        "{",
+        "[]",
+        text.replace('"recipe"', '"receipt"'),
+        text.replace('"se_', '"x_'),
+    ):
+        (folder / "run.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"run\.json' is damaged"):
+            loop.resume(folder)
+    with pytest.raises(FileNotFoundError, match="no run folder"):
+        loop.resume(tmp_path)
+
+
+def test_a_machine_that_rounds_otherwise_is_said(begun, capsys):
+    folder, _ = begun
+    about = json.loads((folder / "run.json").read_text())
+    about["same"] |= dict(cores=64, numpy="1.0")
+    record.write_json(folder / "run.json", about)
+    loop.resume(folder)
+    error = capsys.readouterr().err
+    assert "began with cores 64 and now" in error
+    assert "numpy 1.0 and now" in error
+    assert "not bit for bit" in error
+
+
+def test_a_second_process_is_refused(begun):
+    folder, recipe = begun
+    with (
+        filelock.FileLock(folder / ".lock"),
+        pytest.raises(FileExistsError, match="Another process trains in"),
+    ):
+        loop.resume(folder)
+    with pytest.raises(FileExistsError, match="is a run already: senet train --resume"):
+        loop.train(recipe, folder)
+
+
+@pytest.mark.parametrize("what", ["images", "targets"])
+def test_a_step_that_is_no_number_is_not_kept_and_named(alone, tmp_path, monkeypatch, what):
+    _, recipe = alone
+
+    def poisoned(*args, **options):
+        for i, batch in enumerate(training_batches(*args, **options), options["first"]):
+            if (options["epoch"], i) == (1, 1):
+                batch = batch._replace(**{what: getattr(batch, what) * np.nan})
+            yield batch
+
+    monkeypatch.setattr(loop, "training_batches", poisoned)
+    with pytest.raises(loop.Diverged, match=r"In step 6 \(epoch 2\) the loss .* --on-nan skip"):
+        loop.train(recipe, tmp_path / "run")
+    found, _ = checkpoint.newest(tmp_path / "run")
+    assert found.step == 5
+    with killed_at(monkeypatch, 5, patch_batches=training_batches):
+        loop.train(recipe, tmp_path / "stopped")
+    before, _ = checkpoint.newest(tmp_path / "stopped")
+    assert before.step == 5
+    assert_same(before.arrays, found.arrays)
+    assert loop.resume(tmp_path / "run", dict(on_nan="skip"))["epochs"] == 3
+    model = senet.load(tmp_path / "run" / "model.keras")
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_steps_that_are_never_numbers_end_the_run_even_if_they_may_be_skipped(
+    alone, tmp_path, monkeypatch
+):
+    _, recipe = alone
+
+    def poisoned(*args, **options):
+        for batch in training_batches(*args, **options):
+            yield batch._replace(images=batch.images * np.nan)
+
+    monkeypatch.setattr(loop, "training_batches", poisoned)
+    monkeypatch.setattr(loop, "MOST_SKIPPED", 2)
+    with pytest.raises(loop.Diverged, match="In step 3"):
+        loop.train(dataclasses.replace(recipe, on_nan="skip"), tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_thirty_kills_leave_no_trace(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(kills.ROOT)}
+    command = [sys.executable, kills.__file__, "30", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["same"]
