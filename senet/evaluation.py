@@ -231,23 +231,49 @@ def evaluate(
     """
     if not len(source):
         raise ValueError("There are no images to evaluate on.")
-    batches = evaluation_batches(
-        source, preprocessing, batch_size=batch_size, n_classes=len(class_names), workers=workers
+    read, probabilities = predictions(
+        model, source, preprocessing, len(class_names), batch_size, workers, label
     )
-    probabilities, read, skipped = [], [], []
+    return evaluation_of(source, class_names, read, probabilities)
+
+
+def predictions(
+    model: Any,
+    source: Source,
+    preprocessing: Preprocessing,
+    n_classes: int,
+    batch_size: int = 64,
+    workers: int = 0,
+    label: str = "evaluating",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which images of a source can be read, `(N,)` bool, and for each probabilities `(N, C)`.
+
+    Those of images that cannot be read are 0.
+    """
+    batches = evaluation_batches(
+        source, preprocessing, batch_size=batch_size, n_classes=n_classes, workers=workers
+    )
+    read = np.zeros(len(source), bool)
+    probabilities = np.zeros((len(source), n_classes), "float32")
     with meter(label, len(source)) as progress, contextlib.closing(batches):
         for batch in batches:
             if len(batch.images):
-                probabilities.append(model.predict_on_batch(batch.images))
-            read += batch.indices.tolist()
-            skipped += [source.names[i] for i in batch.bad]
+                probabilities[batch.indices] = model.predict_on_batch(batch.images)
+                read[batch.indices] = True
             progress.advance(len(batch.images) + len(batch.bad))
-    if not read:
+    return read, probabilities
+
+
+def evaluation_of(
+    source: Source, class_names: tuple[str, ...], read: np.ndarray, probabilities: np.ndarray
+) -> Evaluation:
+    """The evaluation of the predictions that `predictions` made.
+
+    Raises:
+        ImageError: none of the images could be read.
+    """
+    skipped = tuple(source.names[i] for i in np.flatnonzero(~read).tolist())
+    if not read.any():
         raise ImageError(f"None of the {len(source)} images can be read: {', '.join(skipped[:3])}.")
-    return Evaluation(
-        class_names,
-        tuple(source.names[i] for i in read),
-        source.labels[read],
-        np.concatenate(probabilities),
-        tuple(skipped),
-    )
+    names = tuple(source.names[i] for i in np.flatnonzero(read).tolist())
+    return Evaluation(class_names, names, source.labels[read], probabilities[read], skipped)

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
+from senet.training import processes as team
 from senet.training.recipe import PRESETS, Recipe, kind_of, merged, read_toml, value_of
 
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
@@ -109,12 +110,19 @@ def base_of(preset: str | None, file: pathlib.Path | None, said: dict[str, Any])
     type=click.Path(path_type=pathlib.Path, file_okay=False),
     help="Folder of the run, new or empty; runs/MODEL-DATA-TIME by default.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    help="Train in several processes of this machine that share every batch, on JAX.",
+)
 @recipe_options
 def command(
     preset: str | None,
     file: pathlib.Path | None,
     resume: pathlib.Path | None,
     out: pathlib.Path | None,
+    processes: int,
     **fields: Any,
 ) -> int:
     r"""Train a network on images and leave a run folder.
@@ -131,6 +139,12 @@ def command(
     senet train --resume runs/photos
     """
     said = given(fields)
+    if processes > 1 and not team.inside():
+        arguments = sys.argv[1:]
+        if resume is None and out is None:
+            recipe = Recipe.from_json(base_of(preset, file, said))
+            arguments += ["--out", str(_default_folder(recipe))]
+        return team.launch(arguments, processes)
     if resume is not None:
         if preset or file or out:
             raise click.UsageError("--resume goes on with its own recipe and folder.")

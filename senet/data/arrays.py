@@ -14,7 +14,7 @@ from senet.data.layouts import Entry, Found, class_order
 from senet.data.readers import ArrayReader, JoinedReader
 
 KERAS_DATA = ("fashion_mnist", "cifar10", "cifar100")
-FASHION_FOLDER = pathlib.Path("/usr/share/datasets/fashion_mnist")
+FASHION_FOLDER = pathlib.Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its IDX files."""
 MAX_ARRAY = 4 * 2**30
 """Largest array that is read, bytes."""

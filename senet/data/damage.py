@@ -33,7 +33,8 @@ class BadImages:
         policy: `"limit"` stops at more than 1 % of all images or more than 10 % of a class,
             `"stop"` at the first one, `"ignore"` never.
         path: of the CSV file that lists them, with the columns file, class and reason. It is
-            written at the first one; lines on other images that are there already stay.
+            written at the first one; lines on other images that are there already stay. `None`
+            writes none.
         class_names: one for each label; the numbers of the classes by default.
 
     Example:
@@ -46,7 +47,7 @@ class BadImages:
         self,
         source: Source,
         policy: Policy,
-        path: str | os.PathLike,
+        path: str | os.PathLike | None,
         *,
         class_names: Sequence[str] | None = None,
     ) -> None:
@@ -55,7 +56,8 @@ class BadImages:
                 f"The policy on damaged images must be one of {', '.join(get_args(Policy))}; got "
                 f"{policy!r}."
             )
-        self.source, self.policy, self.path = source, policy, pathlib.Path(path)
+        self.source, self.policy = source, policy
+        self.path = None if path is None else pathlib.Path(path)
         self.class_names = class_names
         self._reasons: dict[int, str] = {}
 
@@ -75,7 +77,8 @@ class BadImages:
         """
         if new := {int(index) for index in indices} - set(self._reasons):
             self._reasons |= {index: self._reason(index) for index in sorted(new)}
-            self._write()
+            if self.path is not None:
+                self._write(self.path)
             self._check()
 
     def counts(self) -> dict[str, Any]:
@@ -101,15 +104,15 @@ class BadImages:
         names, labels = self.source.names, self.source.labels
         return [(names[i], self._name(labels[i]), self._reasons[i]) for i in self.indices]
 
-    def _write(self) -> None:
+    def _write(self, path: pathlib.Path) -> None:
         rows = self._rows()
         ours = {row[0] for row in rows}
         kept: list[list[str]] = []
-        if self.path.is_file():
-            with open(self.path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        if path.is_file():
+            with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
                 kept = [row for row in list(csv.reader(file))[1:] if row and row[0] not in ours]
         with (
-            replacing(self.path) as written,
+            replacing(path) as written,
             open(written, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             writer = csv.writer(file)
@@ -138,9 +141,10 @@ class BadImages:
         if len(self._reasons) > SHOWN:
             lines.append(f"  and {len(self._reasons) - SHOWN} more")
         more = f"; so do {len(reasons) - 3} other classes" if len(reasons) > 3 else ""
+        listed = f"The list so far is {str(self.path)!r}. " if self.path else ""
         return (
             f"{'; '.join(reasons[:3])}{more}:\n"
             + "\n".join(lines)
-            + f"\nThe list so far is {str(self.path)!r}. Repair or remove these files, or go on "
-            "without them with --bad-images ignore."
+            + f"\n{listed}Repair or remove these files, or go on without them with "
+            "--bad-images ignore."
         )

@@ -68,6 +68,7 @@ def training_batches(
     first: int = 0,
     workers: int = 0,
     mixing: Mixing | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> Generator[Batch]:
     """Shuffled, augmented batches of one epoch.
 
@@ -88,12 +89,16 @@ def training_batches(
         workers: processes that make batches; with 0 threads of this one do. Workers import the main
             program again, so a script needs `if __name__ == "__main__":` around what it does. All
             that is given here must be picklable then.
-        mixing: mixes the images and targets of a batch, as mixup does; none by default.
+        mixing: mixes the images and targets of a batch with those of the batch in reverse order, as
+            mixup does; none by default.
+        part: `(k, n)` gives the `k`-th of `n` equal parts of every batch, from 0, as it is in the
+            whole. With mixing, the images that these are mixed with are read as well.
 
     Returns:
         A generator; closing it ends the workers.
 
     Raises:
+        ValueError: the batch cannot be parted equally.
         ImageError: no image at all can be read (while it runs).
         WorkerDied: a worker process was killed or crashed (while it runs).
 
@@ -103,7 +108,11 @@ def training_batches(
         ...         model.train_on_batch(batch.images, batch.targets)
     """
     size = min(batch_size, len(source))
-    make = _Training(source, preprocessing, n_classes, size, augmentation, seed, epoch, mixing)
+    if size % part[1]:
+        raise ValueError(f"Batches of {size} images cannot be parted into {part[1]} equal parts.")
+    make = _Training(
+        source, preprocessing, n_classes, size, augmentation, seed, epoch, mixing, part
+    )
     return _batches(make, len(source) // size, first, workers)
 
 
@@ -175,6 +184,7 @@ class _Training(_Maker):
     seed: int
     epoch: int
     mixing: Mixing | None
+    part: tuple[int, int]
 
     @functools.cached_property
     def order(self) -> grain.MapDataset:
@@ -183,9 +193,13 @@ class _Training(_Maker):
 
     def __call__(self, number: int) -> Batch:
         inputs, indices, bad = [], [], list[int]()
-        start = int(number) * self.batch_size
-        for position in range(start, start + self.batch_size):
-            index, image = self._readable(position, bad)
+        start, total = int(number) * self.batch_size, self.batch_size
+        count = total // self.part[1]
+        own = range(self.part[0] * count, (self.part[0] + 1) * count)
+        # In reverse order these are what the own ones are mixed with.
+        others = range(total - own.stop, total - own.start) if self.mixing and count < total else ()
+        for place in (*own, *others):
+            index, image = self._readable(start + place, bad)
             rng = np.random.default_rng((self.seed, self.epoch, index))
             view = self.augmentation(image, self.preprocessing, rng)
             inputs.append(self.preprocessing.normalise(view))
@@ -195,7 +209,7 @@ class _Training(_Maker):
             return batch
         rng = np.random.default_rng((self.seed, self.epoch, int(number), 1))
         images, targets = self.mixing(batch.images, batch.targets, rng)
-        return batch._replace(images=images, targets=targets)
+        return Batch(images[:count], targets[:count], batch.indices[:count], batch.bad)
 
     def _readable(self, position: int, bad: list[int]) -> tuple[int, Any]:
         """The first image that can be read at a place of the order or after it, and its index."""

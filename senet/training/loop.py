@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import filelock
@@ -26,13 +26,14 @@ from senet.data.damage import BadImages
 from senet.data.pipeline import Batch, WorkerDied, training_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, absolute, load_data
-from senet.evaluation import Evaluation, evaluate
+from senet.evaluation import Evaluation, evaluation_of, predictions
 from senet.files import replacing
 from senet.models.spec import Spec
 from senet.progress import clock, meter
 from senet.training import checkpoint, events, record, report
 from senet.training.averaging import Average
 from senet.training.checkpoint import Checkpoint
+from senet.training.distribution import Team, alone, joined
 from senet.training.events import Events
 from senet.training.interruption import Interruption, Stopped
 from senet.training.optimization import Schedule, make_optimizer
@@ -78,17 +79,22 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
     """
     folder = pathlib.Path(folder)
     _check_settings(recipe)
-    _check_new(folder)
-    command = recipe.command(str(folder))
-    asked = recipe = located(recipe)
-    data = data or _data(recipe)
-    recipe = _resolve(recipe, data)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _only_process(folder), applications.keras_settings(recipe.precision):
+    with joined() as team, contextlib.ExitStack() as held:
+        if team.leads:
+            _check_new(folder)
+        command = recipe.command(str(folder))
+        asked = recipe = located(recipe)
+        data = data or _data(recipe)
+        recipe = _resolve(recipe, data)
+        if team.leads:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(_only_process(folder))
+        held.enter_context(applications.keras_settings(recipe.precision))
         keras.utils.set_random_seed(recipe.seed)
         model, preprocessing = _network(recipe, data)
-        run = Run(recipe, folder, data, model, preprocessing)
-        record.write(folder, command, asked, recipe, data, model, preprocessing)
+        run = Run(recipe, folder, data, model, preprocessing, team)
+        if team.leads:
+            record.write(folder, command, asked, recipe, data, model, preprocessing)
         run.say_hello()
         return run.finish(run.fit())
 
@@ -126,9 +132,16 @@ def resume(
     started = record.read(folder)
     recipe = located(started.changed(changes or {}))
     _check_settings(recipe)
-    with _only_process(folder), applications.keras_settings(recipe.precision):
-        _tidy(folder)
-        found, damaged = checkpoint.newest(folder)
+    with joined() as team, contextlib.ExitStack() as held:
+        if team.leads:
+            held.enter_context(_only_process(folder))
+            _tidy(folder)
+            found, damaged = checkpoint.newest(folder)
+            team.wait()
+        else:  # the first has put damaged ones aside
+            team.wait()
+            found, damaged = checkpoint.newest(folder)
+        held.enter_context(applications.keras_settings(recipe.precision))
         for line in damaged:
             print(f"senet: {line}", file=sys.stderr)
         if damaged and found is None:
@@ -142,14 +155,18 @@ def resume(
             return result
         data = data or _data(recipe)
         started.check(recipe, data)
-        if (recipe.data, recipe.class_map) != (started.recipe.data, started.recipe.class_map):
+        before = started.recipe
+        if team.leads and (recipe.data, recipe.class_map) != (before.data, before.class_map):
             record.moved(folder, recipe)
         keras.utils.set_random_seed(recipe.seed)
         if found is None:
             model, preprocessing = _network(recipe, data)
         else:
-            model, preprocessing = _rebuilt(started, recipe, data), started.preprocessing
-        run = Run(recipe, folder, data, model, preprocessing)
+            model, preprocessing = (
+                _rebuilt(Spec.from_json(started.spec), recipe, data),
+                started.preprocessing,
+            )
+        run = Run(recipe, folder, data, model, preprocessing, team)
         if found is not None:
             run.restore(found)
         where = f"step {run.step}" if found else "the start, for it has no checkpoint yet"
@@ -166,6 +183,8 @@ class Run:
         data: to train on.
         model: to train.
         preprocessing: makes inputs of images.
+        team: the processes that share the work; all of them do all of this, but files are written
+            by the first only.
     """
 
     def __init__(
@@ -175,7 +194,9 @@ class Run:
         data: Data,
         model: keras.Model,
         preprocessing: Preprocessing,
+        team: Team = Team(),  # noqa: B008  frozen
     ) -> None:
+        self.team = team
         self.recipe, self.folder, self.data = recipe, folder, data
         self.model, self.preprocessing = model, preprocessing
         self.augmentation = Augmentation(
@@ -189,6 +210,11 @@ class Run:
         self.source = data.split("train")
         self.batch_size = recipe.batch_size
         self.steps = len(self.source) // self.batch_size
+        if self.batch_size % team.devices:
+            raise ValueError(
+                f"Batches of {self.batch_size} images cannot be shared by {team.devices} devices: "
+                f"choose --batch-size {-(-self.batch_size // team.devices) * team.devices}."
+            )
         if self.steps * recipe.epochs < recipe.accumulate:
             raise ValueError(
                 f"The run has {self.steps * recipe.epochs} steps and accumulate gathers "
@@ -197,7 +223,7 @@ class Run:
         self.bad_images = BadImages(
             self.source,
             recipe.bad_images,
-            folder / "bad_images.csv",
+            folder / "bad_images.csv" if team.leads else None,
             class_names=data.class_names,
         )
         self.schedule = Schedule(recipe, self.steps * recipe.epochs)
@@ -225,6 +251,7 @@ class Run:
         self.began: float | None = None
         self.best = -1.0
         self.saved = time.monotonic()
+        self.copy: keras.Model | None = None
 
     @property
     def step(self) -> int:
@@ -244,7 +271,7 @@ class Run:
                     for row in self.history:
                         written.scalars(row["epoch"], row)
                 while self.epoch < self.recipe.epochs:
-                    interruption.check()
+                    self._agree(interruption)
                     self.began = time.monotonic()
                     rate, waiting = self._epoch(interruption)
                     row = self._row(rate, waiting) | self._validate()
@@ -255,7 +282,7 @@ class Run:
                     if written:
                         written.scalars(self.epoch, row)
                     self._say_epoch()
-                interruption.check()
+                self._agree(interruption)
         except Stopped as stopped:
             self.save()
             print(
@@ -271,7 +298,7 @@ class Run:
 
     def _events(self) -> contextlib.AbstractContextManager[Events | None]:
         """Event files for TensorBoard, if the recipe asks for them."""
-        if not self.recipe.tensorboard:
+        if not (self.recipe.tensorboard and self.team.leads):
             return contextlib.nullcontext()
         return Events(self.folder / EVENTS, first_step=1 if self.history else None)
 
@@ -291,18 +318,13 @@ class Run:
         )
         if not self.history or interrupted == signal.SIGTERM.name:
             return result
-        model = applications.load(self.folder / MODEL)
+        with alone():
+            model = applications.load(self.folder / MODEL) if self.team.leads else self._own()
         split = self.data.held_out
-        evaluation = evaluate(
-            model,
-            self.data.split(split),
-            self.preprocessing,
-            self.data.class_names,
-            batch_size=self.batch_size,
-            workers=self.recipe.workers,
-            label=f"evaluating on {split}",
-        )
+        evaluation = self._evaluate(model, split, f"evaluating on {split}")
         result |= dict(split=split, **evaluation.summary(), bad_images=self.bad_images.counts())
+        if not self.team.leads:
+            return result
         self._draw(evaluation, split)
         report.write(
             self.folder,
@@ -334,7 +356,8 @@ class Run:
             schedule=self.schedule.state,
             bad_images=list(self.bad_images.indices),
         )
-        checkpoint.write(self.folder, Checkpoint(self.step, arrays, about))
+        if self.team.leads:
+            checkpoint.write(self.folder, Checkpoint(self.step, arrays, about))
         self.saved = time.monotonic()
 
     def _seconds(self) -> float:
@@ -402,15 +425,42 @@ class Run:
             began = asked = time.monotonic()
             for batch in batches:
                 waited += time.monotonic() - asked
-                interruption.check()
-                self.bad_images.add(batch.bad)
+                due = time.monotonic() - self.saved > 60 * self.recipe.save_minutes
+                due = self._agree(interruption, due, batch.bad)
                 self._step(batch)
-                progress.advance(len(batch.images), self._so_far())
-                if time.monotonic() - self.saved > 60 * self.recipe.save_minutes:
+                progress.advance(self.batch_size, self._so_far())
+                if due:
                     with interruption.writing():
                         self.save()
                 asked = time.monotonic()
             return progress.rate, waited / max(1e-9, time.monotonic() - began)
+
+    def _agree(
+        self, interruption: Interruption, due: bool = False, bad: Sequence[int] | np.ndarray = ()
+    ) -> bool:
+        """What all processes do next, as one of them would alone.
+
+        Args:
+            interruption: may ask to stop.
+            due: whether it is time for a checkpoint.
+            bad: indices of damaged images.
+
+        Returns:
+            Whether it is time for a checkpoint in any of them.
+
+        Raises:
+            Stopped: one was asked to stop.
+        """
+        if self.team.size == 1:
+            interruption.check()
+            self.bad_images.add(bad)
+            return due
+        stop, late, damaged = self.team.most(interruption.requested or 0, due, len(bad))
+        if stop:
+            raise Stopped(stop)
+        if damaged:
+            self.bad_images.add(self.team.union(bad))
+        return bool(late)
 
     def _batches(self, first: int) -> Generator[Batch, None, None]:
         recipe = self.recipe
@@ -424,6 +474,7 @@ class Run:
             first=first,
             workers=recipe.workers,
             mixing=Mixing(recipe.mixup, recipe.cutmix) or None,
+            part=self.team.part,
             n_classes=len(self.data.class_names),
         )
 
@@ -502,19 +553,49 @@ class Run:
         )
 
     def _validate(self) -> dict[str, float]:
-        evaluation = evaluate(
-            self.result_model,
-            self.data.split("validation"),
-            self.preprocessing,
-            self.data.class_names,
-            batch_size=self.batch_size,
-            workers=self.recipe.workers,
-            label="validating",
-        )
+        evaluation = self._evaluate(self._own(), "validation", "validating")
         self.schedule.epoch_over(evaluation.loss)
         return dict(
             val_loss=evaluation.loss, val_accuracy=evaluation.top1, val_top5=evaluation.top(5)
         )
+
+    def _own(self) -> keras.Model:
+        """What is evaluated, on a device of this process where the run has more than that."""
+        if self.team.devices == 1:
+            return self.result_model
+        with alone():
+            if self.copy is None:
+                self.copy = _rebuilt(self.model.card.spec, self.recipe, self.data)
+            for variable, value in zip(
+                self.copy.variables, self.result_model.variables, strict=True
+            ):
+                variable.assign(_copy(value))
+        return self.copy
+
+    def _evaluate(self, model: keras.Model, split: str, label: str) -> Evaluation:
+        """Every image of a split once, each process its share of them."""
+        source, team, names = self.data.split(split), self.team, self.data.class_names
+        if not len(source):
+            raise ValueError(f"There are no {split} images to evaluate on.")
+        part = (
+            source.take(np.arange(team.rank, len(source), team.size)) if team.size > 1 else source
+        )
+        with alone():
+            read, scores = predictions(
+                model,
+                part,
+                self.preprocessing,
+                len(names),
+                self.batch_size,
+                self.recipe.workers,
+                label,
+            )
+        if team.size > 1:
+            missing = -(-len(source) // team.size) - len(part)
+            read, scores = np.pad(read, (0, missing)), np.pad(scores, ((0, missing), (0, 0)))
+            read = team.gather(read).T.reshape(-1)[: len(source)]
+            scores = team.gather(scores).swapaxes(0, 1).reshape(-1, len(names))[: len(source)]
+        return evaluation_of(source, names, read, scores)
 
     def _end_epoch(self, row: dict[str, Any]) -> None:
         """Files of the epoch first and the checkpoint last: a kill between them repeats it."""
@@ -523,11 +604,14 @@ class Run:
         if not all(np.isfinite(array).all() for array in self.model.get_weights()):
             # On JAX a ReLU turns what is no number into 0, and the loss stays finite.
             raise self._diverged("a weight", "The checkpoint before it is kept.")
-        self._save_model(MODEL)
+        if self.team.leads:
+            self._save_model(MODEL)
         if row["val_accuracy"] > self.best:
             self.best = row["val_accuracy"]
-            self._save_model(BEST)
-        self._save_metrics()
+            if self.team.leads:
+                self._save_model(BEST)
+        if self.team.leads:
+            self._save_metrics()
         self.save()
 
     def _save_model(self, name: str) -> None:
@@ -660,14 +744,14 @@ def _network(recipe: Recipe, data: Data) -> tuple[keras.Model, Preprocessing]:
     return model, dataclasses.replace(published, size=size, crop_fraction=crop_fraction)
 
 
-def _rebuilt(started: record.Started, recipe: Recipe, data: Data) -> keras.Model:
+def _rebuilt(spec: Spec, recipe: Recipe, data: Data) -> keras.Model:
     """The network of a run that began before; its weights come from a checkpoint."""
-    size = started.preprocessing.size
+    size = recipe.size or spec.input_size
     return applications.create(
         recipe.model,
         classes=len(data.class_names),
         input_shape=(size, size, 3),
-        **vars(Spec.from_json(started.spec)),
+        **vars(spec),
     )
 
 

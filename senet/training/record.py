@@ -1,5 +1,6 @@
 """The record of a run: what began it, on what machine, so that it can be quoted and resumed."""
 
+import collections
 import dataclasses
 import json
 import math
@@ -94,11 +95,13 @@ def same() -> dict[str, Any]:
     """What has to be the same for the same rounding."""
     backend = keras.backend.backend()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = {k: v for k, v in os.environ.items() if "NUM_THREADS" in k or "XLA_FLAGS" in k}
+    deciding = ("_THREADS", "XLA_FLAGS", "ONEDNN", "TF_DETERMINISTIC")
+    threads = {k: v for k, v in os.environ.items() if any(part in k for part in deciding)}
     return dict(
         backend=f"{backend} {sys.modules[backend].__version__}",
         processor=_processor(),
         cores=cores,
+        devices=_devices(backend),
         threads=threads,
         **{p: metadata.version(p) for p in PACKAGES},
         senet=senet.__version__,
@@ -190,6 +193,21 @@ def write_json(path: pathlib.Path, about: dict[str, Any]) -> None:
     """Write plain values to a file that appears whole or not at all."""
     with replacing(path) as written:
         written.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def _devices(backend: str) -> str:
+    """What the backend computes on, of all processes."""
+    library = sys.modules[backend]
+    if backend == "jax":
+        kinds = collections.Counter(device.device_kind for device in library.devices())
+        names = [f"{n} x {kind}" for kind, n in kinds.items()]
+        return f"{', '.join(names)} in {library.process_count()} processes"
+    if backend == "torch":
+        cuda = library.cuda
+        return ", ".join(map(cuda.get_device_name, range(cuda.device_count()))) or "CPU"
+    gpus = library.config.list_physical_devices("GPU")
+    about = [library.config.experimental.get_device_details(gpu) for gpu in gpus]
+    return ", ".join(details.get("device_name", "GPU") for details in about) or "CPU"
 
 
 def _processor() -> str:

@@ -16,7 +16,7 @@ from grain.multiprocessing import SharedMemoryArray
 from PIL import Image
 
 from senet.data import pipeline
-from senet.data.augment import Augmentation, resized_crop, shift
+from senet.data.augment import Augmentation, Mixing, resized_crop, shift
 from senet.data.decode import ImageError
 from senet.data.pipeline import WorkerDied, evaluation_batches, training_batches
 from senet.data.preprocessing import Preprocessing
@@ -362,3 +362,44 @@ def test_flip_mirrors_with_its_probability(flip, mirrored):
     augmentation = Augmentation(crop="centre", flip=flip, jitter=0)
     result = np.asarray(augmentation(Image.fromarray(pixels), PLAIN, np.random.default_rng(0)))
     np.testing.assert_array_equal(result, pixels[:, ::-1] if mirrored else pixels)
+
+
+@pytest.mark.parametrize("mixing", [None, Mixing(mixup=0.4), Mixing(cutmix=1.0)])
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_of_a_batch_make_the_whole(parts, mixing):
+    options = dict(source=damaged(noisy(26), 3, 11), batch_size=8, mixing=mixing)
+    whole = epoch(**options)
+    shares = [epoch(**options, part=(k, parts)) for k in range(parts)]
+    for batch, *own in zip(whole, *shares, strict=True):
+        for name in ("images", "targets", "indices"):
+            joined = np.concatenate([getattr(share, name) for share in own])
+            np.testing.assert_array_equal(joined, getattr(batch, name))
+        assert set(batch.bad) == {i for share in own for i in share.bad.tolist()}
+
+
+def test_a_part_reads_only_what_it_needs():
+    read = []
+    source = noisy(16)
+    counting = dataclasses.replace(source, reader=Counted(source.reader, read))
+    epoch(counting, batch_size=8, part=(1, 4))
+    assert len(read) == 4
+    read.clear()
+    epoch(counting, batch_size=8, part=(1, 4), mixing=Mixing(mixup=0.4))
+    assert len(read) == 8
+
+
+def test_batches_that_cannot_be_parted_are_refused():
+    with pytest.raises(ValueError, match="Batches of 4 images cannot be parted into 3 equal parts"):
+        epoch(numbered(8), part=(0, 3))
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """The images of another reader; notes which are read."""
+
+    reader: Any
+    read: list
+
+    def image(self, key):
+        self.read.append(key)
+        return self.reader.image(key)
