@@ -74,10 +74,9 @@ def _help(field: dataclasses.Field) -> str:
 
 def given(fields: dict[str, Any]) -> dict[str, Any]:
     """The flags that were given, as fields of a recipe."""
-    said = {name: value for name, value in fields.items() if value not in (None, ())}
-    if "spec" in said:
-        said["spec"] = dict(said["spec"])
-    return said
+    said = {name: value for name, value in fields.items() if value is not None}
+    spec = dict(said.pop("spec"))
+    return said | {"spec": spec} if spec else said
 
 
 def base_of(preset: str | None, file: pathlib.Path | None, said: dict[str, Any]) -> dict[str, Any]:

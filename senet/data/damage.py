@@ -145,6 +145,6 @@ class BadImages:
         return (
             f"{'; '.join(reasons[:3])}{more}:\n"
             + "\n".join(lines)
-            + f"\n{listed}Repair or remove these files, or go on without them with "
-            "--bad-images ignore."
+            + f"\n{listed}Repair or remove these files and begin again, or go on "
+            "without them with --bad-images ignore."
         )

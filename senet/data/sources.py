@@ -96,17 +96,25 @@ class Data:
         return next((name for name in ("test", "validation") if name in self.splits), "all")
 
     @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 of classes, splits, names, labels and content, to see later that they are so.
+    def listed(self) -> list[tuple[str, str, int, str]]:
+        """Split, name, label and stamp of every image, in order.
 
-        Of the content counts what is cheap to know: the size of a file, size and checksum of a
-        member of a zip file, the size of a member of a tar file, the pixels of an array.
+        The stamp changes with the content as far as that is cheap to know: it is the size of a
+        file, size and checksum of a member of a zip file, the size of a member of a tar file, a
+        hash of the pixels of an array.
         """
+        return [
+            (split, name, int(label), source.reader.stamp(key))
+            for split, source in self.splits.items()
+            for name, label, key in zip(source.names, source.labels, source.keys, strict=True)
+        ]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the classes and of all that is `listed`, to see later that they are so."""
         digest = hashlib.sha256(json.dumps(self.class_names).encode())
-        for split, source in self.splits.items():
-            for name, label, key in zip(source.names, source.labels, source.keys, strict=True):
-                record = (split, name, int(label), source.reader.stamp(key))
-                digest.update(json.dumps(record).encode())
+        for record in self.listed:
+            digest.update(json.dumps(record).encode())
         return digest.hexdigest()
 
 

@@ -425,42 +425,32 @@ class Run:
             began = asked = time.monotonic()
             for batch in batches:
                 waited += time.monotonic() - asked
-                due = time.monotonic() - self.saved > 60 * self.recipe.save_minutes
-                due = self._agree(interruption, due, batch.bad)
+                self._agree(interruption, batch.bad)
                 self._step(batch)
                 progress.advance(self.batch_size, self._so_far())
-                if due:
+                due = time.monotonic() - self.saved > 60 * self.recipe.save_minutes
+                if due and self.team.leads:
                     with interruption.writing():
                         self.save()
                 asked = time.monotonic()
             return progress.rate, waited / max(1e-9, time.monotonic() - began)
 
-    def _agree(
-        self, interruption: Interruption, due: bool = False, bad: Sequence[int] | np.ndarray = ()
-    ) -> bool:
-        """What all processes do next, as one of them would alone.
-
-        Args:
-            interruption: may ask to stop.
-            due: whether it is time for a checkpoint.
-            bad: indices of damaged images.
-
-        Returns:
-            Whether it is time for a checkpoint in any of them.
+    def _agree(self, interruption: Interruption, bad: Sequence[int] | np.ndarray = ()) -> None:
+        """Do what all processes do next: stop if one was asked to, count all damaged images.
 
         Raises:
             Stopped: one was asked to stop.
+            TooManyBadImages: the recipe says that the run ends here.
         """
         if self.team.size == 1:
             interruption.check()
             self.bad_images.add(bad)
-            return due
-        stop, late, damaged = self.team.most(interruption.requested or 0, due, len(bad))
+            return
+        stop, damaged = self.team.most(interruption.requested or 0, len(bad))
         if stop:
             raise Stopped(stop)
         if damaged:
             self.bad_images.add(self.team.union(bad))
-        return bool(late)
 
     def _batches(self, first: int) -> Generator[Batch, None, None]:
         recipe = self.recipe
@@ -684,7 +674,8 @@ class Run:
                 f"{recipe.accumulate} / {recipe.reference_batch} = {recipe.peak:g}",
                 file=sys.stderr,
             )
-        print(f"the loader alone gives {self._loader_rate():.0f} images/s", file=sys.stderr)
+        if self.steps > 1:
+            print(f"the loader alone gives {self._loader_rate():.0f} images/s", file=sys.stderr)
 
     def _loader_rate(self) -> float:
         """Images per second when nothing else is done."""
@@ -797,9 +788,10 @@ def _check_new(folder: pathlib.Path) -> None:
             f"{str(folder)!r} is a run already: senet train --resume {folder} goes on with it; or "
             "choose another --out."
         )
+    early = (record.RECIPE, record.IMAGES)
     if folder.exists() and (
         not folder.is_dir()
-        or any(p.name != record.RECIPE and not p.name.startswith(".") for p in folder.iterdir())
+        or any(not p.name.startswith(".") and p.name not in early for p in folder.iterdir())
     ):
         raise FileExistsError(
             f"{str(folder)!r} exists and is not an empty folder: choose another --out, or move it."

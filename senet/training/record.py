@@ -1,6 +1,7 @@
 """The record of a run: what began it, on what machine, so that it can be quoted and resumed."""
 
 import collections
+import csv
 import dataclasses
 import json
 import math
@@ -8,6 +9,7 @@ import os
 import pathlib
 import platform
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
@@ -17,9 +19,11 @@ import senet
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data
 from senet.files import replacing
-from senet.training.recipe import Recipe
+from senet.training.recipe import Recipe, merged
 
-CONFIG, RECIPE, RESULT = "run.json", "recipe.toml", "result.json"
+CONFIG, RECIPE, RESULT, IMAGES = "run.json", "recipe.toml", "result.json", "images.csv"
+COLUMNS = ("split", "class", "image", "stamp")
+SHOWN = 5
 PACKAGES = ("keras", "numpy", "grain", "pillow")
 
 
@@ -52,7 +56,7 @@ class Started:
             ValueError: another field would differ; all are listed.
         """
         free = {f.name for f in dataclasses.fields(Recipe) if f.metadata["free"]} | {"data"}
-        wanted = Recipe.from_json(self.recipe.to_json() | changes)
+        wanted = Recipe.from_json(merged(self.recipe.to_json(), changes))
         wrong = [
             f"{name} was {getattr(self.recipe, name)!r} and would be {getattr(wanted, name)!r}"
             for name in changes
@@ -78,8 +82,8 @@ class Started:
             )
         if data.digest != self.digest:
             raise ValueError(
-                f"The images in {recipe.data!r} are not those that the run began with: some were "
-                "added, removed, renamed or changed. Put them back, or begin another run."
+                f"The images in {recipe.data!r} are not those that the run began with"
+                f"{self._differences(data)}. Put them back, or begin another run."
             )
         now = same()
         others = [f"{k} {v} and now {now.get(k)}" for k, v in self.same.items() if now.get(k) != v]
@@ -89,6 +93,27 @@ class Started:
                 "as it would have",
                 file=sys.stderr,
             )
+
+    def _differences(self, data: Data) -> str:
+        """Which images are others, the first few of them; nothing where that is not known."""
+        try:
+            with open(
+                self.folder / IMAGES, newline="", encoding="utf-8", errors="surrogateescape"
+            ) as file:
+                before = {row["image"]: row for row in csv.DictReader(file)}
+            now = {row["image"]: row for row in _rows(data)}
+            lines = [f"{name} was removed" for name in before if name not in now]
+            lines += [f"{name} was added" for name in now if name not in before]
+            for column, what in (("stamp", "content"), ("class", "class"), ("split", "split")):
+                lines += [
+                    f"{name} has another {what}"
+                    for name in now
+                    if name in before and now[name][column] != before[name][column]
+                ]
+        except (OSError, KeyError, ValueError, csv.Error):
+            return ""
+        more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+        return f": {'; '.join(lines[:SHOWN])}{more}" if lines else " in their order"
 
 
 def same() -> dict[str, Any]:
@@ -117,12 +142,19 @@ def write(
     model: keras.Model,
     preprocessing: Preprocessing,
 ) -> None:
-    """Write `recipe.toml` and `run.json` into a run folder.
+    """Write `recipe.toml`, `images.csv` and last `run.json` into a run folder.
 
     `asked` is the recipe before what it leaves open was filled in from the data.
     """
     with replacing(folder / RECIPE) as path:
         path.write_text(recipe.to_toml(), encoding="utf-8")
+    with (
+        replacing(folder / IMAGES) as path,
+        open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(_rows(data))
     about = same()
     write_json(
         folder / CONFIG,
@@ -145,6 +177,12 @@ def write(
             same=about,
         ),
     )
+
+
+def _rows(data: Data) -> Iterator[dict[str, str]]:
+    """A row of `images.csv` for each image."""
+    for split, name, label, stamp in data.listed:
+        yield dict(zip(COLUMNS, (split, data.class_names[label], name, stamp), strict=True))
 
 
 def moved(folder: pathlib.Path, recipe: Recipe) -> None:

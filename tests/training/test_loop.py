@@ -39,9 +39,9 @@ def test_a_run_folder_holds_what_it_promises(run):
     folder, result = run
     assert {path.name for path in folder.iterdir()} == {
         *("model.keras", "best.keras", "checkpoints", ".lock"),
-        *("run.json", "recipe.toml", "result.json", "metrics.csv", "report.html"),
+        *("run.json", "recipe.toml", "result.json", "metrics.csv", "images.csv"),
         *("curves.png", "confusion.png", "predictions.png", "samples.png"),
-        "calibration.png",
+        *("calibration.png", "report.html"),
     }
     assert json.loads((folder / "result.json").read_text()) == result
     assert (result["split"], result["images"], result["epochs"]) == ("test", 10, 2)

@@ -105,3 +105,15 @@ def test_values_are_read_without_quotes():
     assert [value_of(t) for t in ("8", "0.5", "pre", "true", '["a", "b"]', "'8'")] == [
         *(8, 0.5, "pre", True, ("a", "b"), "8"),
     ]
+
+
+def test_flags_change_a_preset_and_an_empty_list_clears_one(tmp_path):
+    from senet.cli.train import base_of, command, given
+
+    (tmp_path / "r.toml").write_text('preset = "finetune"\nfreeze = ["stem*"]\n')
+    words = ["--freeze", "", "--spec", "ratio=8", "--epochs", "2"]
+    fields = command.make_context("train", words).params
+    said = given({k: v for k, v in fields.items() if k in Recipe.__dataclass_fields__})
+    assert said == dict(freeze=(), spec=dict(ratio=8), epochs=2)
+    made = Recipe.from_json(base_of(None, tmp_path / "r.toml", said))
+    assert (made.freeze, made.layer_decay, made.epochs) == ((), 0.7, 2)
