@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from senet.data import readers
+from senet.data import arrays, readers
 from senet.data.decode import ImageError
 from senet.data.sources import divide, from_arrays, load_data
 from tests.conftest import make_photos
@@ -243,9 +243,10 @@ def test_a_missing_path_is_refused_with_the_known_names(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "cifar100"])
-def test_data_of_keras_is_read_by_name(monkeypatch, name):
+def test_data_of_keras_is_read_by_name(monkeypatch, tmp_path, name):
     import keras
 
+    monkeypatch.setattr(arrays, "FASHION_FOLDER", tmp_path / "not installed")
     classes = 100 if name == "cifar100" else 10
     labels = np.tile(np.arange(classes), 4).reshape(-1, 1)
     images = np.zeros((len(labels), 32, 32, 3), "uint8")
