@@ -15,7 +15,7 @@ import click
     help="Folder for compare.png and compare.html; none are written by default.",
 )
 def command(runs: tuple[pathlib.Path, ...], out: pathlib.Path | None) -> int:
-    r"""Put RUNS side by side: folders that `senet train` left.
+    """Put RUNS side by side: folders that `senet train` left.
 
     \b
     senet compare runs/a runs/b

@@ -32,7 +32,7 @@ def command(
     classes: int | None,
     weights: str | None,
 ) -> int:
-    r"""Read the weights file SOURCE and write its network to TARGET.
+    """Read the weights file SOURCE and write its network to TARGET.
 
     SOURCE is ours (.keras, .safetensors, .weights.h5) or PyTorch's (.safetensors, .pth, .pt) with
     the names of timm, torchvision, the Caffe release's ports or moskomule. TARGET ends in .keras

@@ -25,7 +25,7 @@ def command(
     batch_size: int,
     confusion: pathlib.Path | None,
 ) -> None:
-    r"""Score a trained network on every image of a split.
+    """Score a trained network on every image of a split.
 
     RUN is a run folder, or a .keras file (then --data is needed). Without --data the images that
     the run held out are scored; with it the test folder of that data, or all images where it has

@@ -36,7 +36,7 @@ def command(
     file: pathlib.Path | None,
     **fields: Any,
 ) -> int:
-    r"""Train networks that differ in one thing under one recipe, with several seeds each.
+    """Train networks that differ in one thing under one recipe, with several seeds each.
 
     Prints top-1 on held-out images for every seed, mean and standard deviation, and the difference
     to the first with its 95 % confidence interval (paired by seed, Student's t). The same command

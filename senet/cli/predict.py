@@ -41,7 +41,7 @@ def command(
     top: int,
     batch_size: int,
 ) -> int:
-    r"""Name what is on IMAGES: files, folders or patterns.
+    """Name what is on IMAGES: files, folders or patterns.
 
     \b
     senet predict photo.jpg --model runs/pets

@@ -124,7 +124,7 @@ def command(
     processes: int,
     **fields: Any,
 ) -> int:
-    r"""Train a network on images and leave a run folder.
+    """Train a network on images and leave a run folder.
 
     The folder holds the model, the resolved configuration, checkpoints, metrics.csv, plots and
     report.html. Ctrl-C and SIGTERM save a checkpoint and end the run with exit code 130 or 143;

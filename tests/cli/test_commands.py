@@ -39,6 +39,14 @@ def error_of(done):
     return lines[0]
 
 
+@pytest.mark.parametrize("name", ["train", "experiment", "compare", "predict", "convert"])
+def test_examples_in_the_help_have_a_line_each(name):
+    text = senet(name, "--help").stdout
+    assert "\\b" not in text
+    examples = [line for line in text.splitlines() if line.startswith(f"  senet {name} ")]
+    assert len(examples) >= 2
+
+
 def test_help_of_every_command_answers_without_a_backend():
     code = (
         "import sys, runpy\n"
