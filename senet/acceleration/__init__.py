@@ -6,10 +6,11 @@ when it helps; `accelerate` is the only place that chooses.
 
 import keras
 
+from senet.acceleration.batch_normalization import FusedBatchNormalization
 from senet.acceleration.grouped_convolution import SlicedConv2D
 from senet.acceleration.tied import Tied
 
-IDEAS = (SlicedConv2D,)
+IDEAS = (SlicedConv2D, FusedBatchNormalization)
 
 
 def accelerate(model: keras.Model) -> keras.Model:
@@ -21,7 +22,8 @@ def accelerate(model: keras.Model) -> keras.Model:
     the other.
 
     On TensorFlow without a GPU this is what makes SE-ResNeXt trainable at all: grouped
-    convolution has no CPU gradient there. Elsewhere the twin computes what the original does.
+    convolution has no CPU gradient there. Batch normalisation is one kernel there and on PyTorch.
+    On JAX the twin computes what the original does.
 
     Args:
         model: a functional Keras model, built.

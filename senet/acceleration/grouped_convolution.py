@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from senet.acceleration.devices import tensorflow_has_gpu
 from senet.acceleration.tied import Tied
 
 SLICE = 32
@@ -43,7 +44,7 @@ class SlicedConv2D(Tied):
             and layer.groups > 1
             and layer.data_format == "channels_last"
             and keras.backend.backend() == "tensorflow"
-            and not _has_gpu()
+            and not tensorflow_has_gpu()
         )
 
     def call(self, x):
@@ -71,9 +72,3 @@ class SlicedConv2D(Tied):
         if stock.use_bias:
             x = x + ops.cast(stock.bias, self.compute_dtype)
         return stock.activation(x)
-
-
-def _has_gpu() -> bool:
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
