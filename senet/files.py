@@ -46,3 +46,53 @@ def _flush_folder(folder: pathlib.Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str | os.PathLike, ours: str) -> Iterator[pathlib.Path]:
+    """Give a temporary folder to fill, then flush it to disk and rename it to `path`.
+
+    If the body fails, what was at `path` before stays as it was and nothing is left beside it.
+
+    Args:
+        path: final name. The folder above it must exist; a folder of that name is replaced if it is
+            empty or holds the file `ours`.
+        ours: name of a file by which a folder that may be replaced is known.
+
+    Yields:
+        An empty folder beside the final one.
+
+    Raises:
+        FileExistsError: there is something else at the path.
+        OSError: the folder above it is missing or cannot be written.
+    """
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name} in.")
+    if path.exists() and not (
+        path.is_dir() and ((path / ours).is_file() or not any(path.iterdir()))
+    ):
+        raise FileExistsError(
+            f"{str(path)!r} exists and holds something else: name another folder, or remove it."
+        )
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as beside:
+        written = pathlib.Path(beside, path.name)
+        written.mkdir()
+        yield written
+        for inside in written.rglob("*"):
+            if inside.is_file():
+                with open(inside, "rb+") as file:
+                    os.fsync(file.fileno())
+            else:
+                _flush_folder(inside)
+        _flush_folder(written)
+        before = pathlib.Path(beside, "before")
+        if path.exists():
+            path.rename(before)
+        try:
+            written.rename(path)
+        except OSError:
+            if before.exists():
+                before.rename(path)
+            raise
+    _flush_folder(path.parent)

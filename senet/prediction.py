@@ -18,6 +18,7 @@ from senet.data.decode import SUFFIXES, ImageError, decode
 from senet.data.preprocessing import Preprocessing
 from senet.data.readers import MAX_FILE
 from senet.data.sources import Data, absolute, load_data
+from senet.deployment.exported import Exported, is_exported
 from senet.evaluation import Evaluation, evaluate
 from senet.progress import meter
 from senet.weights import imagenet
@@ -28,13 +29,13 @@ class Trained:
     """A network with what it takes to use it on images.
 
     Args:
-        model: gives probabilities.
+        model: gives probabilities: a Keras model, or an exported network.
         class_names: one for each class.
         preprocessing: makes inputs of images.
         run: its run folder, or `None` for a file alone.
     """
 
-    model: keras.Model
+    model: keras.Model | Exported
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     run: pathlib.Path | None = None
@@ -60,8 +61,8 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
     """Load what `senet train` left, or a named network with published weights.
 
     Args:
-        path: of a run folder, or of a file saved by senet with its class names; with `weights` the
-            name of a network, or the path of a file.
+        path: of a run folder, of an exported network's folder, or of a file saved by senet with
+            its class names; with `weights` the name of a network, or the path of a file.
         weights: tag of published weights, as `"imagenet"`; those of a file are a copy of them.
 
     Returns:
@@ -85,6 +86,11 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
             )
         )
         raise FileNotFoundError(f"There is no run folder or model file {str(path)!r}.{known}")
+    if is_exported(path):
+        exported = Exported(path)
+        about = exported.manifest
+        own = Preprocessing.from_json(about.preprocessing)
+        return Trained(exported, about.class_names, own)
     file, run = path, None
     if path.is_dir():
         file = path / "model.keras"
@@ -95,6 +101,20 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
             )
         run = path
     return _trained(applications.load(file), str(file), run)
+
+
+def load_in_keras(path: str | os.PathLike, weights: str | None = None) -> Trained:
+    """`load_trained` for what needs the network in Keras.
+
+    Raises:
+        ValueError: the path is that of an exported network.
+    """
+    trained = load_trained(path, weights)
+    if isinstance(trained.model, Exported):
+        raise ValueError(
+            f"{str(path)!r} is an exported network: name the run or the .keras file it was made of."
+        )
+    return trained
 
 
 def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) -> Trained:
@@ -130,7 +150,7 @@ def score(
         ValueError: no data is named, its classes are not those of the network, or the images of
             the run are not those it was trained on.
     """
-    where, images = _images_to_score(trained, data, split)
+    where, images = images_of(trained, data, split)
     wanted = trained.class_names
     if wanted == imagenet.class_names():  # whose folders are called by their WordNet ids
         wanted = tuple(synset for synset, _ in imagenet.classes())
@@ -262,8 +282,22 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
 
 
-def _images_to_score(trained: Trained, data: str | None, split: str | None) -> tuple[str, Data]:
-    """What to score on; what the run was trained on is split as it was then."""
+def images_of(
+    trained: Trained, data: str | None = None, split: str | None = None
+) -> tuple[str, Data]:
+    """The images to use a network on; what the run was trained on is split as it was then.
+
+    Args:
+        trained: the network.
+        data: what `load_data` takes; by default what the run was trained on.
+        split: the one that is wanted; `None` or `"all"` draws none from other data.
+
+    Returns:
+        Where the images are, and the data.
+
+    Raises:
+        ValueError: no data is named, or the images of the run have changed.
+    """
     own = _data_of_run(trained.run / "run.json") if trained.run else None
     if data is not None and not (own and absolute(data) == own[0]):
         return data, load_data(data, split=split not in (None, "all"))

@@ -1,8 +1,9 @@
 import os
+import pathlib
 
 import pytest
 
-from senet.files import replacing
+from senet.files import replacing, replacing_folder
 
 
 def test_a_file_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
@@ -38,3 +39,46 @@ def test_a_missing_folder_is_named_and_not_the_temporary_file(tmp_path):
     message = r"no folder '.*missing' to write a\.txt in"
     with pytest.raises(FileNotFoundError, match=message), replacing(tmp_path / "missing" / "a.txt"):
         pass
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "out"
+    with pytest.raises(FileNotFoundError), replacing_folder(target, "mark") as folder:
+        (folder / "half").rename(folder / "whole")
+    assert not any(tmp_path.iterdir())
+    for text in ("first", "second"):
+        with replacing_folder(target, "mark") as folder:
+            (folder / "mark").write_text(text)
+            (folder / "deep" / "er").mkdir(parents=True)
+            (folder / "deep" / "er" / text).touch()
+    assert (target / "mark").read_text() == "second"
+    assert [path.name for path in (target / "deep" / "er").iterdir()] == ["second"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_is_not_ours_is_not_replaced(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "else").touch()
+    (tmp_path / "file").touch()
+    for name in ("out", "file"):
+        with pytest.raises(FileExistsError), replacing_folder(tmp_path / name, "mark"):
+            pytest.fail("the body must not run")
+    with pytest.raises(FileNotFoundError), replacing_folder(tmp_path / "no" / "x", "mark"):
+        pytest.fail("the body must not run")
+
+
+def test_a_folder_whose_renaming_fails_is_put_back(tmp_path, monkeypatch):
+    with replacing_folder(tmp_path / "out", "mark") as folder:
+        (folder / "mark").write_text("before")
+    rename, calls = pathlib.Path.rename, []
+
+    def failing(self, target):
+        calls.append(target)
+        if len(calls) == 2:  # the first moves the old one away
+            raise OSError("no space")
+        return rename(self, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", failing)
+    with pytest.raises(OSError, match="no space"), replacing_folder(tmp_path / "out", "mark"):
+        pass
+    assert (tmp_path / "out" / "mark").read_text() == "before"

@@ -17,7 +17,10 @@ MAY_USE = {
     "weights": {"models", "files"},
     "evaluation": {"data", "progress"},
     "applications": {"models", "weights"},
-    "prediction": {"applications", "data", "evaluation", "progress", "weights"},
+    "deployment": {"models", "data", "evaluation", "files"},
+    "prediction": {
+        *("applications", "data", "deployment", "evaluation", "progress", "weights"),
+    },
     "training": {
         *("applications", "models", "data", "evaluation", "acceleration"),
         *("plotting", "files", "progress"),

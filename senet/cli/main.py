@@ -19,14 +19,17 @@ COMMANDS = {
     "evaluate": "Score a trained network on labelled images.",
     "compare": "Put training runs side by side.",
     "predict": "Name what is on images.",
+    "export": "Write a network for another runtime, proved equal.",
+    "quantize": "Write a network in int8, if it stays as good.",
     "list": "List the networks of the family.",
     "info": "Show parameters, multiply-adds and stages of a network.",
     "convert": "Write a network to another kind of weights file.",
     "draw": "Draw a network and its blocks as SVG and PNG.",
 }
 BACKENDS = ("tensorflow", "jax", "torch")
-OPTIONAL = ("tensorboardX",)
-"""Libraries of an extra; who needs one that is missing says how to install it."""
+EXPORT = ("ai_edge_litert", "nncf", "onnx", "onnxruntime", "openvino", "tf2onnx")
+EXTRAS = {"tensorboardX": "tensorboard"} | dict.fromkeys(EXPORT, "export")
+"""The extra that each optional library belongs to."""
 FAILED, INTERRUPTED = 1, 130
 
 
@@ -80,14 +83,9 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
     except ModuleNotFoundError as error:
-        if error.name not in (*BACKENDS, *OPTIONAL):
+        if error.name not in (*BACKENDS, *EXTRAS):
             raise
-        said = (
-            f"Keras is to use {error.name}, which is not installed: "
-            f'pip install "senet[{error.name}]", or set KERAS_BACKEND to one of '
-            f"{', '.join(BACKENDS)} that is."
-        )
-        print(f"error: {said if error.name in BACKENDS else error}", file=sys.stderr)
+        print(f"error: {_how_to_install(error.name)}", file=sys.stderr)
         code = FAILED
     except (ValueError, OSError, MemoryError) as error:
         if "--debug" in sys.argv:
@@ -95,6 +93,16 @@ def main() -> None:
         print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         code = FAILED
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _how_to_install(library: str) -> str:
+    if library in BACKENDS:
+        return (
+            f"Keras is to use {library}, which is not installed: "
+            f'pip install "senet[{library}]", or set KERAS_BACKEND to one of '
+            f"{', '.join(BACKENDS)} that is."
+        )
+    return f'This needs {library}, which is not installed: pip install "senet[{EXTRAS[library]}]".'
 
 
 def _prepare_backend() -> None:

@@ -39,7 +39,7 @@ def error_of(done):
     return lines[0]
 
 
-@pytest.mark.parametrize("name", ["train", "experiment", "compare", "predict", "convert"])
+@pytest.mark.parametrize("name", ["train", "experiment", "compare", "predict", "convert", "export"])
 def test_examples_in_the_help_have_a_line_each(name):
     text = senet(name, "--help").stdout
     assert "\\b" not in text
@@ -61,7 +61,7 @@ def test_help_of_every_command_answers_without_a_backend():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage:") == 10  # the group and nine commands
+    assert done.stdout.count("Usage:") == 12  # the group and eleven commands
 
 
 def test_train_ends_with_a_line_of_json_and_says_where_the_pictures_are(trained):
@@ -347,3 +347,53 @@ def test_compare_prints_a_table_and_json_and_goes_on_after_a_bad_folder(trained,
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"compare.png", "compare.html"}
     assert senet("compare", run).returncode == 0
     assert "Missing argument 'RUNS" in error_of(senet("compare"))
+
+
+def test_an_exported_network_is_used_like_a_run(trained, tmp_path):
+    run, photos, _ = trained
+    out = tmp_path / "exported"
+    done = senet("export", run, "--out", out, "--images", 8)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["images"], result["precision"]) == (8, "bfloat16")
+    assert result["difference"] < 1e-5
+    assert "compared with Keras on 8 images: float32 differs by at most" in done.stdout
+    scores = []
+    for model in (run, out):
+        done = senet("evaluate", model, "--data", photos, "--split", "all")
+        assert done.returncode == 0, done.stderr
+        scores.append(json.loads(done.stdout.splitlines()[-1])["top1"])
+    assert scores[0] == pytest.approx(scores[1], abs=0.05)
+    done = senet("predict", photos / "circle", "--model", out, "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1 + 24
+    assert "exported network" in error_of(senet("export", out, "--out", tmp_path / "twice"))
+    assert not (tmp_path / "twice").exists()
+
+
+def test_quantize_prints_the_score_before_and_after(trained, tmp_path):
+    run, _, _ = trained
+    done = senet("quantize", run, "--out", tmp_path / "int8", "--images", 20, "--max-drop", 100)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert {"top1_before", "top1", "agreement"} <= set(result)
+    assert result["images"] == 10
+    assert (tmp_path / "int8" / "model.xml").is_file()
+    alone = senet("quantize", run / "model.keras", "--out", tmp_path / "other")
+    assert "--data" in error_of(alone)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_missing_runtime_says_what_to_install(trained, tmp_path):
+    run, _, _ = trained
+    code = (
+        "import sys\n"
+        "sys.modules['openvino'] = None\n"
+        "sys.argv = ['senet', 'export', *sys.argv[1:]]\n"
+        "from senet.cli.main import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code, str(run), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert 'pip install "senet[export]"' in error_of(done)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,78 @@
+"""`senet export`."""
+
+import dataclasses
+import json
+import pathlib
+
+import click
+
+
+@click.command("export", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model", type=click.Path(path_type=pathlib.Path))
+@click.option("--weights", help="Published weights, where MODEL is the name of a network.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["openvino", "onnx", "saved_model", "litert", "triton"]),
+    default="openvino",
+    show_default=True,
+    help="What the runtime reads; openvino is the fastest on a CPU.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=pathlib.Path),
+    help="Folder to write; an earlier export there is replaced.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="To run in; bfloat16 for openvino and float32 for the others by default.",
+)
+@click.option("--pixels", is_flag=True, help="Let the graph normalise pixels 0-255 (uint8).")
+@click.option("--data", help="Images to compare on; by default those that the run held out.")
+@click.option("--images", type=click.IntRange(1), default=64, show_default=True)
+def command(
+    model: pathlib.Path,
+    weights: str | None,
+    style: str,
+    out: pathlib.Path,
+    precision: str | None,
+    pixels: bool,
+    data: str | None,
+    images: int,
+) -> None:
+    """Write a trained network for another runtime, proved equal to Keras on real images.
+
+    MODEL is a run folder, a file that senet saved, or with --weights the name of a network. Batch
+    normalisation is folded and the batch is open. `senet predict` and `senet evaluate` use the
+    folder like a run. The last line on standard output is the comparison as JSON.
+
+    \b
+    senet export runs/pets --out pets-openvino
+    senet export runs/pets --format triton --pixels --out repository
+    """
+    from senet.deployment.export import check_precision, export
+    from senet.deployment.images import crops, photographs
+    from senet.prediction import images_of, load_in_keras
+
+    check_precision(style, precision)
+    trained = load_in_keras(model, weights)
+    if data is None and trained.run is None:
+        pictures, where = photographs(trained.preprocessing), "parts of two photographs"
+    else:
+        where, found = images_of(trained, data)
+        pictures = crops(found.split(found.held_out), trained.preprocessing, images)
+    comparison = export(
+        trained.model,
+        out,
+        style,
+        images=pictures,
+        class_names=trained.class_names,
+        preprocessing=trained.preprocessing,
+        precision=precision,
+        pixels=pixels,
+    )
+    click.echo(f"{style}: {comparison} ({where})")
+    click.echo(f"written: {out}")
+    click.echo(json.dumps(dict(out=str(out), format=style) | dataclasses.asdict(comparison)))

@@ -1,0 +1,93 @@
+"""`senet quantize`."""
+
+import json
+import pathlib
+
+import click
+
+
+@click.command("quantize", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model", type=click.Path(path_type=pathlib.Path))
+@click.option("--weights", help="Published weights, where MODEL is the name of a network.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["openvino", "onnx", "triton"]),
+    default="openvino",
+    show_default=True,
+    help="What the runtime reads; openvino is the fastest on a CPU.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=pathlib.Path),
+    help="Folder to write; an earlier export there is replaced.",
+)
+@click.option("--data", help="Images; by default those of the run.")
+@click.option(
+    "--images",
+    type=click.IntRange(10),
+    default=300,
+    show_default=True,
+    help="Training images to calibrate on.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 100),
+    default=0.5,
+    show_default=True,
+    help="Top-1 that may be lost on held-out images, percentage points.",
+)
+def command(
+    model: pathlib.Path,
+    weights: str | None,
+    style: str,
+    out: pathlib.Path,
+    data: str | None,
+    images: int,
+    max_drop: float,
+) -> None:
+    """Write a trained network in int8, if it stays as good on held-out images.
+
+    MODEL is a run folder, a file that senet saved, or with --weights the name of a network; the
+    last two need --data. Ranges come of training images, scores of those held out. The last line on
+    standard output is the result as JSON.
+
+    \b
+    senet quantize runs/pets --out pets-int8
+    senet evaluate pets-int8 --data photos/
+    """
+    from senet.deployment.images import crops
+    from senet.deployment.quantize import quantize
+    from senet.prediction import images_of, load_in_keras
+
+    trained = load_in_keras(model, weights)
+    where, found = images_of(trained, data, "test")
+    split = found.held_out
+    if split == "all" or "train" not in found.splits:
+        raise ValueError(
+            f"{where!r} must have images to calibrate on and others to score on: folders train and "
+            "test, or no such folders at all."
+        )
+    result = quantize(
+        trained.model,
+        out,
+        style,
+        images=crops(found.split("train"), trained.preprocessing, images),
+        held_out=found.split(split),
+        class_names=trained.class_names,
+        preprocessing=trained.preprocessing,
+        max_drop=max_drop,
+    )
+    before, after = result.before, result.after
+    click.echo(f"{style}: {result.comparison}")
+    click.echo(
+        f"top-1 on {len(after.labels)} {split} images: {before.top1:.2%} before, {after.top1:.2%} "
+        f"in int8"
+    )
+    click.echo(f"written: {out}")
+    about = dict(out=str(out), format=style, data=where, split=split, images=len(after.labels))
+    about |= dict(
+        top1_before=before.top1, top1=after.top1, loss_before=before.loss, loss=after.loss
+    )
+    click.echo(json.dumps(about | {"agreement": result.comparison.agreement}))

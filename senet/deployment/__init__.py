@@ -1,0 +1,1 @@
+"""Networks that leave Keras: a graph for inference, its export, its proof, smaller numbers."""

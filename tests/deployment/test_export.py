@@ -1,0 +1,210 @@
+import importlib.util
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from senet.deployment import export as export_module
+from senet.deployment.export import export
+from senet.deployment.exported import MANIFEST, PRECISIONS, Exported, Manifest, is_exported
+from senet.deployment.images import photographs
+from senet.deployment.verify import Disagreement, compare
+
+NEEDS = {
+    "onnx": ("tf2onnx", "onnxruntime"),
+    "openvino": ("openvino",),
+    "saved_model": ("tensorflow",),
+    "litert": ("tensorflow", "ai_edge_litert"),
+    "triton": ("tf2onnx", "onnxruntime"),
+}
+on_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="one backend writes the files of all tests"
+)
+pytestmark = [
+    on_tensorflow,
+    pytest.mark.skipif(
+        not all(importlib.util.find_spec(name) for names in NEEDS.values() for name in names),
+        reason="the runtimes are an extra",
+    ),
+]
+
+
+@pytest.fixture(scope="module", params=["onnx", "openvino", "saved_model", "litert"])
+def exported(request, case, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / request.param
+    comparison = export(case.model, folder, request.param, images=case.pixels(), **case.about)
+    return folder, comparison
+
+
+def test_what_was_exported_answers_as_keras_does(exported, case):
+    folder, comparison = exported
+    network = Exported(folder, precision="float32")
+    expected = case.model.predict_on_batch(case.inputs())
+    for count in (1, 5):  # the batch is open
+        ours = network.predict_on_batch(case.inputs()[:count])
+        np.testing.assert_allclose(ours, expected[:count], atol=1e-5)
+    assert comparison.images == len(case.inputs()) == 24
+    assert comparison.difference < 1e-5
+    assert comparison.agreement == 1
+    assert 0.5 < expected.max(axis=1).mean() < 1
+
+
+def test_the_manifest_says_what_was_compared_and_how_to_use_it(exported, case):
+    folder, comparison = exported
+    manifest = Manifest.read(folder)
+    assert manifest.checked == comparison.to_json()
+    assert manifest.class_names == ("circle", "square")
+    assert manifest.preprocessing == case.preprocessing.to_json()
+    assert manifest.precision == PRECISIONS[manifest.format][0]
+    assert is_exported(folder)
+
+
+def test_nothing_else_is_left_beside_an_export(exported):
+    folder, _ = exported
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("style", ["openvino", "saved_model"])
+def test_the_graph_may_normalise_pixels_itself(case, tmp_path, style):
+    comparison = export(
+        case.model, tmp_path / "out", style, images=case.pixels(), pixels=True, **case.about
+    )
+    assert comparison.difference < 1e-5
+    network = Exported(tmp_path / "out", precision="float32")
+    ours = network.predict_on_batch(case.pixels().astype("float32"))
+    np.testing.assert_allclose(ours, case.model.predict_on_batch(case.inputs()), atol=1e-5)
+
+
+def broken(model):
+    """The inference graph with a little of one weight changed."""
+    graph = export_inference(model)
+    kernel = graph.layers[-1].kernel
+    kernel.assign(kernel * 0.9)
+    return graph
+
+
+export_inference = export_module.inference_model
+
+
+def test_a_graph_that_answers_differently_is_not_published(case, tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    export(case.model, folder, "openvino", images=case.pixels(), **case.about)
+    before = (folder / "model.bin").read_bytes()
+    monkeypatch.setattr(export_module, "inference_model", broken)
+    for target in (folder, tmp_path / "new"):
+        with pytest.raises(Disagreement, match=r"differ by .* of the largest on 24 images"):
+            export(case.model, target, "openvino", images=case.pixels(), **case.about)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (folder / "model.bin").read_bytes() == before
+
+
+def test_an_earlier_export_is_replaced_and_another_folder_is_not(case, tmp_path):
+    for _ in range(2):
+        export(case.model, tmp_path / "out", "openvino", images=case.pixels(), **case.about)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    with pytest.raises(FileExistsError, match="holds something else"):
+        export(case.model, tmp_path / "mine", "openvino", images=case.pixels(), **case.about)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
+
+
+@pytest.mark.parametrize(
+    ("style", "precision", "said"),
+    [
+        ("tensorrt", None, "must be one of onnx, openvino"),
+        ("onnx", "bfloat16", "onnx runs in float32; got precision 'bfloat16'"),
+        ("openvino", "int8", "senet quantize"),
+    ],
+)
+def test_what_does_not_exist_is_refused(case, tmp_path, style, precision, said):
+    with pytest.raises(ValueError, match=said):
+        export(
+            case.model,
+            tmp_path / "out",
+            style,
+            images=case.pixels(),
+            precision=precision,
+            **case.about,
+        )
+    assert not any(tmp_path.iterdir())
+
+
+def test_tritons_repository_has_its_configuration(case, tmp_path):
+    export(case.model, tmp_path / "out", "triton", images=case.pixels(), pixels=True, **case.about)
+    model = tmp_path / "out" / "se_resnet10"
+    config = (model / "config.pbtxt").read_text()
+    assert 'platform: "onnxruntime_onnx"' in config
+    assert "TYPE_UINT8 dims: [ 32, 32, 3 ]" in config
+    assert 'TYPE_FP32 dims: [ 2 ] label_filename: "labels.txt"' in config
+    assert (model / "labels.txt").read_text() == "circle\nsquare\n"
+    assert (model / "1" / "model.onnx").is_file()
+
+
+def test_a_damaged_export_is_named(case, tmp_path):
+    folder = tmp_path / "out"
+    export(case.model, folder, "openvino", images=case.pixels(), **case.about)
+    (folder / "model.xml").write_text("<net")
+    with pytest.raises(ValueError, match=r"model.xml' cannot be run"):
+        Exported(folder)
+    (folder / "model.xml").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks 'model.xml'"):
+        Exported(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(file="../model.xml"),
+        dict(file="/etc/passwd"),
+        dict(format="pickle"),
+        dict(precision=8),
+        dict(version=2),
+        dict(extra=1),
+    ],
+)
+def test_a_manifest_that_was_tampered_with_is_refused(tmp_path, change):
+    about = dict(
+        version=1,
+        network="se_resnet10",
+        format="openvino",
+        precision="bfloat16",
+        file="model.xml",
+        class_names=["a", "b"],
+        preprocessing={},
+    )
+    (tmp_path / MANIFEST).write_text(json.dumps(about | change))
+    with pytest.raises(ValueError, match="cannot be used"):
+        Manifest.read(tmp_path)
+
+
+def test_a_saved_model_that_reads_files_is_not_run(case, tmp_path):
+    import tensorflow as tf
+
+    folder = tmp_path / "out"
+    export(case.model, folder, "saved_model", images=case.pixels(), **case.about)
+
+    class Spy(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3))])
+        def serve(self, image):
+            secret = tf.strings.length(tf.io.read_file("/etc/hostname"))
+            return tf.reduce_mean(image, (1, 2, 3)) + tf.cast(secret, "float32")
+
+    spy = Spy()
+    tf.saved_model.save(spy, str(folder / "1"), signatures={"serving_default": spy.serve})
+    with pytest.raises(ValueError, match=r"\(ReadFile, StringLength\), so it is not run"):
+        Exported(folder)
+
+
+def test_outputs_that_are_no_numbers_never_agree():
+    keras_outputs = np.array([[0.1, 0.9], [0.8, 0.2]], "float32")
+    with pytest.raises(Disagreement):
+        compare(keras_outputs, keras_outputs, "float32", keras_outputs * np.nan).check()
+    with pytest.raises(Disagreement, match=r"only 50.0% of 2 images"):
+        compare(keras_outputs, keras_outputs[:, ::-1] * [[1], [-1]], "int8", None).check()
+
+
+def test_without_images_parts_of_photographs_are_compared(case):
+    pictures = photographs(case.preprocessing)
+    assert pictures.shape == (16, 32, 32, 3)
+    assert len(np.unique(pictures.reshape(16, -1), axis=0)) == 16
