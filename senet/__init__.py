@@ -26,8 +26,10 @@ if TYPE_CHECKING:
         load,
         save,
     )
+    from senet.explanation.gates import gates
     from senet.models.complexity import complexity
     from senet.models.graph import find_se_blocks
+    from senet.models.insertion import insert
     from senet.models.spec import Spec
     from senet.weights.imagenet import decode_predictions, preprocess_input
     from senet.weights.readers import WeightsError
@@ -53,6 +55,8 @@ _HOME = {
     "create": "senet.applications",
     "decode_predictions": "senet.weights.imagenet",
     "find_se_blocks": "senet.models.graph",
+    "gates": "senet.explanation.gates",
+    "insert": "senet.models.insertion",
     "list_models": "senet.applications",
     "list_weights": "senet.applications",
     "load": "senet.applications",

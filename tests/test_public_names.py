@@ -25,6 +25,8 @@ PUBLIC = {
     "create",
     "decode_predictions",
     "find_se_blocks",
+    "gates",
+    "insert",
     "list_models",
     "list_weights",
     "load",

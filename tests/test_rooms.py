@@ -18,6 +18,7 @@ MAY_USE = {
     "evaluation": {"data", "progress"},
     "applications": {"models", "weights"},
     "deployment": {"models", "data", "evaluation", "files"},
+    "explanation": {"models", "data", "evaluation", "plotting", "progress"},
     "prediction": {
         *("applications", "data", "deployment", "evaluation", "progress", "weights"),
     },

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from senet.models.graph import inbound
+from senet.models.graph import fresh_inputs, inbound
 
 FOLDABLE = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 IN_TRAINING_ONLY = (
@@ -58,7 +58,10 @@ def inference_model(model: keras.Model) -> keras.Model:
     """
     rewriting = _Rewriting(model)
     clone = keras.models.clone_model(
-        model, clone_function=rewriting.fresh, call_function=rewriting.call
+        model,
+        input_tensors=fresh_inputs(model),
+        clone_function=rewriting.fresh,
+        call_function=rewriting.call,
     )
     return keras.Model(clone.input, clone.output, name=model.name)
 

@@ -18,11 +18,15 @@ class SEBlock:
         squeeze: the global pooling, or `None` where the map is not pooled (the paper's table 16).
         excitation: the layers with weights between squeeze and gate, in order.
         scale: the multiplication of gate and map.
+        gate: what gives the gate to the multiplication.
+        scaled: what gives the map.
     """
 
     squeeze: str | None
     excitation: tuple[str, ...]
     scale: str
+    gate: str
+    scaled: str
 
 
 def find_se_blocks(model: keras.Model) -> list[SEBlock]:
@@ -86,6 +90,13 @@ def calls(model: keras.Model) -> dict[str, list[Any]]:
     return {entry["name"]: entry["inbound_nodes"] for entry in config["layers"]}
 
 
+def fresh_inputs(model: keras.Model) -> Any:
+    """New inputs of the same structure, shapes, types and names, to rebuild a model on."""
+    return keras.tree.map_structure(
+        lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), model.input
+    )
+
+
 def _tensors(item: Any) -> list[str]:
     """Names of the layers whose outputs appear in one serialised call, in order."""
     if isinstance(item, dict):
@@ -101,21 +112,22 @@ def _pairs(names):
     return [(a, b) for a in names for b in names if a != b]
 
 
-def _trace(by_name, sources, name, scaled, scale):
+def _trace(by_name, sources, gate, scaled, scale):
     """Walk back from a gate to the map it scales; a block if what lies between is an excitation."""
-    weighted, last_activation = [], None
+    weighted, last_activation, name = [], None, gate
     while len(sources[name]) == 1:
         layer = by_name.get(name)  # None for an operation such as x / 6, which has no layer
         if isinstance(layer, POOLS):
             found = weighted and last_activation in GATES and sources[name] == [scaled]
-            return SEBlock(name, tuple(weighted), scale) if found else None
+            return SEBlock(name, tuple(weighted), scale, gate, scaled) if found else None
         last_activation = last_activation or _activation(layer)
         if layer and layer.weights:
             weighted.insert(0, name)
             if not _is_pointwise(layer):
                 return None
         if sources[name] == [scaled] and len(weighted) == 2:
-            return SEBlock(None, tuple(weighted), scale) if last_activation in GATES else None
+            found = last_activation in GATES
+            return SEBlock(None, tuple(weighted), scale, gate, scaled) if found else None
         name = sources[name][0]
     return None
 

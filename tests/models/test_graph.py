@@ -14,6 +14,8 @@ def test_blocks_of_a_named_network_are_found_in_order():
         "stage1_block1_se_squeeze",
         ("stage1_block1_se_reduce", "stage1_block1_se_excite"),
         "stage1_block1_se_scale",
+        gate="stage1_block1_se_gate",
+        scaled="stage1_block1_expand_bn",
     )
     assert found[-1].scale == "stage4_block3_se_scale"
 

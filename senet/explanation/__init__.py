@@ -1,0 +1,1 @@
+"""Looking inside: what the gates do, and which of them can go."""

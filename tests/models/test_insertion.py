@@ -1,0 +1,168 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import senet
+from tests.conftest import randomise
+
+BLOCKS = {
+    "MobileNet": (13, 479_744),  # the paper's table 3
+    "ResNet50": (16, 2_514_944),  # what SE-ResNet-50 has over ResNet-50
+    "ResNet50V2": (16, 2_514_944),
+    "VGG16": (13, 226_304),
+    "MobileNetV2": (17, 28_416),
+    "InceptionResNetV2": (40, 8_495_360),
+    "DenseNet121": (58, 7_424),
+    "EfficientNetV2B0": (5, 864),
+    "ConvNeXtTiny": (18, 404_352),
+    "Xception": (12, 730_992),
+}
+
+
+def application(name, side=75):
+    return getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=4)
+
+
+def outputs(model, x):
+    return keras.ops.convert_to_numpy(model(x, training=False))
+
+
+def images(model, count=2):
+    return np.random.default_rng(0).uniform(0, 1, (count, *model.input_shape[1:])).astype("float32")
+
+
+def small(name="plain"):
+    x = keras.Input((8, 8, 3), name="photo")
+    y = layers.Conv2D(16, 3, name="first")(x)
+    y = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(y))
+    y = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, name="second")(y))
+    model = keras.Model(x, layers.Dense(2, name="head")(y), name=name)
+    randomise(model)
+    return model
+
+
+@pytest.mark.parametrize("name", ["MobileNet", "ResNet50", "EfficientNetV2B0"])
+def test_insertion_into_an_application_changes_no_output(name):
+    check(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", set(BLOCKS) - {"MobileNet", "ResNet50", "EfficientNetV2B0"})
+def test_insertion_into_a_larger_application_changes_no_output(name):
+    check(name)
+
+
+def check(name):
+    model = application(name)
+    own = len(senet.find_se_blocks(model))
+    made = senet.insert(model)
+    blocks, added = BLOCKS[name]
+    assert len(senet.find_se_blocks(made)) - own == blocks
+    assert made.count_params() - model.count_params() == added
+    x = images(model)
+    np.testing.assert_array_equal(outputs(made, x), outputs(model, x))
+
+
+def test_se_mobilenet_has_the_parameters_of_table_3():
+    made = senet.insert(keras.applications.MobileNet(weights=None))
+    assert made.count_params() == 4_253_864 + 479_744
+
+
+@pytest.mark.parametrize(
+    ("where", "scaled"),
+    [
+        ("norm", ["norm"]),
+        (["first", "second"], ["first", "second"]),
+        ("*", None),
+        (lambda layer: isinstance(layer, layers.Conv2D), ["first", "second"]),
+    ],
+)
+def test_layers_are_chosen_by_name_pattern_or_function(where, scaled):
+    model = small()
+    if scaled is None:  # some outputs are no maps
+        with pytest.raises(ValueError, match=r"scales maps \(N, H, W, C\)"):
+            senet.insert(model, 4, where)
+        return
+    made = senet.insert(model, 4, where)
+    assert [block.scale for block in senet.find_se_blocks(made)] == [
+        f"{n}_se_scale" for n in scaled
+    ]
+    np.testing.assert_array_equal(outputs(made, images(model)), outputs(model, images(model)))
+
+
+def test_the_given_model_stays_as_it_is():
+    model = small()
+    before = model.get_weights()
+    made = senet.insert(model, 4, "norm")
+    made.set_weights([w + 1 for w in made.get_weights()])
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert made.input.name == model.input.name == "photo"
+    assert senet.find_se_blocks(model) == []
+
+
+def test_the_gates_follow_their_equation_with_the_papers_start():
+    model = small()
+    made = senet.insert(model, 4, "first", init="paper")
+    x = images(model)
+    u = keras.ops.convert_to_numpy(model.get_layer("first")(x))
+    w1, w2 = (
+        keras.ops.convert_to_numpy(made.get_layer(f"first_se_{role}").kernel)
+        for role in ("reduce", "excite")
+    )
+    s = 1 / (1 + np.exp(-np.maximum(u.mean((1, 2)) @ w1, 0) @ w2))
+    probe = keras.Model(made.input, made.get_layer("first_se_scale").output)
+    np.testing.assert_allclose(outputs(probe, x), u * s[:, None, None], atol=1e-6)
+    assert np.abs(outputs(made, x) - outputs(model, x)).max() > 1e-3
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="one training loop is enough")
+def test_training_moves_the_gates(tmp_path):
+    made = senet.insert(small(), 4, "norm")
+    x = images(made, 8)
+    assert (senet.gates(made, x)["norm_se_scale"] == 1).all()
+    made.compile(keras.optimizers.SGD(0.1), "mse")
+    made.fit(x, np.eye(2, dtype="float32")[np.arange(8) % 2], epochs=3, verbose=0)
+    moved = senet.gates(made, x)["norm_se_scale"]
+    assert np.abs(moved - 1).max() > 1e-3
+    made.save(tmp_path / "made.keras")
+    again = keras.saving.load_model(tmp_path / "made.keras")
+    np.testing.assert_array_equal(outputs(again, x), outputs(made, x))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (dict(), "No rule is known for 'plain'"),
+        (dict(where="third"), "No layer of 'plain' is called like 'third'"),
+        (dict(where="norm", ratio=64), "from 1 to the number of channels, 16 behind 'norm'"),
+        (dict(where="norm", ratio=0.25), "got 0.25"),
+        (dict(where="norm", init="zeros"), "init must be identity or paper"),
+        (dict(where="head"), r"'head' gives \(None, 2\)"),
+        (dict(where=lambda layer: False), "without a gate of its own fits"),
+    ],
+)
+def test_what_cannot_be_done_is_said(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        senet.insert(small(), **arguments)
+
+
+def test_a_layer_that_is_called_twice_is_refused():
+    x = keras.Input((8, 8, 4))
+    shared = layers.Conv2D(4, 3, padding="same", name="shared")
+    with pytest.raises(ValueError, match="called more than once cannot be chosen: shared"):
+        senet.insert(keras.Model(x, shared(shared(x))), 2, "shared")
+
+
+def test_blocks_with_gates_of_their_own_are_left_alone():
+    with pytest.raises(ValueError, match="without a gate of its own fits the rule"):
+        senet.insert(application("EfficientNetB0"))
+
+
+def test_frozen_layers_stay_frozen():
+    model = small()
+    model.get_layer("first").trainable = False
+    made = senet.insert(model, 4, "norm")
+    assert not made.get_layer("first").trainable
+    assert made.get_layer("norm_se_excite").trainable
