@@ -21,12 +21,15 @@ if TYPE_CHECKING:
         SEResNeXt101_64x4d,
         SEResNeXt152,
         create,
+        fold,
         list_models,
         list_weights,
         load,
         save,
     )
     from senet.explanation.gates import gates
+    from senet.explanation.gradcam import grad_cam
+    from senet.explanation.statistics import gate_statistics
     from senet.models.complexity import complexity
     from senet.models.graph import find_se_blocks
     from senet.models.insertion import insert
@@ -55,7 +58,10 @@ _HOME = {
     "create": "senet.applications",
     "decode_predictions": "senet.weights.imagenet",
     "find_se_blocks": "senet.models.graph",
+    "fold": "senet.applications",
+    "gate_statistics": "senet.explanation.statistics",
     "gates": "senet.explanation.gates",
+    "grad_cam": "senet.explanation.gradcam",
     "insert": "senet.models.insertion",
     "list_models": "senet.applications",
     "list_weights": "senet.applications",

@@ -8,14 +8,17 @@ import inspect
 import operator
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Concatenate, ParamSpec
 
 import keras
+import numpy as np
 from keras import layers
 
 from senet.models import family
 from senet.models.blocks import channel_axis, full_precision
+from senet.models.folding import with_constant_gates
+from senet.models.graph import find_se_blocks, softmax_of
 from senet.models.spec import Spec
 from senet.weights import catalogue, hub, schemes, transfer
 from senet.weights.card import Card
@@ -160,6 +163,11 @@ def _spec(
     if source is None or source.card is None:
         return named
     stored = source.card.spec
+    if stored is None:
+        raise transfer.WeightsError(
+            source.file.path,
+            f"it holds {source.card.network}, which is built as the file says: use senet.load.",
+        )
     if what := family.differences(named, stored, family.STRUCTURE):
         raise transfer.WeightsError(
             source.file.path,
@@ -212,16 +220,18 @@ def save(
     travels inside the file as one extra member, which stock Keras passes over.
 
     Args:
-        model: a network from `create` or `load`.
-        path: of the file; `.keras`, or `.safetensors`.
+        model: a network from `create`, `load` or `fold`; or another functional model of stock
+            layers with one input of images, as `insert` gives, for which Keras' own description in
+            the file counts.
+        path: of the file; `.keras`, or `.safetensors` for networks of the family.
         names: of the arrays in a safetensors file: `None` for ours, `"timm"` for those of timm's
             ResNets, `"caffe"` for those of its `legacy_*` networks. Excitations without biases get
             biases of zero there.
         **about: fields of the card to set, as `class_names=("cat", "dog")`.
 
     Raises:
-        ValueError: the model has no card because it was made elsewhere; `model.save` keeps those.
-            Or networks with these names compute something else; it says what.
+        ValueError: the model is of another kind, which `model.save` keeps; or networks with these
+            names compute something else; it says what.
         OSError: the file cannot be written.
 
     Example:
@@ -229,11 +239,73 @@ def save(
     """
     card = getattr(model, "card", None)
     if not isinstance(card, Card):
-        raise ValueError(
-            f"{model.name!r} was not made by senet.create or senet.load, so there is no record of "
-            "how to build it again: save it with model.save."
-        )
+        card = _card_of_another(model)
     transfer.save(model, path, dataclasses.replace(card, **about), names)
+
+
+def _card_of_another(model: keras.Model) -> Card:
+    """The card of a network that is not of the family.
+
+    Raises:
+        ValueError: it has not one input of images and one output.
+    """
+    inputs, outputs = (list(getattr(model, end, None) or ()) for end in ("inputs", "outputs"))
+    if [len(t.shape) for t in (*inputs, *outputs)] != [4, 2]:
+        raise ValueError(
+            f"{model.name!r} is neither a network from senet.create or senet.load nor a functional "
+            "model with one input (N, H, W, C) and one output (N, classes): save it with "
+            "model.save."
+        )
+    return Card(
+        network=model.name,
+        spec=None,
+        input_shape=tuple(inputs[0].shape[1:]),
+        classes=outputs[0].shape[-1],
+        classifier_activation="softmax" if softmax_of(model) else None,
+        precision=keras.config.dtype_policy().name,
+        data_format=keras.config.image_data_format(),
+    )
+
+
+def fold(model: keras.Model, gates: Mapping[str, np.ndarray | None]) -> keras.Model:
+    """A copy of a network in which the gates of some blocks are constants.
+
+    The constant goes into the batch normalisation or the convolution before it, exactly but for
+    rounding: `g (gamma x + beta) = (g gamma) x + g beta`. Where neither comes before, a depthwise
+    1x1 convolution holds it. What is left is stock layers and fewer of them. `senet fold` chooses
+    the gates by what they are worth on images.
+
+    Args:
+        model: a functional Keras model. It stays as it is.
+        gates: for each block that is to lose its gate, by the name of the layer that scales, the
+            constant `(C,)`; `None` is 1, which drops it.
+
+    Returns:
+        A functional model. That of a network from `create` or `load` is saved, loaded and trained
+        like it.
+
+    Raises:
+        ValueError: the model is not functional, has no such block, or a constant is of another
+            shape.
+
+    Example:
+        >>> found = senet.gate_statistics(model, images, labels)
+        >>> name = "stage4_block1_se_scale"
+        >>> smaller = senet.fold(model, {name: found[name].mean})
+    """
+    folded = with_constant_gates(model, gates)
+    card = getattr(model, "card", None)
+    if isinstance(card, Card):
+        folded.card = dataclasses.replace(card, spec=_spec_of_folded(card.spec, folded))
+    return folded
+
+
+def _spec_of_folded(spec: Spec | None, folded: keras.Model) -> Spec | None:
+    """The spec of a network some of whose gates are gone; `None` if layers hold constants."""
+    if spec is None or any(layer.name.endswith("_se_scale_constant") for layer in folded.layers):
+        return None
+    left = [block.scale.removesuffix("_se_scale") for block in find_se_blocks(folded)]
+    return dataclasses.replace(spec, se_at=tuple(left))
 
 
 def load(path: str | os.PathLike, **options: Any) -> keras.Model:
@@ -281,6 +353,18 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
                     "file.",
                 )
             return create(weights=_opened(source), **options)
+        if card.spec is None:
+            if options or tag:
+                raise transfer.WeightsError(
+                    path,
+                    f"{card.network} is built as the file says: {', '.join(options)} cannot "
+                    "be changed.",
+                )
+            with keras_settings(card.precision, card.data_format):
+                model = source.graph()
+            source.fill(model, None)
+            model.card = card
+            return model
         if network not in (None, card.network):
             wanted = family.named_spec(network)
             if what := family.differences(wanted, card.spec, family.STRUCTURE):
@@ -332,7 +416,7 @@ def list_weights(pattern: str = "*") -> list[str]:
 def how_to_load(card: Card, file: str, names: str) -> str:
     """The lines of Python that load a file with foreign names in timm; empty where none do."""
     name = schemes.timm_name(card.network, names)
-    if name is None or card.classes is None:
+    if name is None or card.classes is None or card.spec is None:
         return ""
     if family.differences(family.named_spec(card.network), card.spec, family.STRUCTURE):
         return ""

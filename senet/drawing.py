@@ -10,8 +10,8 @@ import re
 import keras
 from keras import layers
 
+from senet.graph import inbound
 from senet.models.complexity import complexity
-from senet.models.graph import inbound
 from senet.plotting import Box, Diagram, diagrams
 
 Part = collections.namedtuple("Part", "name output_shape parameters")

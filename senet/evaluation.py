@@ -3,12 +3,13 @@
 import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from senet.data.decode import ImageError
-from senet.data.pipeline import evaluation_batches
+from senet.data.pipeline import Batch, evaluation_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
 from senet.progress import meter
@@ -250,18 +251,31 @@ def predictions(
 
     Those of images that cannot be read are 0.
     """
-    batches = evaluation_batches(
-        source, preprocessing, batch_size=batch_size, n_classes=n_classes, workers=workers
-    )
     read = np.zeros(len(source), bool)
     probabilities = np.zeros((len(source), n_classes), "float32")
-    with meter(label, len(source)) as progress, contextlib.closing(batches):
-        for batch in batches:
-            if len(batch.images):
-                probabilities[batch.indices] = model.predict_on_batch(batch.images)
-                read[batch.indices] = True
-            progress.advance(len(batch.images) + len(batch.bad))
+    for batch in batches(source, preprocessing, n_classes, batch_size, workers, label):
+        probabilities[batch.indices] = model.predict_on_batch(batch.images)
+        read[batch.indices] = True
     return read, probabilities
+
+
+def batches(
+    source: Source,
+    preprocessing: Preprocessing,
+    n_classes: int,
+    batch_size: int = 64,
+    workers: int = 0,
+    label: str = "evaluating",
+) -> Iterator[Batch]:
+    """All images of a source that can be read, in order, with progress as the label says."""
+    given = evaluation_batches(
+        source, preprocessing, batch_size=batch_size, n_classes=n_classes, workers=workers
+    )
+    with meter(label, len(source)) as progress, contextlib.closing(given):
+        for batch in given:
+            if len(batch.images):
+                yield batch
+            progress.advance(len(batch.images) + len(batch.bad))
 
 
 def evaluation_of(

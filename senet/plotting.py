@@ -105,7 +105,8 @@ def arms(scores: Mapping[str, Sequence[float]], path: str | os.PathLike, title: 
         places + 0.16, values.mean(axis=1), deviation, fmt="s", color="tab:orange", capsize=4
     )
     axes.set_xticks(places, [_short(name, 20) for name in scores], parse_math=False)
-    axes.set(title=title, ylabel="top-1, %", xlim=(-0.5, len(scores) - 0.5))
+    axes.set(ylabel="top-1, %", xlim=(-0.5, len(scores) - 0.5))
+    figure.suptitle(title, fontsize="medium", wrap=True, parse_math=False)
     axes.grid(axis="y", alpha=0.3)
     axes.plot([], [], "s", color="tab:orange", label="mean and standard deviation of a run")
     axes.plot([], [], "o", color="tab:blue", label="one run; lines join runs of one seed")
@@ -184,6 +185,7 @@ def grid(
     title: str = "",
     columns: int = 6,
     marked: Sequence[bool] | np.ndarray = (),
+    heat: Sequence[np.ndarray | None] = (),
 ) -> None:
     """Images in rows with a caption above each, as a PNG.
 
@@ -194,6 +196,7 @@ def grid(
         title: above the picture.
         columns: images in a row.
         marked: for each image whether its caption is red.
+        heat: for each image a map `(h, w)` of 0 or more to lay over it, or `None`.
     """
     rows = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(1.75 * columns, 2.1 * rows + 0.4), layout="constrained")
@@ -201,10 +204,172 @@ def grid(
         axes.axis("off")
     for i, (axes, image, caption) in enumerate(zip(figure.axes, images, captions, strict=False)):
         axes.imshow(image)
+        over = heat[i] if i < len(heat) else None
+        if over is not None:
+            right, bottom = axes.get_xlim()[1], axes.get_ylim()[0]
+            axes.imshow(
+                over,
+                cmap="turbo",
+                alpha=0.5,
+                vmin=0,
+                vmax=max(float(np.max(over)), 1e-12),
+                extent=(-0.5, right, bottom, -0.5),
+                interpolation="bicubic",
+            )
         colour = RED if i < len(marked) and marked[i] else "black"
         lines = "\n".join(_short(line) for line in caption.split("\n"))
         axes.set_title(lines, fontsize=8, color=colour, parse_math=False)
     figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def gate_curves(
+    panels: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]],
+    path: str | os.PathLike,
+    *,
+    title: str = "",
+) -> None:
+    """Gates of some channels, a panel for each block and a line for each class, as a PNG.
+
+    Args:
+        panels: for each block, by its title, and each line, by its name, the `channels` `(C,)`, the
+            `mean` gate `(C,)` and, where it is to be shown, its `spread` `(C,)`. Every panel has
+            the lines of the first.
+        path: of the PNG.
+        title: above the picture.
+    """
+    columns = min(3, len(panels)) if len(panels) != 4 else 2
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(max(6.0, 3.8 * columns), 2.6 * rows + 0.9), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.axis("off")
+    palette = colormaps["tab10"]
+    names = list(next(iter(panels.values())))
+    lines: list[Any] = []
+    for axes, (heading, curves) in zip(grid.flat, panels.items(), strict=False):
+        for i, name in enumerate(names):
+            line, last = curves[name], i == len(names) - 1
+            colour = "black" if last and len(names) > 2 else palette(i)
+            style = dict(color=colour, linewidth=1.6 if colour == "black" else 1.0)
+            lines += axes.plot(line["channels"], line["mean"], **style)
+            if "spread" in line:
+                low, high = line["mean"] - line["spread"], line["mean"] + line["spread"]
+                axes.fill_between(line["channels"], low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.set_title(_short(heading, 40), fontsize=10, parse_math=False)
+        axes.grid(alpha=0.3)
+        axes.margins(x=0.01)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        low, high = (f([c["mean"] for c in curves.values()]) for f in (np.nanmin, np.nanmax))
+        axes.set_ylim(min(0, 1.1 * low), 1 if 0.3 < high <= 1 else 1.15 * max(high, 1e-3))
+    for axes in grid[:, 0]:
+        axes.set_ylabel("gate")
+    for place in range(columns):
+        below = [axes for axes in grid[:, place] if axes.axison]
+        below[-1].set_xlabel("channel")
+    legend = figure.legend(
+        lines[: len(names)],
+        ["-"] * len(names),
+        loc="outside lower center",
+        ncols=min(6, len(names)),
+    )
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set(text=_short(name), parse_math=False)
+    figure.suptitle(title, fontsize=12)
+    _save(figure, path)
+
+
+def depth_profile(
+    profile: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    chance: float,
+    path: str | os.PathLike,
+) -> None:
+    """What the gates of each block do, from the first block to the last, as a PNG.
+
+    Args:
+        profile: one line for each block, as `GateStatistics.profile` gives them.
+        names: of the blocks.
+        chance: what class-specificity is where classes play no part.
+        path: of the PNG.
+    """
+    places = np.arange(len(profile))
+    figure = Figure(figsize=(min(14, max(6.5, 0.34 * len(places) + 2)), 9), layout="constrained")
+    saturation, variation, specificity, idle = figure.subplots(4, 1, sharex=True)
+    column = {
+        key: np.array([row[key] for row in profile], float) for key in profile[0] if key != "block"
+    }
+    bars = dict(width=0.7, edgecolor="white", linewidth=0.5)
+    high, low = 100 * column["high"], 100 * column["low"]
+    saturation.bar(places, high, color=ORANGE, label="near the largest value", **bars)
+    saturation.bar(places, low, bottom=high, color=BLUE, label="near the smallest", **bars)
+    saturation.set(title="Saturation: gates near an end of their range, %", ylim=(0, 100))
+    variation.bar(places, 100 * column["variation"], color=BLUE, **bars)
+    variation.set(title="Variation between images: standard deviation, % of the range")
+    specificity.bar(places, 100 * column["specificity"], color=BLUE, **bars)
+    specificity.axhline(100 * chance, color=RED, linestyle="--", label="by chance", linewidth=1)
+    specificity.set(
+        title="Class-specificity: share of the variance between classes, %", ylim=(0, 100)
+    )
+    dead, constant = (100 * column[key] / column["channels"] for key in ("dead", "constant"))
+    idle.bar(places, dead, color=RED, label="dead: never above 0.01", **bars)
+    idle.bar(places, constant, bottom=dead, color=GREY, label="constant: hardly vary", **bars)
+    idle.set(title="Dead and constant channels, %", ylim=(0, 100))
+    for axes in figure.axes:
+        axes.set_title(axes.get_title(), fontsize=10)
+        axes.grid(axis="y", alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    step = max(1, -(-len(places) // 40))
+    labels = [_short(name) for name in names]
+    idle.set_xticks(places[::step], labels[::step], rotation=90, fontsize=8, parse_math=False)
+    _save(figure, path)
+
+
+def tradeoff(
+    labels: Sequence[str],
+    steps: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike,
+    *,
+    chosen: int,
+    allowed: float,
+    title: str = "",
+) -> None:
+    """Accuracy, loss, parameters and latency as gates are folded one after the other, as a PNG.
+
+    Args:
+        labels: of the steps.
+        steps: each with `top1`, `loss`, `parameters` and `milliseconds`.
+        path: of the PNG.
+        chosen: the step that is taken; it is marked.
+        allowed: top-1 that may not be fallen below, 0 to 1.
+        title: above the picture.
+    """
+    places = np.arange(len(steps))
+    figure = Figure(figsize=(min(14, max(6.5, 0.34 * len(places) + 3)), 9), layout="constrained")
+    panels = {
+        "top1": ("Top-1, %", 100, BLUE),
+        "loss": ("Loss, nats", 1, RED),
+        "parameters": ("Parameters, millions", 1e-6, GREY),
+        "milliseconds": ("Milliseconds for one image", 1, ORANGE),
+    }
+    for axes, (key, (name, scale, colour)) in zip(
+        figure.subplots(4, 1, sharex=True), panels.items(), strict=True
+    ):
+        values = [scale * step[key] for step in steps]
+        axes.plot(places, values, color=colour, marker="o", markersize=4)
+        axes.axvline(chosen, color="black", linestyle=":", linewidth=1.2, label="folded up to here")
+        axes.set_title(name, fontsize=10)
+        axes.grid(alpha=0.3)
+        if key == "top1":
+            axes.axhline(100 * allowed, color=RED, linestyle="--", linewidth=1, label="allowed")
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        else:
+            axes.set_ylim(0, 1.1 * max(values))
+    step = max(1, -(-len(places) // 40))
+    shown = [_short(label) for label in labels]
+    axes.set_xticks(places[::step], shown[::step], rotation=90, fontsize=8, parse_math=False)
+    figure.suptitle(title, fontsize=12)
     _save(figure, path)
 
 

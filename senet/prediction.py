@@ -128,6 +128,7 @@ def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) ->
     preprocessing = Preprocessing.from_json(card.preprocessing)
     if card.classifier_activation is None:
         model = keras.Model(model.input, keras.layers.Softmax(dtype="float32")(model.output))
+        model.card = dataclasses.replace(card, classifier_activation="softmax")
     return Trained(model, card.class_names, preprocessing, run)
 
 
@@ -150,15 +151,7 @@ def score(
         ValueError: no data is named, its classes are not those of the network, or the images of
             the run are not those it was trained on.
     """
-    where, images = images_of(trained, data, split)
-    wanted = trained.class_names
-    if wanted == imagenet.class_names():  # whose folders are called by their WordNet ids
-        wanted = tuple(synset for synset, _ in imagenet.classes())
-    if images.class_names not in (wanted, trained.class_names):
-        raise ValueError(
-            f"The network knows the classes {_listed(wanted)}; {where!r} has "
-            f"{_listed(images.class_names)}."
-        )
+    where, images = labelled_images(trained, data, split)
     split = split or images.held_out
     evaluation = evaluate(
         trained.model,
@@ -312,6 +305,26 @@ def images_of(
             f"The images in {where!r} are not those of the training, so that some which were "
             "trained on could count as held out: put the images to score in a folder of their own "
             "and name it with --data."
+        )
+    return where, images
+
+
+def labelled_images(
+    trained: Trained, data: str | None = None, split: str | None = None
+) -> tuple[str, Data]:
+    """`images_of` of the classes that the network knows.
+
+    Raises:
+        ValueError: as there, or the classes of the data are others.
+    """
+    where, images = images_of(trained, data, split)
+    wanted = trained.class_names
+    if wanted == imagenet.class_names():  # whose folders are called by their WordNet ids
+        wanted = tuple(synset for synset, _ in imagenet.classes())
+    if images.class_names not in (wanted, trained.class_names):
+        raise ValueError(
+            f"The network knows the classes {_listed(wanted)}; {where!r} has "
+            f"{_listed(images.class_names)}."
         )
     return where, images
 

@@ -321,11 +321,14 @@ def _disk_full(*args, **kwargs):
     raise OSError(28, "No space left on device")
 
 
-def test_a_network_behind_layers_of_the_user_has_no_card(tmp_path):
+def test_a_network_behind_layers_of_the_user_is_saved_as_it_is_built(tmp_path):
     scaled = keras.layers.Rescaling(0.5)(keras.Input((32, 32, 3)))
-    model = senet.create("se_resnet20_cifar", input_tensor=scaled)
-    with pytest.raises(ValueError, match=r"save it with model\.save"):
-        senet.save(model, tmp_path / "a.keras")
+    model = senet.create("se_resnet20_cifar", input_tensor=scaled, classes=3)
+    senet.save(model, tmp_path / "a.keras")
+    again = senet.load(tmp_path / "a.keras")
+    assert again.card.spec is None
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(again.predict_on_batch(x), model.predict_on_batch(x))
 
 
 def test_logits_come_back_as_logits(tmp_path):

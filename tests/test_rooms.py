@@ -8,23 +8,29 @@ import senet
 ROOT = pathlib.Path(senet.__file__).parent
 MAY_USE = {
     "files": set(),
+    "graph": set(),
     "progress": set(),
-    "models": set(),
-    "acceleration": set(),
+    "timing": set(),
+    "pages": {"files"},
+    "models": {"graph"},
+    "acceleration": {"graph"},
     "data": {"files"},
     "plotting": {"files"},
-    "drawing": {"models", "plotting"},
+    "drawing": {"graph", "models", "plotting"},
     "weights": {"models", "files"},
     "evaluation": {"data", "progress"},
     "applications": {"models", "weights"},
-    "deployment": {"models", "data", "evaluation", "files"},
-    "explanation": {"models", "data", "evaluation", "plotting", "progress"},
+    "deployment": {"graph", "models", "data", "evaluation", "files"},
+    "explanation": {
+        *("graph", "models", "data", "evaluation", "acceleration"),
+        *("plotting", "pages", "timing", "files", "progress"),
+    },
     "prediction": {
         *("applications", "data", "deployment", "evaluation", "progress", "weights"),
     },
     "training": {
         *("applications", "models", "data", "evaluation", "acceleration"),
-        *("plotting", "files", "progress"),
+        *("plotting", "pages", "files", "progress"),
     },
 }
 

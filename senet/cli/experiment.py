@@ -11,7 +11,7 @@ from senet.training.recipe import PRESETS, Recipe
 
 
 @click.command("experiment", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--vary", help="Field and values, as ratio=4,16,32; SE against plain by default.")
+@click.option("--vary", help="Field and values, as ratio=4,8,16; SE against plain by default.")
 @click.option(
     "--seeds",
     type=Listed(int),

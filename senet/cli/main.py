@@ -19,6 +19,8 @@ COMMANDS = {
     "evaluate": "Score a trained network on labelled images.",
     "compare": "Put training runs side by side.",
     "predict": "Name what is on images.",
+    "explain": "Show what the gates of a network do, and where it looks.",
+    "fold": "Take out the gates that can be constants.",
     "export": "Write a network for another runtime, proved equal.",
     "quantize": "Write a network in int8, if it stays as good.",
     "list": "List the networks of the family.",
@@ -109,7 +111,8 @@ def _prepare_backend() -> None:
     """Choose an installed backend if the user chose none, and keep the backends quiet."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    for library in ("absl", "tensorflow"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     if "KERAS_BACKEND" in os.environ:
         return
     installed = [backend for backend in BACKENDS if importlib.util.find_spec(backend)]

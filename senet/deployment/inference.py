@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from senet.models.graph import fresh_inputs, inbound
+from senet.graph import Rebuilding, fresh_inputs
 
 FOLDABLE = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 IN_TRAINING_ONLY = (
@@ -66,20 +66,8 @@ def inference_model(model: keras.Model) -> keras.Model:
     return keras.Model(clone.input, clone.output, name=model.name)
 
 
-class _Rewriting:
-    """What is known while a graph is rebuilt from its inputs to its outputs.
-
-    Layers that nothing reads in the end are dropped when the model is made of its outputs.
-    """
-
-    def __init__(self, model: keras.Model) -> None:
-        self.model = model
-        self.readers: dict[str, int] = {}
-        for names in inbound(model).values():
-            for name in names:
-                self.readers[name] = self.readers.get(name, 0) + 1
-        self.made: dict[int, tuple[Any, Any, Any]] = {}
-        """For each tensor, by its id, the tensor itself, its layer and what that read."""
+class _Rewriting(Rebuilding):
+    """Calls what can stand in for each layer."""
 
     @staticmethod
     def fresh(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -105,17 +93,10 @@ class _Rewriting:
         outputs = layer(*args, **kwargs)
         if weights:
             layer.set_weights(weights)
-        if keras.utils.is_keras_tensor(outputs):
-            self.made[id(outputs)] = outputs, layer, args[0]
-        return outputs
-
-    def _maker(self, tensor, *kinds):
-        """The layer that gave a tensor, of one of these kinds, and what it read, or None twice."""
-        _, layer, read = self.made.get(id(tensor), (None, None, None))
-        return (layer, read) if type(layer) in kinds else (None, None)
+        return self.remember(outputs, layer, args[0])
 
     def _folded(self, norm, x):
-        before, read = self._maker(x, *FOLDABLE)
+        before, read = self.maker(x, *FOLDABLE)
         if before is None or self.readers[before.name] > 1 or not _is_linear(before):
             return None
         if _axis(norm) != _channels(before):
@@ -134,10 +115,10 @@ class _Rewriting:
         return self._made(_with_bias(before), [kernel * per_filter, offset], read)
 
     def _squeezed_before_expand(self, dense, pooled):
-        pool, x = self._maker(pooled, layers.GlobalAveragePooling2D)
+        pool, x = self.maker(pooled, layers.GlobalAveragePooling2D)
         if pool is None or pool.keepdims:
             return None
-        expand, read = self._maker(x, layers.Conv2D)
+        expand, read = self.maker(x, layers.Conv2D)
         if expand is None or not _is_affine_per_pixel(expand) or not _is_linear(expand):
             return None
         stock = self.model.get_layer(dense.name)

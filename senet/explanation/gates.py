@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from senet.models.graph import find_se_blocks
+from senet.models.graph import se_blocks
 
 
 def gates(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> dict[str, np.ndarray]:
@@ -42,26 +42,26 @@ def gates(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> dict[
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def gate_model(model: keras.Model) -> tuple[keras.Model, list[str]]:
+def gate_model(model: keras.Model, pooled: bool = False) -> tuple[keras.Model, list[str]]:
     """A model of the same layers that gives the gates, and the names of its outputs.
 
     Outputs are a dictionary by the name of the layer that scales, in float32; `"outputs"` is what
     the model itself gives.
 
+    Args:
+        model: as for `gates`.
+        pooled: whether gates that are not squeezed are given as their mean over the pixels.
+
     Raises:
         ValueError: as for `gates`.
     """
-    blocks = find_se_blocks(model)
-    if not blocks:
-        raise ValueError(
-            f"{model.name!r} has no squeeze-and-excitation blocks: no map is multiplied by a gate "
-            "that is computed from it. senet.insert adds them."
-        )
     tensors = {}
-    for block in blocks:
+    for block in se_blocks(model):
         gate = model.get_layer(block.gate).output
         if block.squeeze is not None:
             gate = keras.layers.Flatten(dtype="float32")(gate)
+        elif pooled:
+            gate = keras.layers.GlobalAveragePooling2D(dtype="float32")(gate)
         tensors[block.scale] = keras.layers.Identity(dtype="float32")(gate)
     outputs = tensors | {"outputs": model.output}
     return keras.Model(model.inputs, outputs), list(tensors)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import keras
 from keras import layers
 
-from senet.models.graph import calls
+from senet.graph import calls
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Find squeeze-and-excitation blocks in any functional Keras model, by structure, not by name."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterable
 
 import keras
 from keras import layers
+
+from senet.graph import inbound
 
 POOLS = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
 GATES = (keras.activations.sigmoid, keras.activations.tanh, keras.activations.relu)
@@ -60,52 +62,39 @@ def find_se_blocks(model: keras.Model) -> list[SEBlock]:
     return found
 
 
-def inbound(model: keras.Model) -> dict[str, list[str]]:
-    """For each layer of a functional model the names of the layers that feed it.
+def se_blocks(model: keras.Model, names: Iterable[str] | None = None) -> list[SEBlock]:
+    """The blocks of a model that must have some; those of these names, all without names.
 
-    Read from `model.get_config()`, which is public and is what a saved file holds. A layer that is
-    called several times lists the sources of all its calls.
-
-    Raises:
-        ValueError: the model is not functional.
-    """
-    return {
-        name: [source for node in nodes for source in _tensors(node)]
-        for name, nodes in calls(model).items()
-    }
-
-
-def calls(model: keras.Model) -> dict[str, list[Any]]:
-    """For each layer of a functional model its calls, as `model.get_config()` writes them.
+    Args:
+        model: a functional Keras model.
+        names: of the layers that scale.
 
     Raises:
-        ValueError: the model is not functional.
+        ValueError: the model has no squeeze-and-excitation blocks, or none of a name.
     """
-    config = model.get_config()
-    if "output_layers" not in config:
+    blocks = find_se_blocks(model)
+    if not blocks:
         raise ValueError(
-            f"The graph of {model.name!r} cannot be read: only functional models have one; got "
-            f"{type(model).__name__}. Rebuild it as keras.Model(inputs, outputs)."
+            f"{model.name!r} has no squeeze-and-excitation blocks: no map is multiplied by a gate "
+            "that is computed from it. senet.insert adds them."
         )
-    return {entry["name"]: entry["inbound_nodes"] for entry in config["layers"]}
+    if names is None:
+        return blocks
+    wanted, known = list(names), [block.scale for block in blocks]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{model.name!r} has no squeeze-and-excitation block {', '.join(map(repr, unknown))}; "
+            f"its blocks are {', '.join(known)}."
+        )
+    return [block for block in blocks if block.scale in wanted]
 
 
-def fresh_inputs(model: keras.Model) -> Any:
-    """New inputs of the same structure, shapes, types and names, to rebuild a model on."""
-    return keras.tree.map_structure(
-        lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), model.input
-    )
-
-
-def _tensors(item: Any) -> list[str]:
-    """Names of the layers whose outputs appear in one serialised call, in order."""
-    if isinstance(item, dict):
-        if item.get("class_name") == "__keras_tensor__":
-            return [item["config"]["keras_history"][0]]
-        item = list(item.values())
-    if isinstance(item, (list, tuple)):
-        return [name for part in item for name in _tensors(part)]
-    return []
+def softmax_of(model: keras.Model) -> keras.layers.Layer | None:
+    """The layer that makes probabilities at the end of a model of one output, if there is one."""
+    last = next((found for found in model.layers if found.name == model.output_names[0]), None)
+    own = getattr(last, "activation", None) is keras.activations.softmax
+    return last if own or isinstance(last, layers.Softmax) else None
 
 
 def _pairs(names):

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from senet.graph import calls, fresh_inputs
 from senet.models.blocks import channel_axis, full_precision
-from senet.models.graph import calls, fresh_inputs
 
 Where = str | Iterable[str] | Callable[[keras.layers.Layer], bool]
 PLACES = {

@@ -12,8 +12,8 @@ from typing import Any
 
 from senet import plotting
 from senet.evaluation import wilson_interval
+from senet.pages import percent, picture, value, write_page
 from senet.progress import clock
-from senet.training.page import percent, picture, value, write_page
 
 MAX_FILE = 16 * 2**20
 """Largest record of a run that is read, bytes."""

@@ -41,7 +41,7 @@ def arms_of(recipe: Recipe, vary: str | None = None) -> list[Arm]:
 
     Args:
         recipe: of the first arm.
-        vary: `None` compares the network with its plain twin; `"ratio=4,16,32"` gives a field of
+        vary: `None` compares the network with its plain twin; `"ratio=4,8,16"` gives a field of
             the recipe or of `senet.Spec` these values in turn.
 
     Returns:
@@ -68,7 +68,7 @@ def arms_of(recipe: Recipe, vary: str | None = None) -> list[Arm]:
     parts = re.split(r",(?![^\[]*\])", texts)  # commas outside brackets
     values = [value_of(text.strip()) for text in parts if text.strip()]
     if not sign or len(values) < 2:
-        raise ValueError(f"Say what to vary as field=value,value, as ratio=4,16,32; got {vary!r}.")
+        raise ValueError(f"Say what to vary as field=value,value, as ratio=4,8,16; got {vary!r}.")
     own = {f.name for f in dataclasses.fields(Recipe)} - {"spec", "seed"}
     if field not in own and field not in {f.name for f in dataclasses.fields(Spec)}:
         raise ValueError(f"Neither a recipe nor a network's spec has a field {field!r}.")

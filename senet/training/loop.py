@@ -232,7 +232,7 @@ class Run:
         _freeze(model, recipe.freeze)
         self.average = Average(model, recipe.ema) if recipe.ema else None
         self.twin = accelerate(model)
-        self.optimizer = make_optimizer(recipe, self.twin)
+        self.optimizer = make_optimizer(recipe, model)
         if recipe.precision != "mixed_float16":  # whose scale must change
             self.fixed += [self.optimizer.dynamic_scale, self.optimizer.step_counter]
         self.twin.compile(

@@ -16,8 +16,8 @@ from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
 from senet.evaluation import Evaluation, wilson_interval
+from senet.pages import embedded, picture, write_page
 from senet.progress import clock
-from senet.training.page import embedded, picture, write_page
 from senet.training.recipe import Recipe
 
 PICTURES = {

@@ -16,7 +16,8 @@ class Card:
 
     Args:
         network: name of the network, or of what it was derived from.
-        spec: its `Spec`.
+        spec: its `Spec`; `None` where no spec describes it, as after `senet.insert`. Then the graph
+            that Keras writes into the file counts.
         input_shape: of one image; `None` where a side is open.
         classes: number of classes; `None` without a classifier.
         classifier_activation: of the classifier; `None` gives logits.
@@ -33,7 +34,7 @@ class Card:
     """
 
     network: str
-    spec: Spec
+    spec: Spec | None
     input_shape: tuple[int | None, ...]
     classes: int | None
     classifier_activation: str | None = "softmax"
@@ -48,7 +49,7 @@ class Card:
     def __post_init__(self) -> None:
         kinds: dict[str, Any] = dict(
             network=str,
-            spec=Spec,
+            spec=Spec | None,
             input_shape=tuple,
             classes=int | None,
             classifier_activation=str | None,
@@ -74,7 +75,7 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """This record as plain JSON values; `from_json` reads it back."""
-        return {"format": 1, **vars(self), "spec": self.spec.to_json()}
+        return {"format": 1, **vars(self), "spec": self.spec and self.spec.to_json()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Card":
@@ -87,7 +88,7 @@ class Card:
         if values.pop("format", None) != 1:
             raise ValueError("It was written in a format that this version of senet does not know.")
         try:
-            values["spec"] = Spec.from_json(values["spec"])
+            values["spec"] = values["spec"] and Spec.from_json(values["spec"])
             values["input_shape"] = tuple(values["input_shape"])
             values["features"] = values.get("features") and tuple(values["features"])
             return cls(**values)

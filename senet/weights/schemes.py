@@ -214,12 +214,13 @@ def slots(model: Any, scheme: Scheme, spec: Spec) -> Iterator[Slot]:
             yield Slot(name, (layer.kernel.shape[-1],), None, layer.name)
 
 
-def own_slots(model: Any, hdf5: bool = False) -> Iterator[Slot]:
+def own_slots(model: Any, hdf5: bool = False, inside: str = "") -> Iterator[Slot]:
     """Every array of a model under our own names, or under those that Keras gives them in HDF5.
 
     Args:
         model: a Keras model.
         hdf5: whether to number the layers of each class, as in `.weights.h5` and `.keras` files.
+        inside: where in an HDF5 file the model is, if it is a layer of another.
 
     Yields:
         A `Slot` for each variable, in the order of the layers.
@@ -228,7 +229,10 @@ def own_slots(model: Any, hdf5: bool = False) -> Iterator[Slot]:
     for layer in model.layers:
         kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
         number, met[kind] = met[kind], met[kind] + 1
-        folder = f"layers/{kind}_{number}" if number else f"layers/{kind}"
+        folder = f"{inside}layers/{kind}_{number}" if number else f"{inside}layers/{kind}"
+        if hdf5 and hasattr(layer, "layers"):
+            yield from own_slots(layer, hdf5, f"{folder}/")
+            continue
         for i, variable in enumerate(layer.weights):
             name = f"{folder}/vars/{i}" if hdf5 else f"{layer.name}.{variable.name}"
             yield Slot(name, tuple(variable.shape), variable, layer.name, foreign=False)

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -21,6 +22,19 @@ from senet.weights.readers import ArrayFile, WeightsError, open_arrays
 
 CARD_LIMIT = 16 * 2**20
 """Largest size of a card that is read, bytes."""
+
+GRAPH = "config.json"
+"""Where Keras describes the network in a `.keras` file."""
+
+STOCK = re.compile(
+    r"keras(\.src)?(\.(layers|initializers|regularizers|constraints|ops|models|applications)[\w.]*)?"
+)
+UNSAFE = (
+    *("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "function"),
+    *("StringLookup", "IntegerLookup", "IndexLookup", "TextVectorization"),
+)
+"""What the description of a network in a file may be made of, and may not: these run code, or read
+files that they name."""
 
 PUBLISHED_CLASSES = 1000
 """Classes of ImageNet: a file without classifier cannot be asked for these."""
@@ -48,7 +62,7 @@ class Source:
 
     def copy_of(self, published: catalogue.Published) -> "Source":
         """This file, known to hold published weights, which tell more than the file does."""
-        if self.card is None:
+        if self.card is None or self.card.spec is None:
             return self
         size, channels = published.size, self.card.input_shape[-1]
         own = self.scheme is None
@@ -61,8 +75,8 @@ class Source:
         )
         return dataclasses.replace(self, card=card)
 
-    def fill(self, model: keras.Model, spec: Spec) -> None:
-        """Give a model built from `spec` the values of the file.
+    def fill(self, model: keras.Model, spec: Spec | None) -> None:
+        """Give a model built from `spec`, or of the graph of the file, the values of the file.
 
         Every name and shape is compared before the first value is read. A classifier with another
         number of classes keeps its initial values, with a warning; of a file with a classifier for
@@ -80,8 +94,8 @@ class Source:
         for slot in slots:
             slot.variable.assign(slot.to_ours(self.file.read(slot.name)))
 
-    def _slots(self, model: keras.Model, spec: Spec) -> Iterator[schemes.Slot]:
-        if self.scheme is not None:
+    def _slots(self, model: keras.Model, spec: Spec | None) -> Iterator[schemes.Slot]:
+        if self.scheme is not None and spec is not None:
             return schemes.slots(model, self.scheme, spec)
         return schemes.own_slots(model, hdf5=self.file.format == "hdf5")
 
@@ -153,6 +167,44 @@ class Source:
             return name.startswith(f"layers/{last}/")
         classifier = self.scheme.entry["classifier"] if self.scheme else "classifier"
         return name.startswith(f"{classifier}.")
+
+    def graph(self) -> keras.Model:
+        """The model that Keras described in the file, of stock layers, with initial values.
+
+        Raises:
+            WeightsError: something in it is no stock layer, or could run code.
+        """
+        try:
+            with zipfile.ZipFile(self.file.path) as archive:
+                if archive.getinfo(GRAPH).file_size > CARD_LIMIT:
+                    raise ValueError(f"its {GRAPH} is larger than that of any network")
+                config = json.loads(archive.read(GRAPH)) | {"compile_config": None}
+            _refuse_code(config)
+            return keras.saving.deserialize_keras_object(config)
+        except Exception as error:
+            # Keras raises whatever a damaged description leads it to
+            raise WeightsError(self.file.path, f"its network cannot be built: {error}") from error
+
+
+def _refuse_code(config: Any) -> None:
+    """Refuse a description of a model that is made of anything but layers of Keras.
+
+    Raises:
+        ValueError: it names something else.
+    """
+    if isinstance(config, dict):
+        name, module = config.get("class_name"), config.get("module")
+        stock = isinstance(module, str) and STOCK.fullmatch(module) and name not in UNSAFE
+        plain = module is None and name in (None, "__keras_tensor__", "__tuple__")
+        if not (stock or plain) and ("class_name" in config or "module" in config):
+            raise ValueError(
+                f"{module}.{name} is not one of the layers of Keras that neither run code nor read "
+                "files"
+            )
+        config = list(config.values())
+    if isinstance(config, list):
+        for part in config:
+            _refuse_code(part)
 
 
 @contextlib.contextmanager
@@ -238,35 +290,40 @@ def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | N
             with zipfile.ZipFile(written, "a") as archive:
                 archive.writestr(MEMBER, json.dumps(card.to_json(), indent=1))
         return
+    if card.spec is None:
+        raise ValueError(
+            f"{card.network} is not built from a spec, and a safetensors file has no place for its "
+            f"graph: give it a name that ends in .keras; got {str(path)!r}."
+        )
     from safetensors.numpy import save_file
 
     if names is None:
         slots = schemes.own_slots(model)
         about = {MEMBER: json.dumps(card.to_json())}
     else:
-        slots, about = iter(_foreign_slots(model, card, names)), {"format": "pt"}
+        slots, about = iter(_foreign_slots(model, card, card.spec, names)), {"format": "pt"}
     arrays = {slot.name: slot.to_theirs() for slot in slots}
     with replacing(path) as written:
         save_file(arrays, written, about)
 
 
-def _foreign_slots(model: keras.Model, card: Card, names: str) -> list[schemes.Slot]:
+def _foreign_slots(model: keras.Model, card: Card, spec: Spec, names: str) -> list[schemes.Slot]:
     """The arrays under the names of a scheme, if networks of the scheme compute the same."""
     if names not in schemes.IN_TIMM:
         known = ", ".join(map(repr, schemes.IN_TIMM))
         raise ValueError(f"names must be None for ours, or one of {known}; got {names!r}.")
     scheme = schemes.SCHEMES[names]
     try:
-        if len(card.spec.n_blocks) != 4 or card.spec.stem == "3x3":
+        if len(spec.n_blocks) != 4 or spec.stem == "3x3":
             raise ValueError("a network for small images")
-        slots = list(schemes.slots(model, scheme, card.spec))
+        slots = list(schemes.slots(model, scheme, spec))
         shapes = {slot.name: slot.shape for slot in slots}
         _, _, theirs, _, _ = schemes.describe(shapes, card.network)
     except (KeyError, ValueError):
         raise ValueError(
             f"{names} has no network that is built as {card.network} is: choose other names."
         ) from None
-    reasons = _differences(card.spec, theirs)
+    reasons = _differences(spec, theirs)
     if reasons:
         raise ValueError(
             f"{names} cannot hold this network, for it would compute something else with these "

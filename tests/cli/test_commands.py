@@ -39,7 +39,10 @@ def error_of(done):
     return lines[0]
 
 
-@pytest.mark.parametrize("name", ["train", "experiment", "compare", "predict", "convert", "export"])
+EXAMPLES = ("train", "experiment", "compare", "predict", "explain", "fold", "convert", "export")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_in_the_help_have_a_line_each(name):
     text = senet(name, "--help").stdout
     assert "\\b" not in text
@@ -61,7 +64,7 @@ def test_help_of_every_command_answers_without_a_backend():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage:") == 12  # the group and eleven commands
+    assert done.stdout.count("Usage:") == 14  # the group and thirteen commands
 
 
 def test_train_ends_with_a_line_of_json_and_says_where_the_pictures_are(trained):
@@ -397,3 +400,55 @@ def test_a_missing_runtime_says_what_to_install(trained, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert 'pip install "senet[export]"' in error_of(done)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A file of a small network with gates, and images of its classes."""
+    import senet as package
+    from senet.data.preprocessing import Preprocessing
+
+    folder = tmp_path_factory.mktemp("tiny")
+    model = package.create(
+        "se_resnet10",
+        n_blocks=(1, 1),
+        n_filters=(8, 16),
+        ratio=4,
+        input_shape=(32, 32, 3),
+        classes=2,
+    )
+    about = dict(class_names=("circle", "square"), preprocessing=Preprocessing(32).to_json())
+    package.save(model, folder / "tiny.keras", **about)
+    return folder / "tiny.keras", make_photos(folder / "photos", 16)
+
+
+def test_explain_writes_a_report_and_ends_with_its_numbers(tiny, tmp_path):
+    file, photos = tiny
+    out = tmp_path / "inside"
+    done = senet("explain", file, "--data", photos, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "Early gates are class-agnostic." in done.stdout
+    numbers = json.loads(done.stdout.splitlines()[-1])
+    assert (numbers["images"], numbers["split"]) == (32, "all")
+    assert [row["channels"] for row in numbers["profile"]] == [8, 16]
+    assert (out / "report.html").is_file()
+    assert "--data" in error_of(senet("explain", file, "--out", out))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    refused = senet("explain", file, "--data", photos, "--out", tmp_path / "mine")
+    assert "holds something else" in error_of(refused)
+
+
+def test_fold_writes_a_network_that_is_used_like_a_run(tiny, tmp_path):
+    file, photos = tiny
+    out = tmp_path / "folded"
+    done = senet("fold", file, "--data", photos, "--out", out, "--max-drop", "100")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (len(result["folded"]), result["blocks"]) == (2, 2)
+    assert result["parameters"] < result["parameters_before"]
+    assert {path.name for path in out.iterdir()} == {"model.keras", "fold.json", "tradeoff.png"}
+    again = senet("evaluate", out, "--data", photos)
+    assert again.returncode == 0, again.stderr
+    done = senet("explain", out, "--data", photos, "--out", tmp_path / "inside")
+    assert "no squeeze-and-excitation blocks" in error_of(done)

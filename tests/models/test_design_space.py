@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import senet
+from senet.graph import inbound
 from senet.models import se_preresnet, se_resnet, se_resnext
 from senet.models.blocks import squeezed_width
-from senet.models.graph import inbound
 from senet.models.spec import Spec
 from tests import numpy_layers as reference
 from tests.conftest import randomise

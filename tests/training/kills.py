@@ -3,6 +3,7 @@
 python tests/training/kills.py KILLS FOLDER [SEED]
 """
 
+import csv
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -89,17 +91,27 @@ def newest(run_folder):
 
 
 def same(folder):
-    """Whether the last checkpoints of both runs hold the same bits."""
-    first, second = (
-        load_file(max((folder / name / "checkpoints").glob("step-*")))
-        for name in ("alone", "killed")
-    )
-    return first.keys() == second.keys() and all(
-        np.array_equal(first[name].view("uint8"), second[name].view("uint8"))
-        if first[name].ndim
-        else first[name].tobytes() == second[name].tobytes()
-        for name in first
-    )
+    """Whether both runs end with the same bits, networks, learning curves and scores."""
+    first, second = (ending(folder / name) for name in ("alone", "killed"))
+    return first == second
+
+
+def ending(run_folder):
+    """What a run ends with, as bytes and numbers; times are left out."""
+    last = load_file(max((run_folder / "checkpoints").glob("step-*")))
+    found = {name: (array.shape, array.tobytes()) for name, array in last.items()}
+    for name in ("model.keras", "best.keras"):
+        with zipfile.ZipFile(run_folder / name) as archive:
+            found[name] = archive.read("model.weights.h5")
+    with open(run_folder / "metrics.csv", newline="") as file:
+        timed = ("seconds", "images_per_second", "waiting")
+        found["metrics"] = [
+            {name: value for name, value in row.items() if name not in timed}
+            for row in csv.DictReader(file)
+        ]
+    result = json.loads((run_folder / "result.json").read_text())
+    found["result"] = [result[name] for name in ("images", "top1", "top5", "loss")]
+    return found
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source, load_data
 from senet.evaluation import Evaluation, wilson_interval
+from senet.pages import write_page
 from senet.training import report
-from senet.training.page import write_page
 from senet.training.recipe import Recipe
 
 HOSTILE = "<script>alert('1')</script>\"&{{ 7 * 7 }}"

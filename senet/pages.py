@@ -20,7 +20,7 @@ def write_page(path: str | os.PathLike, template: str, **values: Any) -> None:
         values: what the template names; a name that is missing is an error.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("senet.training", "templates"),
+        loader=jinja2.PackageLoader("senet", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -1,0 +1,57 @@
+"""`senet explain`."""
+
+import json
+import pathlib
+
+import click
+
+
+@click.command("explain", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model", type=click.Path(path_type=pathlib.Path))
+@click.option("--weights", help="Published weights, where MODEL is the name of a network.")
+@click.option("--data", help="Folder, zip or name; by default what the run was trained on.")
+@click.option("--split", help="train, validation, test or all; as for senet evaluate.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=pathlib.Path),
+    help="Folder to write; an earlier report there is replaced.",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+def command(
+    model: pathlib.Path,
+    weights: str | None,
+    data: str | None,
+    split: str | None,
+    out: pathlib.Path,
+    batch_size: int,
+) -> None:
+    """Show what the gates of a network do on labelled images, and where it looks.
+
+    MODEL is a run folder, a file that senet saved, or with --weights the name of a network. Without
+    --data the images are those that the run held out. The folder gets report.html, its pictures as
+    PNG, and explain.json. The last line on standard output is the numbers as JSON.
+
+    \b
+    senet explain runs/pets --out pets-inside
+    senet explain se_resnet50 --weights imagenet --data imagenet/val --out inside
+    """
+    from senet.explanation.report import MANIFEST, explain
+    from senet.prediction import labelled_images, load_in_keras
+
+    trained = load_in_keras(model, weights)
+    where, images = labelled_images(trained, data, split)
+    split = split or images.held_out
+    found = explain(
+        trained.model,
+        images.split(split),
+        trained.preprocessing,
+        trained.class_names,
+        out,
+        about=dict(data=where, split=split),
+        batch_size=batch_size,
+    )
+    for finding in found.findings:
+        click.echo(f"{finding.claim} {finding.answer.capitalize()}: {finding.numbers}")
+    click.echo(f"report: {out / 'report.html'}")
+    click.echo(json.dumps(json.loads((out / MANIFEST).read_text())))

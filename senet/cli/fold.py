@@ -1,0 +1,75 @@
+"""`senet fold`."""
+
+import json
+import pathlib
+
+import click
+
+
+@click.command("fold", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model", type=click.Path(path_type=pathlib.Path))
+@click.option("--weights", help="Published weights, where MODEL is the name of a network.")
+@click.option("--data", help="Images; by default those of the run.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=pathlib.Path),
+    help="Folder to write; an earlier folding there is replaced.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 100),
+    default=0.1,
+    show_default=True,
+    help="Top-1 that may be lost on validation images, percentage points.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(10),
+    default=2000,
+    show_default=True,
+    help="Training images for the means and validation images to choose by, at most.",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+def command(
+    model: pathlib.Path,
+    weights: str | None,
+    data: str | None,
+    out: pathlib.Path,
+    max_drop: float,
+    images: int,
+    batch_size: int,
+) -> None:
+    """Measure what each gate is worth, and put those that can be constants into the weights.
+
+    MODEL is a run folder, a file that senet saved, or with --weights the name of a network; the
+    last two need --data. A gate becomes its mean over training images, which the layer before it
+    takes in exactly. As many go as validation images allow; test images confirm it. The folder
+    gets model.keras, fold.json and tradeoff.png, and is used like a run. The last line on standard
+    output is the result as JSON.
+
+    \b
+    senet fold runs/pets --out pets-folded
+    senet fold runs/pets --out pets-folded --max-drop 0.5
+    """
+    from senet import applications
+    from senet.explanation.folding import fold_within, table
+    from senet.prediction import labelled_images, load_in_keras
+
+    trained = load_in_keras(model, weights)
+    where, found = labelled_images(trained, data, "test")
+    result = fold_within(
+        trained.model,
+        found,
+        trained.preprocessing,
+        out,
+        save=lambda gates, path: applications.save(applications.fold(trained.model, gates), path),
+        max_drop=max_drop,
+        images=images,
+        batch_size=batch_size,
+        run=trained.run,
+    )
+    for line in table(result):
+        click.echo(line)
+    click.echo(f"written: {out}")
+    click.echo(json.dumps(dict(out=str(out), data=where) | result.to_json()))

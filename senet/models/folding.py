@@ -1,0 +1,119 @@
+"""Networks whose gates are constants: the gate leaves, what came before takes the constant in.
+
+With a constant gate `g` the scaled map is `g x`. Where `x` comes of a batch normalisation,
+`g (gamma x' + beta) = (g gamma) x' + g beta`; where it comes of a linear convolution,
+`g (W h + b) = (g W) h + g b`. Both are exact but for the rounding of the products. Elsewhere a
+depthwise 1x1 convolution holds the constant, or nothing where it is 1.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from senet.graph import fresh_inputs, inbound
+from senet.models.blocks import channel_axis
+from senet.models.graph import SEBlock, se_blocks
+
+
+def with_constant_gates(
+    model: keras.Model, constants: Mapping[str, np.ndarray | None]
+) -> keras.Model:
+    """A copy of a network in which the gates of some blocks are constants.
+
+    Args:
+        model: a functional Keras model. It stays as it is.
+        constants: for each block, by the name of the layer that scales, its gate `(C,)`, or `None`
+            for 1, which is no gate at all.
+
+    Returns:
+        A functional model of stock Keras layers without the excitations of these blocks.
+
+    Raises:
+        ValueError: the model is not functional, has no such block, or a constant is of another
+            shape.
+
+    Example:
+        >>> model = senet.create("se_resnet18")
+        >>> plain = with_constant_gates(model, {"stage1_block1_se_scale": np.full(64, 0.5)})
+    """
+    blocks = {block.scale: block for block in se_blocks(model, constants)}
+    takes = {name: taker(model, blocks[name]) for name in constants}
+    folded = _without(model, blocks, {n for n, c in constants.items() if c is not None}, takes)
+    for layer in model.layers:
+        if layer.weights and layer.name in {kept.name for kept in folded.layers}:
+            _copy(layer, folded.get_layer(layer.name))
+    for name, gate in constants.items():
+        if gate is not None:
+            place = takes[name] or f"{name}_constant"
+            _multiply(folded.get_layer(place), np.asarray(gate, "float64"), name)
+    return folded
+
+
+def taker(model: keras.Model, block: SEBlock) -> str | None:
+    """Name of the layer that can take a constant gate in; `None` if there is none.
+
+    It must be a batch normalisation of the channels or a linear convolution whose map goes to this
+    block and nowhere else.
+    """
+    sources = inbound(model)
+    first = block.squeeze or block.excitation[0]
+    readers = [name for name, read in sources.items() if block.scaled in read]
+    layer = model.get_layer(block.scaled)
+    elsewhere = set(readers) - {block.scale, first} or layer.name in model.output_names
+    if elsewhere or len(sources[layer.name]) != 1:
+        return None
+    if type(layer) is layers.BatchNormalization:
+        fits = layer.axis % 4 == channel_axis() % 4
+        return layer.name if fits and layer.scale else None
+    linear = type(layer) is layers.Conv2D and layer.activation is keras.activations.linear
+    return layer.name if linear else None
+
+
+def _without(
+    model: keras.Model,
+    blocks: Mapping[str, SEBlock],
+    scaled: set[str],
+    takes: Mapping[str, str | None],
+) -> keras.Model:
+    """The graph without these blocks; weights are still to be set."""
+    sources = inbound(model)
+
+    def call(layer, *args, **kwargs):
+        if layer.name not in blocks:
+            return layer(*args, **kwargs)
+        name = layer.name
+        x = args[0][sources[name].index(blocks[name].scaled)]
+        if name in scaled and takes[name] is None:
+            options = dict(use_bias=False, dtype=layer.dtype_policy, name=f"{name}_constant")
+            return layers.DepthwiseConv2D(1, depthwise_initializer="ones", **options)(x)
+        return x
+
+    made = keras.models.clone_model(model, input_tensors=fresh_inputs(model), call_function=call)
+    return keras.Model(made.input, made.output, name=model.name)
+
+
+def _copy(layer: Any, copy: Any) -> None:
+    copy.set_weights(layer.get_weights())
+    copy.trainable = layer.trainable
+
+
+def _multiply(layer: Any, gate: np.ndarray, name: str) -> None:
+    """Take a constant into the weights of a layer."""
+    depthwise = type(layer) is layers.DepthwiseConv2D
+    if type(layer) is layers.BatchNormalization:
+        variables = [layer.gamma] + ([layer.beta] if layer.center else [])
+    else:
+        variables = [layer.kernel] + ([layer.bias] if layer.use_bias else [])
+    channels = variables[0].shape[-2 if depthwise else -1]
+    if gate.shape != (channels,):
+        raise ValueError(
+            f"The gate of {name!r} must be of shape ({channels},), one number for each channel; "
+            f"got {gate.shape}."
+        )
+    for variable in variables:
+        value = keras.ops.convert_to_numpy(variable).astype("float64")
+        value *= gate[:, None] if depthwise else gate
+        variable.assign(value.astype("float32"))

@@ -1,0 +1,132 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import senet
+from tests.explanation.test_gates import images
+
+SMALL = dict(n_blocks=(1, 1, 1), n_filters=(16, 32, 64))
+
+
+def network(side=64, **options):
+    options = dict(input_shape=(side, side, 3), classes=3, **SMALL) | options
+    return senet.create("se_resnet50", **options)
+
+
+def maps_and_classifier(model, layer, x):
+    maps = keras.Model(model.input, model.get_layer(layer).output).predict_on_batch(x)
+    kernel, bias = (w.astype("float64") for w in model.get_layer("classifier").get_weights())
+    return maps.astype("float64"), kernel, bias
+
+
+LAST = "stage3_block1_relu"
+
+
+def test_where_a_mean_and_a_dense_layer_follow_it_is_the_class_activation_map():
+    model, x = network(), images(5, 64)
+    maps, kernel, bias = maps_and_classifier(model, LAST, x)
+    logits = maps.mean(axis=(1, 2)) @ kernel + bias
+    for classes, chosen in ((None, logits.argmax(axis=1)), (np.array([2, 0, 1, 2, 0]),) * 2):
+        heat = senet.grad_cam(model, x, classes, batch_size=2)
+        activation = np.stack([m @ kernel[:, k] for m, k in zip(maps, chosen, strict=True)])
+        expected = np.maximum(activation / np.prod(maps.shape[1:3]), 0)
+        assert heat.shape == (5, 4, 4)
+        assert expected.max() > 0
+        np.testing.assert_allclose(heat, expected, atol=1e-5 * expected.max())
+
+
+def test_an_earlier_layer_gives_larger_maps_and_its_gradient():
+    """Against differences of the logit for one map of one image."""
+    model, x = network(classifier_activation=None), images(1, 64)
+    name = "stage2_block1_relu"
+    heat = senet.grad_cam(model, x, np.array([1]), layer=name)
+    maps = keras.Model(model.input, model.get_layer(name).output)
+    back = keras.Model(model.get_layer(name).output, model.output)
+    features = maps.predict_on_batch(x)
+    channels = features.shape[-1]
+    weights = np.zeros(channels)
+    step = 0.05 * features.max()
+    moved = np.concatenate([features + step * np.eye(channels)[k] for k in range(channels)])
+    # the mean of the gradient over the pixels is the slope along a constant map over their number
+    slopes = (back.predict(moved, verbose=0) - back.predict_on_batch(features))[:, 1] / step
+    weights = slopes / np.prod(features.shape[1:3])
+    expected = np.maximum((features[0] * weights).sum(axis=-1), 0)
+    assert heat.shape == (1, *features.shape[1:3])
+    assert np.corrcoef(heat.ravel(), expected.ravel())[0, 1] > 0.99
+
+
+def test_it_is_zero_or_more_and_does_not_change_the_network():
+    model, x = network(), images(3, 64)
+    before = model.predict_on_batch(x)
+    assert senet.grad_cam(model, x).min() >= 0
+    np.testing.assert_array_equal(model.predict_on_batch(x), before)
+
+
+def test_a_softmax_layer_of_its_own_is_passed_by():
+    model = network(classifier_activation=None)
+    probable = keras.Model(model.input, layers.Softmax()(model.output))
+    x = images(2, 64)
+    heat = senet.grad_cam(model, x)
+    np.testing.assert_allclose(senet.grad_cam(probable, x), heat, atol=1e-6 * heat.max())
+
+
+def test_maps_of_one_pixel_are_passed_by():
+    model = network(32, n_blocks=(1, 1, 1, 1), n_filters=(16, 16, 16, 32))
+    assert model.get_layer("stage4_block1_relu").output.shape == (None, 1, 1, 128)
+    assert senet.grad_cam(model, images(2)).shape == (2, 2, 2)
+
+
+def test_bfloat16_gives_float32():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    heat = senet.grad_cam(network(), images(2, 64))
+    assert heat.dtype == np.float32
+    assert heat.max() > 0
+
+
+def test_grouped_convolutions_behind_the_maps_have_gradients():
+    model = senet.create(
+        "se_resnext50_32x4d",
+        n_blocks=(1, 1),
+        n_filters=(64, 64),
+        input_shape=(32, 32, 3),
+        classes=3,
+    )
+    heat = senet.grad_cam(model, images(1), layer="stage1_block1_relu")
+    assert heat.shape == (1, 8, 8)
+
+
+def test_channels_first_gives_the_same():
+    x, weights, heats = images(2, 64), None, []
+    for order, shape in (("channels_last", (64, 64, 3)), ("channels_first", (3, 64, 64))):
+        if order == "channels_first" and keras.backend.backend() == "tensorflow":
+            pytest.skip("TensorFlow has no channels_first convolutions on a CPU")
+        keras.config.set_image_data_format(order)
+        model = senet.create("se_resnet50", input_shape=shape, classes=3, **SMALL)
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        inputs = x if order == "channels_last" else x.transpose(0, 3, 1, 2)
+        heats.append(senet.grad_cam(model, inputs))
+    np.testing.assert_allclose(heats[0], heats[1], atol=1e-4 * heats[0].max())
+
+
+def flat():
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, layers.Dense(3)(layers.Flatten()(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "message"),
+    [
+        (flat, {}, "No layer of .* gives maps"),
+        (network, dict(layer="classifier"), "The layer 'classifier' of .*stage"),
+        (network, dict(layer="stage2_block1_expand_conv"), "pass them by"),
+        (network, dict(classes=np.array([0, 3])), "from 0 to 2 for each of 2"),
+        (network, dict(classes=np.array([0])), "from 0 to 2 for each of 2"),
+        (lambda: network(include_top=False), {}, r"one output \(N, classes\)"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_words(build, options, message):
+    model = build()
+    with pytest.raises(ValueError, match=message):
+        senet.grad_cam(model, images(2, model.input_shape[1]), **options)

@@ -1,0 +1,177 @@
+"""Networks that no spec describes: those of senet.insert, and folded ones that hold constants."""
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import senet
+from senet.data.preprocessing import Preprocessing
+from senet.weights.card import MEMBER
+from tests.conftest import randomise
+
+ABOUT = dict(class_names=("a", "b", "c"), preprocessing=Preprocessing(32, 1.0).to_json())
+
+
+def images(count=3):
+    return np.random.default_rng(0).normal(size=(count, 32, 32, 3)).astype("float32")
+
+
+def outputs(model):
+    return keras.ops.convert_to_numpy(model(images(), training=False))
+
+
+def inserted(activation="softmax"):
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Rescaling(2.0)(inputs)
+    x = keras.Sequential([keras.Input((32, 32, 3)), layers.Conv2D(8, 3, name="in")])(x)
+    x = layers.Conv2D(32, 3, strides=4, name="maps")(x)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = x / 6
+    outputs = layers.Dense(3, activation)(layers.GlobalAveragePooling2D()(x))
+    model = senet.insert(keras.Model(inputs, outputs, name="mine"), where="norm", ratio=4)
+    randomise(model)
+    return model
+
+
+@pytest.mark.parametrize("activation", ["softmax", None])
+def test_an_inserted_network_is_saved_and_loaded_whole(tmp_path, activation):
+    model = inserted(activation)
+    model.compile("sgd", "mse")
+    model.fit(images(), np.eye(3), verbose=0)
+    senet.save(model, tmp_path / "mine.keras", **ABOUT)
+    again = senet.load(tmp_path / "mine.keras")
+    np.testing.assert_array_equal(outputs(again), outputs(model))
+    assert again.card.class_names == ("a", "b", "c")
+    assert again.card.classifier_activation == activation
+    stock = keras.saving.load_model(tmp_path / "mine.keras")
+    np.testing.assert_array_equal(outputs(stock), outputs(model))
+    assert len(senet.find_se_blocks(again)) == 1
+    senet.save(again, tmp_path / "again.keras")
+    np.testing.assert_array_equal(outputs(senet.load(tmp_path / "again.keras")), outputs(model))
+
+
+SMALL = dict(n_blocks=(1, 2), n_filters=(16, 32), input_shape=(32, 32, 3), classes=3)
+
+
+@pytest.mark.parametrize("placement", ["standard", "pre", "post", "identity", "3x3"])
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_a_folded_network_is_saved_loaded_and_trained_like_any_other(
+    tmp_path, placement, all_of_them
+):
+    model = senet.create("se_resnet50", placement=placement, **SMALL)
+    randomise(model)
+    names = [block.scale for block in senet.find_se_blocks(model)][: None if all_of_them else 1]
+    widths = [model.get_layer(name).output.shape[-1] for name in names]
+    gates = {n: np.linspace(0.1, 0.9, w) for n, w in zip(names, widths, strict=True)}
+    folded = senet.fold(model, gates)
+    senet.save(folded, tmp_path / "folded.keras", **ABOUT)
+    again = senet.load(tmp_path / "folded.keras")
+    np.testing.assert_array_equal(outputs(again), outputs(folded))
+    assert again.card.network == "se_resnet50"
+    if placement == "standard":
+        assert again.card.spec.se_at == (() if all_of_them else ("stage2_block1", "stage2_block2"))
+    assert len(senet.find_se_blocks(again)) == (0 if all_of_them else 2)
+
+
+def test_what_was_folded_can_be_trained(tmp_path):
+    model = senet.create("se_resnet50", **SMALL)
+    folded = senet.fold(model, {b.scale: None for b in senet.find_se_blocks(model)})
+    folded.compile("sgd", "sparse_categorical_crossentropy")
+    before = outputs(folded)
+    folded.fit(images(), np.arange(3), verbose=0)
+    assert np.abs(outputs(folded) - before).max() > 0
+
+
+def test_only_keras_files_hold_a_graph(tmp_path):
+    with pytest.raises(ValueError, match=r"no place for its graph.*\.keras"):
+        senet.save(inserted(), tmp_path / "mine.safetensors", **ABOUT)
+
+
+def test_options_that_would_change_the_graph_are_refused(tmp_path):
+    senet.save(inserted(), tmp_path / "mine.keras", **ABOUT)
+    with pytest.raises(senet.WeightsError, match="classes cannot be changed"):
+        senet.load(tmp_path / "mine.keras", classes=4)
+    with pytest.raises(senet.WeightsError, match=r"use senet\.load"):
+        senet.create("se_resnet10", weights=tmp_path / "mine.keras")
+
+
+def test_models_that_do_not_take_images_are_left_to_keras(tmp_path):
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, layers.Dense(3)(inputs))
+    with pytest.raises(ValueError, match=r"save it with model\.save"):
+        senet.save(model, tmp_path / "mine.keras")
+
+
+def rewritten(path, change):
+    """The file with another description of its network."""
+    other = path.with_name("other.keras")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+        for member in old.namelist():
+            content = old.read(member)
+            if member == "config.json":
+                config = json.loads(content)
+                change(config)
+                content = json.dumps(config).encode()
+            new.writestr(member, content)
+    return other
+
+
+def as_lambda(config):
+    layer = config["config"]["layers"][1]
+    layer["class_name"] = "Lambda"
+
+
+def as_module_of_another(config):
+    config["config"]["layers"][1]["module"] = "os"
+
+
+def as_registered(config):
+    config["config"]["layers"][1].update(module=None, class_name="Mine", registered_name="a>Mine")
+
+
+def as_function(config):
+    config["config"]["layers"][1].update(module="builtins", class_name="function")
+
+
+def as_utility(config):
+    config["config"]["layers"][1].update(module="keras.utils", class_name="get_file")
+
+
+def as_reader_of_files(config):
+    layer = config["config"]["layers"][1]
+    layer.update(class_name="StringLookup", config=dict(vocabulary="/etc/passwd"))
+
+
+def without_layers(config):
+    config["config"]["layers"] = 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(as_lambda, as_module_of_another, as_registered, as_function, as_utility),
+        *(as_reader_of_files, without_layers),
+    ],
+)
+def test_a_description_that_could_run_code_or_read_files_is_refused(tmp_path, change):
+    senet.save(inserted(), tmp_path / "mine.keras", **ABOUT)
+    other = rewritten(tmp_path / "mine.keras", change)
+    with pytest.raises(senet.WeightsError, match="its network cannot be built"):
+        senet.load(other)
+
+
+def test_arrays_that_do_not_fit_the_graph_are_refused(tmp_path):
+    path = tmp_path / "mine.keras"
+    senet.save(inserted(), path, **ABOUT)
+
+    def wider(config):
+        config["config"]["layers"][-1]["config"]["units"] = 4
+
+    with pytest.raises(senet.WeightsError, match="of another shape"):
+        senet.load(rewritten(path, wider))
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read(MEMBER))["spec"] is None
