@@ -1,16 +1,19 @@
 """An accelerated twin of a stock model: the same variables, faster layers.
 
-One file for each idea. A file has a class whose instances stand in for one stock layer, and says
-when it helps; `accelerate` is the only place that chooses.
+One file for each idea. A file has a class whose instances stand in for one stock layer, or for
+several in a row, and says when it helps; `accelerate` is the only place that chooses.
 """
 
 import keras
 
 from senet.acceleration.batch_normalization import FusedBatchNormalization
+from senet.acceleration.convolution import SmallMapConv2D
+from senet.acceleration.fused_tail import FusedTail
 from senet.acceleration.grouped_convolution import SlicedConv2D
 from senet.acceleration.tied import Tied
+from senet.graph import Rebuilding, fresh_inputs
 
-IDEAS = (SlicedConv2D, FusedBatchNormalization)
+IDEAS = (SlicedConv2D, SmallMapConv2D, FusedBatchNormalization)
 
 
 def accelerate(model: keras.Model) -> keras.Model:
@@ -49,7 +52,22 @@ def accelerate(model: keras.Model) -> keras.Model:
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
+    rebuilding = _Twin(model)
+    twin = keras.models.clone_model(
+        model,
+        input_tensors=fresh_inputs(model),
+        clone_function=rebuilding.stand_in,
+        call_function=rebuilding.call,
+    )
+    return keras.Model(twin.input, twin.output, name=model.name)  # without what was compiled
+
+
+class _Twin(Rebuilding):
+    """Rebuilds a graph of what stands in for its layers."""
+
+    @staticmethod
     def stand_in(layer: keras.layers.Layer) -> keras.layers.Layer:
+        """What computes as one layer does, with its variables."""
         for idea in IDEAS:
             if idea.helps(layer):
                 return idea(layer)
@@ -57,5 +75,9 @@ def accelerate(model: keras.Model) -> keras.Model:
             return Tied(layer)
         return layer.__class__.from_config(layer.get_config())
 
-    twin = keras.models.clone_model(model, clone_function=stand_in)
-    return keras.Model(twin.input, twin.output, name=model.name)  # without what was compiled
+    def call(self, layer, *args, **kwargs):
+        """Call what stands in for a layer, or for several of which it is the last."""
+        outputs = FusedTail.ending_in(layer, self, *args)
+        if outputs is None:
+            outputs = layer(*args, **kwargs)
+        return self.remember(outputs, layer, args[0] if args else None)

@@ -46,13 +46,18 @@ class FusedBatchNormalization(Tied):
             running = stock.moving_mean, stock.moving_variance
             return kernel(x, gamma, beta, stock.epsilon, *running)[0]
         y, mean, variance = kernel(x, gamma, beta, stock.epsilon)
+        self.follow(mean, variance)
+        return y
+
+    def follow(self, mean, variance):
+        """Move the running statistics towards those of a batch."""
+        stock = self.stock
+        share = 1 - stock.momentum
         for running, of_batch in (
             (stock.moving_mean, mean),
             (stock.moving_variance, variance),
         ):
-            share = 1 - stock.momentum
             running.assign(running * stock.momentum + of_batch * share)
-        return y
 
 
 def _tensorflow(x, gamma, beta, epsilon, mean=None, variance=None):

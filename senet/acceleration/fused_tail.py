@@ -1,0 +1,288 @@
+"""Batch normalisation and what follows it, up to the ReLU, in few passes over the maps.
+
+What ends a residual branch is `z = relu(s + g (gamma (y - mean) / deviation + beta))`, with the
+gate `g` of squeeze and excitation and the shortcut `s`, either of which may be missing. With known
+statistics it is `relu(s + G (y - k) + O)`: one factor and one offset for each image and channel,
+with any constant `k`. Two facts make that cheap:
+
+The squeeze needs no pass of its own. Sums over the pixels of each image, `S1 = sum(y - k)` and
+`S2 = sum((y - k)^2)`, hold mean and variance of the batch, and the mean of the normalised map too,
+which is affine in `S1`. From there to `G` and `O` everything has the size `(N, C)` and is left to
+ordinary layers and to automatic differentiation.
+
+The way back has two passes. The first gives the gradient behind the ReLU, `dr`, and its sums, which
+are the gradients of `O` and `G`; the second `dy = G dr + dS1 + 2 (y - k) dS2`, with the gradients
+of the sums, which ordinary differentiation gives.
+
+That is four passes, of which stock layers make about twenty. Each is one loop that XLA compiles,
+which reads and writes the type of the maps and computes in float32; `k` is the mean of a sample of
+the pixels, so that no precision is lost where the mean is large.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+from keras import layers, ops
+
+from senet.acceleration.batch_normalization import FusedBatchNormalization
+from senet.acceleration.compiled import run
+from senet.acceleration.tied import Tied
+from senet.graph import Rebuilding
+
+OF_VECTORS = (
+    *(layers.Dense, layers.Conv2D, layers.Reshape, layers.Rescaling),
+    *(layers.Activation, layers.ReLU),
+)
+"""What lies between a squeeze and its gate, and sees no more than a pixel."""
+
+ADDENDS = 8
+"""Pixels at most that one loop adds up. Sums of 7 ran fastest on an AVX-512 CPU."""
+
+SAMPLED = 8
+"""One pixel of so many, in each direction, has a part in the constant that is subtracted."""
+
+
+class FusedTail(keras.layers.Layer):
+    """Stand in for batch normalisation, an optional gate, an optional addition and a ReLU.
+
+    Args:
+        norm: the normalisation's own stand-in.
+        squeeze: the global average pooling and the layers from there to the gate; none without
+            squeeze and excitation.
+        drop: of the residual branch of some images, if any.
+        name: of the layer.
+    """
+
+    def __init__(
+        self,
+        norm: FusedBatchNormalization,
+        squeeze: Sequence[keras.layers.Layer] = (),
+        drop: keras.layers.Layer | None = None,
+        *,
+        name: str,
+    ) -> None:
+        super().__init__(name=name, dtype=norm.dtype_policy)
+        self.norm = norm
+        self.squeeze = list(squeeze)
+        self.drop = drop
+        self.built = True
+
+    @classmethod
+    def ending_in(cls, layer: keras.layers.Layer, graph: Rebuilding, x: Any = None) -> Any:
+        """The output of a fused tail where `layer`, called on `x`, is the ReLU that ends one.
+
+        Args:
+            layer: that is about to be called.
+            graph: how `x` came about.
+            x: maps.
+
+        Returns:
+            Maps, or `None` where there is no tail that it could stand in for.
+        """
+        if keras.backend.backend() != "tensorflow" or not _is_relu(layer):
+            return None
+        branches = [(x, None)]
+        if graph.maker(x, layers.Add)[0] is not None:
+            if not graph.read_once(x):
+                return None
+            first, *others = graph.maker(x)[1]
+            if len(others) != 1:
+                return None
+            branches = [(others[0], first), (first, others[0])]
+        found = [(branch, shortcut) for y, shortcut in branches if (branch := _branch(y, graph))]
+        for branch, shortcut in sorted(found, key=lambda pair: not pair[0].squeeze):
+            y = branch.maps
+            if None in y.shape[1:] or (
+                shortcut is not None and (y.shape, y.dtype) != (shortcut.shape, shortcut.dtype)
+            ):
+                continue
+            tail = cls(branch.norm, branch.squeeze, branch.drop, name=layer.name)
+            return tail(y, shortcut)
+        return None
+
+    def compute_output_shape(self, y_shape, shortcut_shape=None):
+        """That of the maps."""
+        return y_shape
+
+    def call(self, y, shortcut=None, training=None):
+        """`relu(shortcut + gate * norm(y))`, in training by the statistics of the batch."""
+        stock = self.norm.stock
+        if not (training and stock.trainable):
+            x = self.norm(y, training=training)
+            if self.squeeze:
+                x = x * ops.cast(self._gate(x), x.dtype)
+            if self.drop:
+                x = self.drop(x, training=training)
+            return ops.relu(x if shortcut is None else shortcut + x)
+        return merged(y, shortcut, self._factors)
+
+    def _factors(self, k, s1, s2, pixels):
+        """`G` and `O` of the module's description, `(N, C)`; the running statistics follow."""
+        stock = self.norm.stock
+        shift, square = (ops.mean(s, axis=0) / pixels for s in (s1, s2))
+        variance = ops.maximum(square - ops.square(shift), 0)
+        self.norm.follow(k + shift, variance)
+        scale = ops.rsqrt(variance + stock.epsilon)
+        if stock.scale:
+            scale = scale * stock.gamma
+        offset = -shift * scale
+        if stock.center:
+            offset = offset + stock.beta
+        gate = ops.ones_like(s1)
+        if self.squeeze:
+            means = s1 / pixels * scale + offset
+            gate = ops.cast(self._gate(means[:, None, None])[:, 0, 0], "float32")
+        if self.drop:
+            gate = gate * self.drop(ops.ones_like(gate[:, None, None, :1]), training=True)[:, 0, 0]
+        return gate * scale, gate * offset
+
+    def _gate(self, x):
+        """The gate of maps; of their means too, which are maps of one pixel."""
+        for layer in self.squeeze:
+            x = layer(x)
+        return ops.reshape(x, (-1, 1, 1, x.shape[-1]))
+
+
+class Branch(NamedTuple):
+    """A residual branch from its last normalisation on."""
+
+    maps: Any
+    norm: FusedBatchNormalization
+    squeeze: list[keras.layers.Layer]
+    drop: keras.layers.Layer | None
+
+
+def _branch(x: Any, graph: Rebuilding) -> Branch | None:
+    """What gave `x`, where that is a branch whose every part is read by the next one only."""
+    if not graph.read_once(x):
+        return None
+    drop, read = graph.maker(x, Tied)
+    if drop is not None:
+        if not _drops_images(drop.stock) or not graph.read_once(read):
+            return None
+        x = read
+    if graph.maker(x, layers.Multiply)[0] is None:
+        norm, maps = graph.maker(x, FusedBatchNormalization)
+        return None if norm is None else Branch(maps, norm, [], drop)
+    for scaled, gate in itertools.permutations(graph.maker(x)[1], 2):
+        norm, maps = graph.maker(scaled, FusedBatchNormalization)
+        squeeze = norm and _squeeze(scaled, gate, graph)
+        if squeeze and graph.readers[norm.name] == 2:
+            return Branch(maps, norm, squeeze, drop)
+    return None
+
+
+def _squeeze(scaled: Any, gate: Any, graph: Rebuilding) -> list[keras.layers.Layer] | None:
+    """The layers from maps to their gate, where they see the mean of the maps only."""
+    if gate.shape[1:] != (1, 1, scaled.shape[-1]):
+        return None
+    found: list[keras.layers.Layer] = []
+    while gate is not scaled:
+        layer, read = graph.maker(gate)
+        if layer is None or not graph.read_once(gate):
+            return None
+        found.insert(0, layer)
+        gate = read
+    pool, *excitation = found
+    if type(pool) is not layers.GlobalAveragePooling2D or pool.data_format != "channels_last":
+        return None
+    return found if all(type(_stock(layer)) in OF_VECTORS for layer in excitation) else None
+
+
+def _is_relu(layer: keras.layers.Layer) -> bool:
+    if type(layer) is layers.Activation:
+        return layer.activation is keras.activations.relu
+    return type(layer) is layers.ReLU and (
+        layer.max_value is None and not layer.negative_slope and not layer.threshold
+    )
+
+
+def _drops_images(layer: keras.layers.Layer) -> bool:
+    """Whether it drops all of an image or nothing, as stochastic depth does."""
+    shape = getattr(layer, "noise_shape", None)
+    return type(layer) is layers.Dropout and shape is not None and tuple(shape)[1:] == (1, 1, 1)
+
+
+def _stock(layer: keras.layers.Layer) -> keras.layers.Layer:
+    return layer.stock if isinstance(layer, Tied) else layer
+
+
+def merged(y: Any, shortcut: Any, factors: Callable[..., tuple[Any, Any]]) -> Any:
+    """`relu(shortcut + G (y - k) + O)`, whose factors follow from sums of `y - k`.
+
+    Args:
+        y: maps, `(N, H, W, C)`.
+        shortcut: maps of the same shape, or `None` for none.
+        factors: given `k`, `(C,)`, the sums over the pixels of `y - k` and of its square, `(N, C)`
+            each, and the number of pixels, `G` and `O`, `(N, C)` each.
+
+    Returns:
+        Maps of the shape and type of `y`.
+    """
+    import tensorflow as tf
+
+    total = functools.partial(tf.reduce_sum, axis=1)
+
+    @tf.custom_gradient
+    def sums(y):
+        k, *partial = run(_sums, y)
+
+        def gradient(dr, _, ds1, ds2):  # `k` is a constant: nothing depends on its value
+            return run(_of_maps, dr, y, k, factor, ds1, ds2)
+
+        return (tf.identity(y), k, *map(total, partial)), gradient
+
+    @tf.custom_gradient
+    def merge(y, factor, offset, *shortcut):
+        z = run(_merge, y, k, factor, offset, *shortcut)
+
+        def gradient(dz):
+            dr, *partial = run(_of_merged, dz, z, y, k)
+            of_offset, of_factor = map(total, partial)
+            # What is said here to be the gradient of `y` is `dr`; `sums` makes it that of `y`, so
+            # that both its parts are one pass.
+            return dr, of_factor, of_offset, *[dr for _ in shortcut]
+
+        return z, gradient
+
+    y, k, s1, s2 = sums(y)
+    factor, offset = factors(k, s1, s2, y.shape[1] * y.shape[2])
+    return merge(y, factor, offset, *([] if shortcut is None else [shortcut]))
+
+
+def _sums(y):
+    k = ops.mean(ops.cast(y[:, ::SAMPLED, ::SAMPLED], "float32"), axis=(0, 1, 2))
+    v = ops.cast(y, "float32") - k
+    return k, _added(v), _added(v * v)
+
+
+def _merge(y, k, factor, offset, shortcut=None):
+    z = (ops.cast(y, "float32") - k) * _per_pixel(factor) + _per_pixel(offset)
+    if shortcut is not None:
+        z = z + ops.cast(shortcut, "float32")
+    return ops.cast(ops.relu(z), y.dtype)
+
+
+def _of_merged(dz, z, y, k):
+    dr = ops.where(z > 0, ops.cast(dz, "float32"), 0.0)
+    return ops.cast(dr, y.dtype), _added(dr), _added(dr * (ops.cast(y, "float32") - k))
+
+
+def _of_maps(dr, y, k, factor, ds1, ds2):
+    v = ops.cast(y, "float32") - k
+    dy = ops.cast(dr, "float32") * _per_pixel(factor) + _per_pixel(ds1) + v * _per_pixel(2 * ds2)
+    return ops.cast(dy, y.dtype)
+
+
+def _added(v):
+    """Sums of a few pixels each, `(N, rows, C)`: one loop over all would be slower by half."""
+    pixels, channels = v.shape[1] * v.shape[2], v.shape[3]
+    few = max(n for n in range(1, ADDENDS + 1) if pixels % n == 0)
+    return ops.sum(ops.reshape(v, (-1, pixels // few, few, channels)), axis=2)
+
+
+def _per_pixel(x):
+    return x[:, None, None]

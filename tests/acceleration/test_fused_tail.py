@@ -1,0 +1,201 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import senet
+from senet.acceleration.batch_normalization import FusedBatchNormalization
+from senet.acceleration.fused_tail import FusedTail
+from senet.models.blocks import squeeze_excite_block
+from tests.acceleration.test_twin import assert_close, gradients, numpy, tensorflow_only
+from tests.conftest import randomise
+
+SHAPE = 6, 7, 8
+pytestmark = tensorflow_only
+
+
+def tails(model):
+    return [layer for layer in model.layers if isinstance(layer, FusedTail)]
+
+
+def network(gate=False, shortcut=False, drop=0.0, shape=SHAPE, after=None, **options):
+    """A convolution and what may follow it up to a ReLU, as stock layers, and the twin."""
+    inputs = keras.Input(shape)
+    y = layers.Conv2D(shape[-1], 1, name="conv")(inputs)
+    x = norm = layers.BatchNormalization(name="bn", **options)(y)
+    if gate:
+        x = squeeze_excite_block(x, 4, name="se")
+    if drop:
+        x = layers.Dropout(drop, noise_shape=(None, 1, 1, 1), seed=3)(x)
+    if shortcut:
+        x = layers.Add()([inputs, x])
+    x = layers.ReLU(name="relu")(x)
+    model = keras.Model(inputs, after(x, norm) if after else x)
+    randomise(model)
+    return model, senet.accelerate(model)
+
+
+def images(count=5, shape=SHAPE, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
+
+
+def statistics(model):
+    return [numpy(v) for v in model.non_trainable_variables if "moving" in v.path]
+
+
+KINDS = [
+    dict(),
+    dict(shortcut=True),
+    dict(gate=True),
+    dict(gate=True, shortcut=True),
+    dict(gate=True, shortcut=True, scale=False, center=False, epsilon=1e-5),
+    dict(shape=(1, 1, 8)),
+    dict(shape=(16, 24, 8), gate=True, shortcut=True),
+    dict(shape=(11, 13, 8), shortcut=True),  # of which few pixels make no whole
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_outputs_gradients_and_statistics_equal_those_of_the_stock_layers(kind):
+    model, twin = network(**kind)
+    other, _ = network(**kind)
+    other.set_weights(model.get_weights())
+    assert len(tails(twin)) == 1
+    shape = kind.get("shape", SHAPE)
+    x, weight = images(shape=shape), images(shape=shape, seed=1)
+    expected, result = numpy(other(x, training=True)), numpy(twin(x, training=True))
+    assert_close(result, expected, 1e-5)
+    for ours, theirs in zip(statistics(model), statistics(other), strict=True):
+        assert_close(ours, theirs, 1e-5)
+    theirs, ours = gradients(other, x, weight), gradients(twin, x, weight)
+    assert_close(ours[1], theirs[1], 1e-4)
+    largest = max(abs(gradient).max() for gradient in theirs[0])
+    for one, another in zip(ours[0], theirs[0], strict=True):
+        assert abs(one - another).max() <= 1e-5 * largest  # that of the bias before is nothing
+
+
+def test_precision_does_not_depend_on_the_mean():
+    model, twin = network(gate=True)
+    model.get_layer("conv").bias.assign(np.full(8, 1000.0))
+    x = images().astype("float64")
+    result = numpy(twin(x, training=True))
+    model.get_layer("conv").bias.assign(np.zeros(8))
+    assert_close(result, numpy(twin(x, training=True)), 1e-3)  # 1000 + y is rounded to 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_inference_and_frozen_layers_use_the_running_statistics(kind):
+    model, twin = network(**kind)
+    x = images(shape=kind.get("shape", SHAPE))
+    before, expected = statistics(model), numpy(model(x, training=False))
+    assert_close(numpy(twin(x, training=False)), expected, 1e-6)
+    model.get_layer("bn").trainable = False
+    assert_close(numpy(twin(x, training=True)), expected, 1e-6)
+    for old, new in zip(before, statistics(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_stochastic_depth_drops_the_same_images():
+    kind = dict(gate=True, shortcut=True, drop=0.5)
+    (model, twin), (other, _) = network(**kind), network(**kind)
+    other.set_weights(model.get_weights())
+    assert len(tails(twin)) == 1
+    for _ in range(3):
+        x = images(16)
+        assert_close(numpy(twin(x, training=True)), numpy(other(x, training=True)), 1e-5)
+    assert_close(numpy(twin(x, training=False)), numpy(other(x, training=False)), 1e-6)
+
+
+def test_bfloat16_is_rounded_once():
+    model, twin = network(gate=True, shortcut=True, dtype="mixed_bfloat16")
+    exact = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: type(layer).from_config(
+            layer.get_config() | {"dtype": "float32"}
+        ),
+    )
+    exact.set_weights(model.get_weights())
+    x, weight = images(), images(seed=1)
+    result = numpy(keras.ops.cast(twin(x, training=True), "float32"))
+    assert_close(result, numpy(exact(x, training=True)), 2e-2)
+    for ours, theirs in zip(statistics(model), statistics(exact), strict=True):
+        assert_close(ours, theirs, 1e-2)
+    ours, theirs = gradients(twin, x, weight)[0], gradients(exact, x, weight)[0]
+    largest = max(abs(gradient).max() for gradient in theirs)
+    for one, another in zip(ours, theirs, strict=True):
+        assert abs(one - another).max() <= 3e-2 * largest
+
+
+@pytest.mark.parametrize(
+    ("after", "fused"),
+    [
+        (lambda x, norm: [x, norm], 0),
+        (lambda x, norm: layers.Add()([x, layers.Activation("tanh")(norm)]), 0),
+        (lambda x, norm: layers.Add()([x, x]), 1),
+    ],
+    ids=["an output", "another reader", "readers behind"],
+)
+def test_what_others_read_stays(after, fused):
+    model, twin = network(gate=True, shortcut=True, after=after)
+    assert len(tails(twin)) == fused
+    x = images()
+    for ours, theirs in zip(
+        keras.tree.flatten(twin(x, training=False)),
+        keras.tree.flatten(model(x, training=False)),
+        strict=True,
+    ):
+        assert_close(numpy(ours), numpy(theirs), 1e-6)
+
+
+def other_endings(x):
+    norm = layers.BatchNormalization
+    yield layers.ReLU(6.0)(norm()(x))
+    yield layers.LeakyReLU()(norm()(x))
+    y = norm()(x)
+    yield layers.Add()([layers.ReLU()(y), layers.Activation("tanh")(y)])
+    y = norm()(x)
+    yield layers.ReLU()(layers.Multiply()([y, layers.Conv2D(8, 1, activation="sigmoid")(y)]))
+    y = norm()(x)
+    gate = layers.Dense(8, "sigmoid")(layers.GlobalMaxPooling2D(keepdims=True)(y))
+    yield layers.ReLU()(layers.Multiply()([y, gate]))
+    yield layers.ReLU()(layers.Dropout(0.5)(norm()(x)))
+    yield layers.ReLU()(layers.Add()([norm()(x), x, x]))
+    yield layers.ReLU()(layers.Add()([norm()(x), layers.GlobalAveragePooling2D(keepdims=True)(x)]))
+    shared = norm()
+    yield layers.Add()([layers.ReLU()(shared(x)), layers.Activation("tanh")(shared(x))])
+
+
+def test_other_endings_keep_their_layers():
+    for i in range(9):
+        x = keras.Input(SHAPE)
+        model = keras.Model(x, list(other_endings(x))[i])
+        randomise(model)
+        twin = senet.accelerate(model)
+        assert not tails(twin), i
+        assert_close(numpy(twin(images())), numpy(model(images())), 1e-6)
+
+
+def test_every_norm_of_the_networks_is_fused_but_those_of_projections():
+    for model in (
+        senet.create("se_resnet50", variant="torch", input_shape=(32, 32, 3)),
+        senet.create("resnet50", input_shape=(32, 32, 3)),
+        keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=5),
+    ):
+        twin = senet.accelerate(model)
+        assert len(tails(twin)) == 49
+        assert sum(isinstance(layer, FusedBatchNormalization) for layer in twin.layers) == 4
+
+
+def test_training_follows_that_of_the_stock_model():
+    options = dict(n_blocks=(1, 1, 1), classes=4)
+    model, other = (senet.create("se_resnet20_cifar", **options) for _ in range(2))
+    other.set_weights(model.get_weights())
+    x, y = images(32, (32, 32, 3)), np.arange(32) % 4
+    losses = []
+    for trained in (senet.accelerate(model), other):
+        trained.compile(
+            keras.optimizers.SGD(0.05, 0.9), "sparse_categorical_crossentropy", jit_compile=False
+        )
+        losses.append([trained.train_on_batch(x, y) for _ in range(10)])
+    assert losses[0][-1] < 0.8 * losses[0][0]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
