@@ -6,19 +6,21 @@ INSTALLED := .venv/installed
 # The demo trains on the digits at hand, or on your photographs: make demo DATA=photos.zip
 DATA ?=
 ARGS ?=
+RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
-.PHONY: demo test lint format tables test-slow test-backends parity bench clean
+.PHONY: demo test lint format tables test-slow test-backends parity evidence bench clean
 
 demo: $(INSTALLED)
-	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) $(ARGS)
+	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) --out $(RUN) $(ARGS)
+	$(BIN)/senet explain $(RUN) --out $(RUN)/inside
 
 test: $(INSTALLED)
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 # What takes too long for every change: the networks of more than a hundred layers.
 test-slow: $(INSTALLED)
-	$(BIN)/pytest -n 2 -m slow
+	$(BIN)/pytest -n 2 --dist worksteal -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -35,7 +37,7 @@ tables: $(INSTALLED)
 
 # The networks, the twin and training on JAX and PyTorch, each in an environment of its own.
 BACKEND_TESTS = tests/models tests/acceleration tests/training tests/test_applications.py \
-	tests/weights/test_transfer.py
+	tests/test_other_networks.py tests/explanation tests/weights/test_transfer.py
 PARITY = tests/backends/parity.py
 test-backends: $(INSTALLED) .venv-jax/installed .venv-torch/installed
 	mkdir -p build
@@ -59,6 +61,19 @@ parity: $(INSTALLED) .venv-parity/installed
 	mkdir -p build/parity
 	$(BIN)/python tests/parity/back.py write build/parity
 	.venv-parity/bin/python tests/parity/back.py compare build/parity
+
+# The experiments that the README quotes, some hours; what is there already is not trained again.
+# CLOTHING is the zip file of the photographs.
+CLOTHING = clothing-small-128.zip
+RECIPES = evidence/recipes
+FASHION = --recipe $(RECIPES)/fashion_mnist.toml --fraction 0.25 --epochs 6
+evidence: $(INSTALLED)
+	$(BIN)/senet experiment --out evidence/digits
+	$(BIN)/senet experiment $(FASHION) --out evidence/fashion_mnist
+	$(BIN)/senet experiment $(FASHION) --vary ratio=4,8,16 --out evidence/ratio
+	$(BIN)/senet experiment --recipe $(RECIPES)/clothing.toml --epochs 20 --data "$(CLOTHING)" \
+		--out evidence/clothing
+	$(BIN)/python docs/tables.py
 
 # Benchmarks; an idle machine gives the figures that the README quotes.
 bench: $(INSTALLED)

@@ -104,7 +104,42 @@ def weights() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"parameters": parameters, "complexity": complexity, "weights": weights}
+EVIDENCE = ROOT / "evidence"
+RUNS = ("digits", "fashion_mnist", "clothing", "ratio")
+
+
+def evidence() -> str:
+    """What the experiments of `make evidence` found."""
+    rows = [
+        "| images | | top-1 of each seed, % | mean | deviation | difference | 95 % interval |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
+    for name in RUNS:
+        summary = json.loads((EVIDENCE / name / "results.json").read_text())
+        for i, arm in enumerate(summary["arms"]):
+            what = f"{summary['images']:,} {summary['split']} images of {summary['data']}"
+            cells = [
+                "" if i else what,
+                arm["arm"],
+                ", ".join(f"{100 * score:.2f}" for score in arm["top1"]),
+                f"{100 * arm['mean']:.2f}",
+                f"{100 * arm['deviation']:.2f}",
+            ]
+            if "difference" in arm:
+                cells.append(f"{100 * arm['difference']:+.2f}")
+                cells.append(f"{100 * arm['low']:+.2f} to {100 * arm['high']:+.2f}")
+            else:
+                cells += ["", ""]
+            rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+TABLES = {
+    "parameters": parameters,
+    "complexity": complexity,
+    "weights": weights,
+    "evidence": evidence,
+}
 
 
 def rewritten(text: str) -> str:
