@@ -10,6 +10,7 @@ MAY_USE = {
     "files": set(),
     "graph": set(),
     "progress": set(),
+    "quiet": set(),
     "timing": set(),
     "pages": {"files"},
     "models": {"graph"},
@@ -20,7 +21,7 @@ MAY_USE = {
     "weights": {"models", "files"},
     "evaluation": {"data", "progress"},
     "applications": {"models", "weights"},
-    "deployment": {"graph", "models", "data", "evaluation", "files"},
+    "deployment": {"graph", "models", "data", "evaluation", "files", "progress", "quiet"},
     "explanation": {
         *("graph", "models", "data", "evaluation", "acceleration"),
         *("plotting", "pages", "timing", "files", "progress"),

@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 import json
-import logging
 import os
 import sys
 import traceback
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 import senet
+from senet import quiet
 
 COMMANDS = {
     "train": "Train a network on images.",
@@ -63,14 +63,17 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(senet.__version__, "-V", "--version", prog_name="senet")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show tracebacks, and what libraries say.")
 def senet_command(debug: bool) -> None:
     """Squeeze-and-Excitation networks for Keras 3.
 
     Exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage, 130 interrupted
     by Ctrl-C, 143 by SIGTERM.
     """
-    _prepare_backend()
+    if debug:
+        os.environ[quiet.DEBUG] = "1"
+    quiet.hush()
+    _choose_backend()
 
 
 def main() -> None:
@@ -90,7 +93,7 @@ def main() -> None:
         print(f"error: {_how_to_install(error.name)}", file=sys.stderr)
         code = FAILED
     except (ValueError, OSError, MemoryError) as error:
-        if "--debug" in sys.argv:
+        if quiet.debugging():
             traceback.print_exc()
         print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         code = FAILED
@@ -107,12 +110,9 @@ def _how_to_install(library: str) -> str:
     return f'This needs {library}, which is not installed: pip install "senet[{EXTRAS[library]}]".'
 
 
-def _prepare_backend() -> None:
-    """Choose an installed backend if the user chose none, and keep the backends quiet."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+def _choose_backend() -> None:
+    """Choose an installed backend if the user chose none."""
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    for library in ("absl", "tensorflow"):
-        logging.getLogger(library).setLevel(logging.ERROR)
     if "KERAS_BACKEND" in os.environ:
         return
     installed = [backend for backend in BACKENDS if importlib.util.find_spec(backend)]

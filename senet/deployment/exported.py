@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from senet.quiet import held_output
+
 MANIFEST = "senet.json"
 """What travels with an exported network, beside what the runtime reads."""
 PRECISIONS = {
@@ -201,7 +203,8 @@ def litert(file: str, precision: str = "float32", threads: int = 0) -> Run:
         nonlocal shape
         if inputs.shape != shape:
             interpreter.resize_tensor_input(entry, inputs.shape)
-            interpreter.allocate_tensors()
+            with held_output():  # it says which delegate it takes
+                interpreter.allocate_tensors()
             shape = inputs.shape
         interpreter.set_tensor(entry, inputs)
         interpreter.invoke()

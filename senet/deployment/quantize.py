@@ -6,13 +6,13 @@ excitations stay in floating point: they are a thousandth of the work, and a gat
 multiplies a whole channel.
 """
 
-import contextlib
 import dataclasses
+import io
 import os
 import pathlib
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 import keras
@@ -25,6 +25,7 @@ from senet.deployment.exported import MANIFEST, Exported
 from senet.deployment.verify import Comparison, Disagreement
 from senet.evaluation import Evaluation, evaluate
 from senet.files import replacing_folder
+from senet.progress import meter
 
 FORMATS = ("openvino", "onnx", "triton")
 
@@ -107,11 +108,16 @@ def _openvino(file: pathlib.Path, inputs: np.ndarray) -> None:
     import openvino
 
     graph = openvino.Core().read_model(file)
-    dataset = nncf.Dataset([row[None] for row in inputs])
-    with contextlib.redirect_stdout(sys.stderr):  # where progress belongs
+    with meter("calibrating", len(inputs)) as progress, redirect_stdout(io.StringIO()):
+
+        def counted(row: np.ndarray) -> np.ndarray:
+            if progress.done < progress.total:  # later steps read some images again
+                progress.advance(1)
+            return row[None]
+
         smaller = nncf.quantize(
             graph,
-            dataset,
+            nncf.Dataset(inputs, counted),
             subset_size=len(inputs),
             ignored_scope=nncf.IgnoredScope(names=_excitations_of_openvino(graph)),
         )
