@@ -1,30 +1,65 @@
-import json
+import contextlib
+import gc
 import os
 import pathlib
+import signal
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
+MOST_GARBAGE = 2**30
+"""Bytes that a process may grow by before the models that nobody holds any more are collected."""
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
 @pytest.fixture(autouse=True)
 def fresh_keras():
     """Every test starts with the same seed, names, precision and data format."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")
 
 
-@pytest.fixture(scope="session")
-def golden_parameters():
-    return json.loads((GOLDEN / "parameters.json").read_text())
+_held = [0]
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory():
+    """Collects garbage where much has gathered: after every test it takes longer than most tests.
+
+    Keras models are cycles, which Python finds only when it looks through the whole heap.
+    """
+    yield
+    if resident_memory() - _held[0] > MOST_GARBAGE:
+        gc.collect()
+        _held[0] = resident_memory()
+
+
+def resident_memory():
+    """Bytes that this process holds in memory."""
+    return psutil.Process().memory_info().rss
+
+
+@contextlib.contextmanager
+def default_signals():
+    """What is started inside answers to Ctrl-C and SIGTERM.
+
+    A shell lets its background jobs ignore Ctrl-C, and their children inherit that: so would ours
+    where the tests themselves run in the background.
+    """
+    before = {n: signal.signal(n, signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -26,9 +26,12 @@ def command(name: str, variant: str, classes: int, size: int | None, out: pathli
     """
     from senet import applications
     from senet.drawing import draw
+    from senet.models.complexity import shapes_only
     from senet.models.family import named_spec
 
     side = size or named_spec(name, variant).input_size
-    model = applications.create(name, variant=variant, classes=classes, input_shape=(side, side, 3))
+    shape = (side, side, 3)
+    with shapes_only():
+        model = applications.create(name, variant=variant, classes=classes, input_shape=shape)
     for path in draw(model, out):
         click.echo(path)

@@ -17,11 +17,13 @@ from senet.models.family import VARIANTS
 def command(name: str, variant: str, classes: int, size: int | None, as_json: bool) -> None:
     """Show parameters, multiply-adds, input size and stages of the network NAME."""
     from senet import applications
-    from senet.models.complexity import complexity
+    from senet.models.complexity import complexity, shapes_only
     from senet.models.family import named_spec
 
     side = size or named_spec(name, variant).input_size
-    model = applications.create(name, variant=variant, classes=classes, input_shape=(side, side, 3))
+    shape = (side, side, 3)
+    with shapes_only():
+        model = applications.create(name, variant=variant, classes=classes, input_shape=shape)
     cost = complexity(model)
     if as_json:
         click.echo(json.dumps(dict(name=name, variant=variant) | dataclasses.asdict(cost)))

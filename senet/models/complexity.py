@@ -69,6 +69,21 @@ class Complexity:
         return groups
 
 
+def shapes_only() -> keras.StatelessScope:
+    """A scope in which networks are built with shapes and without values.
+
+    They can be counted and drawn, and not used. Random numbers for the kernels take most of the
+    time in which a large network is built.
+
+    Example:
+        >>> with shapes_only():
+        ...     model = senet.create("se_resnet152")
+        >>> complexity(model).trainable_parameters
+        66770984
+    """
+    return keras.StatelessScope(initialize_variables=False)
+
+
 def complexity(model: keras.Model) -> Complexity:
     """Count parameters, multiply-adds and activations of a model.
 

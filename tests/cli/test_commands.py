@@ -1,5 +1,10 @@
-"""The program as a user runs it, in a process of its own."""
+"""The program as a user runs it.
 
+Most tests run it in this process, for one that starts TensorFlow for a line of output takes
+seconds; `program` starts a process where that is what counts.
+"""
+
+import contextlib
 import csv
 import io
 import json
@@ -8,25 +13,50 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
+import keras
 import pytest
 
-from tests.conftest import make_photos
+from senet import quiet
+from senet.cli.main import main
+from tests.conftest import default_signals, make_photos
 
 SENET = [sys.executable, "-m", "senet"]
 TINY = ["--size", "32", "--batch-size", "8", "--warmup", "0", "--learning-rate", "0.02"]
+TINY += ["--spec", "n_blocks=[1,1,1]"]
 
 
-def senet(*args, **options):
+def program(*args, **options):
+    """What a process of the program says, and its exit code."""
     options = dict(capture_output=True, text=True, timeout=300) | options
     return subprocess.run([*SENET, *map(str, args)], **options)
+
+
+def senet(*args, cwd="."):
+    """What the program says in this process, and its exit code."""
+    keras.utils.clear_session(free_memory=False)
+    arguments, output, errors = ["senet", *map(str, args)], io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+        warnings.catch_warnings(),
+    ):
+        patch.setattr(sys, "argv", arguments)
+        patch.setenv(quiet.DEBUG, "")  # so that what --debug sets does not stay
+        with pytest.raises(SystemExit) as ended:
+            main()
+    said = output.getvalue(), errors.getvalue()
+    return subprocess.CompletedProcess(arguments, ended.value.code, *said)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     photos = make_photos(folder / "photos", 24)
-    done = senet("train", "--data", photos, "--epochs", "2", *TINY, "--out", folder / "run")
+    done = program("train", "--data", photos, "--epochs", "2", *TINY, "--out", folder / "run")
     return folder / "run", photos, done
 
 
@@ -81,7 +111,7 @@ def test_train_ends_with_a_line_of_json_and_says_where_the_pictures_are(trained)
 def test_evaluate_counts_every_image_and_agrees_with_training(trained, tmp_path):
     run, _, done = trained
     picture = tmp_path / "matrix.png"
-    again = senet("evaluate", run, "--batch-size", "3", "--confusion", picture)
+    again = program("evaluate", run, "--batch-size", "3", "--confusion", picture)
     assert again.returncode == 0, again.stderr
     *table, line = again.stdout.splitlines()
     result = json.loads(line)
@@ -121,7 +151,7 @@ def test_predict_prints_class_and_probability(trained, style):
 
 def test_predict_looks_into_folders_that_a_pattern_matches(trained):
     run, photos, _ = trained
-    done = senet("predict", f"{photos}/*", "--model", run, "--format", "jsonl")
+    done = program("predict", f"{photos}/*", "--model", run, "--format", "jsonl")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 48
 
@@ -129,7 +159,7 @@ def test_predict_looks_into_folders_that_a_pattern_matches(trained):
 def test_a_backend_that_keras_json_names_but_is_not_installed_is_passed_over(tmp_path):
     (tmp_path / "keras.json").write_text('{"backend": "mxnet"}')
     environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
-    done = senet("info", "se_resnet10", env=environment | {"KERAS_HOME": str(tmp_path)})
+    done = program("info", "se_resnet10", env=environment | {"KERAS_HOME": str(tmp_path)})
     assert done.returncode == 0, done.stderr
 
 
@@ -159,13 +189,20 @@ def test_predict_names_a_bad_file_and_goes_on(trained, tmp_path):
     assert len(done.stdout.splitlines()) == 10
 
 
+def started(command):
+    """A process of its own group, which answers to signals."""
+    pipe = subprocess.PIPE
+    with default_signals():
+        return subprocess.Popen(
+            command, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        )
+
+
 def test_ctrl_c_leaves_a_usable_last_epoch(tmp_path):
     photos = make_photos(tmp_path / "photos", 24)
     out = tmp_path / "run"
     command = [*SENET, "train", "--data", str(photos), "--epochs", "500", *TINY, "--out", str(out)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = started(command)
     deadline = time.monotonic() + 240
     while not (out / "metrics.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -184,7 +221,7 @@ def test_ctrl_c_leaves_a_usable_last_epoch(tmp_path):
 def test_ctrl_c_before_the_first_epoch_is_over_says_so(tmp_path):
     photos = make_photos(tmp_path / "photos", 24)
     command = [*SENET, "train", "--data", str(photos), *TINY, "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = started(command)
     deadline = time.monotonic() + 240
     while not (tmp_path / "run" / "run.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -309,7 +346,7 @@ def test_evaluating_on_other_classes_is_refused(trained, tmp_path):
 
 def test_a_missing_backend_is_named(tmp_path):
     environment = os.environ | {"KERAS_BACKEND": "jax", "HOME": str(tmp_path)}
-    done = senet("info", "se_resnet20_cifar", env=environment)
+    done = program("info", "se_resnet20_cifar", env=environment)
     if "jax" not in done.stderr:
         pytest.skip("JAX is installed here")
     assert 'pip install "senet[jax]"' in error_of(done)

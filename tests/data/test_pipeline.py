@@ -21,6 +21,7 @@ from senet.data.decode import ImageError
 from senet.data.pipeline import WorkerDied, evaluation_batches, training_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import from_arrays
+from tests.conftest import default_signals
 
 PLAIN = Preprocessing(8, crop_fraction=1.0, mean=(0, 0, 0), std=(1, 1, 1))
 NOTHING = Augmentation(crop="centre", flip=0, jitter=0)
@@ -185,14 +186,16 @@ if __name__ == "__main__":
 def test_workers_end_when_the_program_is_killed_and_not_at_ctrl_c(tmp_path):
     script = tmp_path / "endless.py"
     script.write_text(ENDLESS)
-    with subprocess.Popen(
-        [sys.executable, script],
-        env=os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as program:
+    with default_signals():
+        process = subprocess.Popen(
+            [sys.executable, script],
+            env=os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+    with process as program:
         workers = [int(pid) for pid in program.stdout.readline().split()]
         assert len(workers) == 2
         for pid in workers:

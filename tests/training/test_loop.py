@@ -22,8 +22,11 @@ from tests.conftest import make_photos
 
 TINY = dict(
     **dict(model="se_resnet20_cifar", size=32, batch_size=8, warmup=0.0),
+    **dict(spec=dict(n_blocks=(1, 1, 1))),
     **dict(learning_rate=0.02, reference_batch=0),
 )
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture(scope="module")

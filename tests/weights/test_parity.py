@@ -6,6 +6,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import senet
+from senet.models.complexity import shapes_only
 from senet.weights import schemes
 from tests.conftest import GOLDEN
 from tests.weights import generated
@@ -32,7 +33,8 @@ def foreign_arrays(scheme, name):
     """Generated arrays under the names of a scheme, without PyTorch."""
     variant = dict(caffe="caffe", timm="torch", moskomule="torch")[scheme.name]
     fields = dict(se_bias=False, se_divisor=1) if scheme.name == "moskomule" else {}
-    model = senet.create(name, classes=generated.CLASSES, variant=variant, **fields)
+    with shapes_only():
+        model = senet.create(name, classes=generated.CLASSES, variant=variant, **fields)
     found = {slot.name: slot.shape for slot in schemes.slots(model, scheme, model.card.spec)}
     return {key: generated.values(key, shape) for key, shape in found.items()}
 
