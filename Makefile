@@ -9,7 +9,7 @@ ARGS ?=
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
-.PHONY: demo test lint format tables test-slow test-backends parity evidence bench clean
+.PHONY: demo test check coverage lint format tables test-slow test-backends parity evidence bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) --out $(RUN) $(ARGS)
@@ -17,6 +17,14 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist worksteal
+
+# A change in the making: lint and types of everything, the tests of the rooms that it touches.
+check: lint
+	tests=$$($(BIN)/python tests/changed.py) && $(BIN)/pytest -n 2 --dist worksteal $$tests
+
+# Line coverage, with the commands that tests start, and which lines of which file are not covered.
+coverage: $(INSTALLED)
+	$(BIN)/pytest -n 2 --dist worksteal --cov=senet --cov-report=term-missing:skip-covered
 
 # What takes too long for every change: the networks of more than a hundred layers.
 test-slow: $(INSTALLED)
