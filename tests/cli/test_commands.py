@@ -24,7 +24,7 @@ from tests.conftest import default_signals, make_photos
 
 SENET = [sys.executable, "-m", "senet"]
 TINY = ["--size", "32", "--batch-size", "8", "--warmup", "0", "--learning-rate", "0.02"]
-TINY += ["--spec", "n_blocks=[1,1,1]"]
+THIN = [*TINY, "--spec", "n_blocks=[1,1,1]"]
 
 
 def program(*args, **options):
@@ -201,7 +201,7 @@ def started(command):
 def test_ctrl_c_leaves_a_usable_last_epoch(tmp_path):
     photos = make_photos(tmp_path / "photos", 24)
     out = tmp_path / "run"
-    command = [*SENET, "train", "--data", str(photos), "--epochs", "500", *TINY, "--out", str(out)]
+    command = [*SENET, "train", "--data", str(photos), "--epochs", "500", *THIN, "--out", str(out)]
     process = started(command)
     deadline = time.monotonic() + 240
     while not (out / "metrics.csv").exists() and time.monotonic() < deadline:
@@ -220,7 +220,7 @@ def test_ctrl_c_leaves_a_usable_last_epoch(tmp_path):
 
 def test_ctrl_c_before_the_first_epoch_is_over_says_so(tmp_path):
     photos = make_photos(tmp_path / "photos", 24)
-    command = [*SENET, "train", "--data", str(photos), *TINY, "--out", str(tmp_path / "run")]
+    command = [*SENET, "train", "--data", str(photos), *THIN, "--out", str(tmp_path / "run")]
     process = started(command)
     deadline = time.monotonic() + 240
     while not (tmp_path / "run" / "run.json").exists() and time.monotonic() < deadline:

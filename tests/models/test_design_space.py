@@ -17,6 +17,8 @@ from tests.conftest import randomise
 
 IMAGES = np.random.default_rng(1).normal(size=(3, 9, 11, 8))
 TINY = dict(input_shape=(32, 32, 3), classes=4)
+EAGER = dict(run_eagerly=True, jit_compile=False)
+"""For one step: compiling it takes longer, and is tested where twins and training are."""
 BOTTLENECK = dict(residual="bottleneck")
 BASIC = dict(residual="basic")
 RESNEXT = dict(cardinality=2, strided="3x3")
@@ -98,7 +100,7 @@ def test_a_network_of_every_choice_saves_loads_in_stock_keras_and_trains(tmp_pat
     model = senet.create(name, classes=3, **options | fields)
     images = np.random.default_rng(0).normal(size=(8, 32, 32, 3)).astype("float32")
     twin = senet.accelerate(model)
-    twin.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", jit_compile=False)
+    twin.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", **EAGER)
     before = [keras.ops.convert_to_numpy(w).copy() for w in model.trainable_variables]
     assert np.isfinite(twin.train_on_batch(images, np.arange(8) % 3))
     still = [
@@ -128,7 +130,7 @@ def test_every_named_network_trains_a_step_and_loads_in_stock_keras(tmp_path, na
     model = senet.create(name, **options)
     images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
     twin = senet.accelerate(model)
-    twin.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    twin.compile("sgd", "sparse_categorical_crossentropy", **EAGER)
     assert np.isfinite(twin.train_on_batch(images, np.arange(4) % 3))
     senet.save(model, tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -245,7 +247,8 @@ def test_dilation_computes_what_strides_skip(name, strided, output_stride):
     ],
 )
 def test_feature_maps_come_at_the_strides_asked_for(tmp_path, name, strides, shapes):
-    options = dict(input_shape=(64, 64, 3))
+    groups = 3 if "cifar" in name else 4
+    options = dict(input_shape=(64, 64, 3), n_blocks=(1,) * (groups - 1) + (2,))
     model = senet.create(name, features=strides, **options)
     assert [(m.shape[1], m.shape[3]) for m in model.outputs] == shapes
     images = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype("float32")

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 import senet
-from senet import applications
 from senet.data.pipeline import training_batches
 from senet.data.sources import load_data
 from senet.evaluation import Evaluation, evaluate
@@ -195,18 +194,13 @@ def test_a_run_uses_variant_smoothing_seed_and_whole_small_images(tmp_path, phot
     assert load_trained(tmp_path / "small").preprocessing.crop_fraction == 1.0
 
 
-def test_se_resnext_trains_through_its_twin(tmp_path, photos, monkeypatch):
-    create = applications.create
-    monkeypatch.setattr(
-        loop.applications,
-        "create",
-        lambda *args, **options: create(*args, **options | {"n_blocks": (1, 1, 1, 1)}),
-    )
-    recipe = Recipe(data=str(photos), epochs=1, **TINY | dict(model="se_resnext50_32x4d"))
+def test_se_resnext_trains_through_its_twin(tmp_path, photos):
+    network = dict(model="se_resnext50_32x4d", spec=dict(n_blocks=(1, 1, 1, 1)))
+    recipe = Recipe(data=str(photos), epochs=1, **TINY | network)
     loop.train(recipe, tmp_path / "out")
     model = senet.load(tmp_path / "out" / "model.keras")
     assert model.get_layer("stage1_block1_3x3_conv").groups == 32
-    first = create("se_resnext50_32x4d", input_shape=(32, 32, 3), classes=2)
+    first = senet.create("se_resnext50_32x4d", input_shape=(32, 32, 3), classes=2)
     assert not np.array_equal(
         model.get_layer("stem_bn").get_weights()[0], first.get_layer("stem_bn").get_weights()[0]
     )
@@ -222,7 +216,7 @@ def test_the_recorded_command_is_the_recipe(run):
     assert flags.pop("--data") == config["recipe"]["data"]
     assert flags == {
         **{"--size": "32", "--epochs": "2", "--batch-size": "8"},
-        **{"--learning-rate": "0.02", "--warmup": "0.0"},
+        **{"--learning-rate": "0.02", "--warmup": "0.0", "--spec": "n_blocks=[ 1, 1, 1, ]"},
     }
 
 
@@ -263,9 +257,8 @@ def test_a_damaged_record_of_the_run_does_not_keep_the_network_from_predicting(r
 
 def test_logits_become_probabilities(run, tmp_path):
     trained = load_trained(run[0])
-    logits = senet.create(
-        "se_resnet20_cifar", classes=2, input_shape=(32, 32, 3), classifier_activation=None
-    )
+    options = dict(classes=2, input_shape=(32, 32, 3), **TINY["spec"])
+    logits = senet.create("se_resnet20_cifar", classifier_activation=None, **options)
     logits.set_weights(trained.model.get_weights())
     card = trained.model.card
     about = dict(class_names=card.class_names, preprocessing=card.preprocessing)

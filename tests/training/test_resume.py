@@ -23,7 +23,7 @@ from tests.training import kills
 FIELDS = dict(model="se_resnet20_cifar", size=32, batch_size=8, epochs=3, reference_batch=0)
 BUSY = dict(
     **dict(mixup=0.2, cutmix=1.0, random_augment=4.0, erase=0.2, ema=0.9, accumulate=2),
-    spec=dict(dropout=0.2, stochastic_depth=0.1, n_blocks=(1, 1), n_filters=(8, 16)),
+    spec=dict(dropout=0.2, stochastic_depth=0.1, n_blocks=(1, 1), n_filters=(8, 16), ratio=4),
 )
 """Whatever draws random numbers or has a memory."""
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -129,21 +129,21 @@ def stopped(alone, tmp_path_factory):
     """A folder with images and a run that was killed in its second epoch, and the recipe."""
     folder, (_, recipe) = tmp_path_factory.mktemp("stopped"), alone
     shutil.copytree(recipe.data, folder / "photos")
-    own = dataclasses.replace(recipe, data="photos")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        with killed_at(patch, 5):
-            loop.train(own, "run")
+    own = dataclasses.replace(recipe, data=str(folder / "photos"))
+    with pytest.MonkeyPatch.context() as patch, killed_at(patch, 5):
+        loop.train(own, folder / "run")
     return folder, own
 
 
 @pytest.fixture
-def begun(stopped, tmp_path, monkeypatch):
+def begun(stopped, tmp_path):
     """A run that was killed in its second epoch, on images of its own, and its recipe."""
     folder, recipe = stopped
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "run", recipe
+    for name in ("run.json", "recipe.toml"):
+        path = tmp_path / "run" / name
+        path.write_text(path.read_text().replace(str(folder), str(tmp_path)))
+    return tmp_path / "run", dataclasses.replace(recipe, data=str(tmp_path / "photos"))
 
 
 def test_another_recipe_is_refused_with_the_differences(begun):

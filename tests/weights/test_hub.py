@@ -149,7 +149,14 @@ def test_the_program_of_the_readme_runs(tmp_path, endpoint):
 
 
 def test_without_connection_and_cache_the_way_out_is_named(tmp_path):
-    code = ("-m", "senet", "predict", __file__, "--model", NETWORK, "--weights", "imagenet")
+    program = (
+        "import sys, time\n"
+        "time.sleep = lambda seconds: None  # between the tries of the hub's client\n"
+        "from senet.cli.main import main\n"
+        "sys.argv[0] = 'senet'\n"
+        "main()\n"
+    )
+    code = ("-c", program, "predict", __file__, "--model", NETWORK, "--weights", "imagenet")
     for more in (dict(HF_HUB_OFFLINE="1"), {}):
         done = run(tmp_path / "home", "http://127.0.0.1:9", *code, **more)
         assert done.returncode == 1
