@@ -95,5 +95,11 @@ def randomise(model, seed=0):
         variable.assign(value.astype("float32"))
 
 
+def outputs(model, images):
+    """What a model gives for one batch; to compile it for that, as `predict` does, takes longer."""
+    given = model(images, training=False)
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, given)
+
+
 def count_trainable(model):
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)

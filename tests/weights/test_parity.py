@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 import senet
 from senet.models.complexity import shapes_only
 from senet.weights import schemes
-from tests.conftest import GOLDEN
+from tests.conftest import GOLDEN, outputs
 from tests.weights import generated
 
 WITHIN = 1e-5
@@ -43,7 +43,7 @@ def difference(model, row, size):
     """Greatest difference of logits and of maps, in units of the greatest value."""
     taps = [model.get_layer(last) for last in last_of_stages(model)]
     whole = keras.Model(model.input, [model.output, *(tap.output for tap in taps)])
-    logits, *maps = whole.predict_on_batch(generated.images(size))
+    logits, *maps = outputs(whole, generated.images(size))
     expected = REFERENCE[f"{row}: {size} logits"]
     between_maps = [
         abs(generated.sample(found) - wanted).max() / abs(wanted).max()

@@ -14,6 +14,7 @@ from senet.models.complexity import shapes_only
 from senet.models.spec import Spec
 from senet.prediction import load_trained
 from senet.weights import catalogue, imagenet, schemes, transfer
+from tests.conftest import outputs
 from tests.weights import generated, written
 
 TINY = dict(n_blocks=(1, 1, 1, 1), n_filters=(32, 64, 128, 256), input_shape=(64, 64, 3))
@@ -62,7 +63,7 @@ def test_what_is_written_under_foreign_names_is_read_back_as_the_same_network(tm
     senet.save(model, tmp_path / "a.safetensors", names=names)
     again = senet.load(tmp_path / "a.safetensors", input_shape=(64, 64, 3))
     assert same_values(model, again)
-    np.testing.assert_array_equal(model.predict_on_batch(IMAGES), again.predict_on_batch(IMAGES))
+    np.testing.assert_array_equal(outputs(model, IMAGES), outputs(again, IMAGES))
     irrelevant = {name: getattr(model.card.spec, name) for name in transfer.TRAINING_ONLY}
     irrelevant |= dict(se_divisor=model.card.spec.se_divisor)
     if model.card.spec.residual == "basic":
@@ -82,8 +83,8 @@ def test_an_excitation_without_biases_is_written_with_zeros(tmp_path):
     assert len(biases) == 8
     assert not any(array.any() for array in biases)
     again = senet.load(tmp_path / "a.safetensors", input_shape=(64, 64, 3))
-    result = again.predict_on_batch(IMAGES)
-    np.testing.assert_allclose(model.predict_on_batch(IMAGES), result, rtol=1e-4, atol=1e-7)
+    result = outputs(again, IMAGES)
+    np.testing.assert_allclose(outputs(model, IMAGES), result, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_the_arguments_of_load_replace_what_the_file_says(theirs):
     again = senet.load(path, input_shape=(64, 64, 3), strided="reduce", stochastic_depth=0.2)
     assert (again.card.spec.strided, again.card.spec.stochastic_depth) == ("reduce", 0.2)
     assert same_values(model, again)
-    assert not np.allclose(model.predict_on_batch(IMAGES), again.predict_on_batch(IMAGES))
+    assert not np.allclose(outputs(model, IMAGES), outputs(again, IMAGES))
     trunk = senet.load(path, input_shape=(64, 64, 3), include_top=False, pooling="avg")
     assert trunk.output_shape == (None, 1024)
     maps = senet.load(path, input_shape=(64, 64, 3), features=(4, 32))
@@ -152,9 +153,9 @@ def test_maps_come_from_the_file_of_the_whole_network(theirs, features):
     model, path = theirs
     last = {2: "stem_relu", 4: "stage1_block1_relu", 8: "stage2_block1_relu"}
     wanted = [model.get_layer(last.get(s, "stage4_block1_relu")).output for s in features]
-    wanted = keras.Model(model.input, wanted).predict_on_batch(IMAGES)
+    wanted = outputs(keras.Model(model.input, wanted), IMAGES)
     maps = senet.create("se_resnet50", weights=path, features=features, **TINY)
-    for one, other in zip(maps.predict_on_batch(IMAGES), wanted, strict=True):
+    for one, other in zip(outputs(maps, IMAGES), wanted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
@@ -165,7 +166,7 @@ def test_the_file_of_feature_maps_gives_those_and_no_others(tmp_path):
     senet.save(model, path)
     assert same_values(model, senet.load(path))
     first = senet.load(path, features=(4,))
-    maps, wanted = first.predict_on_batch(IMAGES), model.predict_on_batch(IMAGES)
+    maps, wanted = outputs(first, IMAGES), outputs(model, IMAGES)
     np.testing.assert_allclose(maps, wanted[0], rtol=1e-5, atol=1e-5)
     with pytest.raises(senet.WeightsError, match="missing from the file"):
         senet.load(path, features=(4, 8, 16))
@@ -186,14 +187,14 @@ def test_layers_of_the_user_may_stand_before_a_network_with_weights(tmp_path, en
         k: v for k, v in TINY.items() if k != "input_shape"
     }
     behind = senet.create("se_resnet50", weights=path, variant="torch", **options)
-    found = behind.predict_on_batch(IMAGES[..., :1])
+    found = outputs(behind, IMAGES[..., :1])
     np.testing.assert_allclose(
-        found, model.predict_on_batch(IMAGES[..., :1].repeat(3, -1)), rtol=1e-4, atol=1e-6
+        found, outputs(model, IMAGES[..., :1].repeat(3, -1)), rtol=1e-4, atol=1e-6
     )
     assert not hasattr(behind, "card")
     if ending != ".weights.h5":
         again = senet.load(path, input_tensor=coloured)
-        np.testing.assert_array_equal(again.predict_on_batch(IMAGES[..., :1]), found)
+        np.testing.assert_array_equal(outputs(again, IMAGES[..., :1]), found)
 
 
 def test_load_refuses_a_file_that_does_not_hold_the_network_that_was_named(theirs):
