@@ -21,9 +21,9 @@ def command(name: str, variant: str, classes: int, size: int | None, as_json: bo
     from senet.models.family import named_spec
 
     side = size or named_spec(name, variant).input_size
-    shape = (side, side, 3)
+    image = (side, side, 3)
     with shapes_only():
-        model = applications.create(name, variant=variant, classes=classes, input_shape=shape)
+        model = applications.create(name, variant=variant, classes=classes, input_shape=image)
     cost = complexity(model)
     if as_json:
         click.echo(json.dumps(dict(name=name, variant=variant) | dataclasses.asdict(cost)))
