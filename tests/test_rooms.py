@@ -26,12 +26,13 @@ MAY_USE = {
         *("graph", "models", "data", "evaluation", "acceleration"),
         *("plotting", "pages", "timing", "files", "progress"),
     },
+    "recipes": {"models", "data"},
     "prediction": {
         *("applications", "data", "deployment", "evaluation", "progress", "weights"),
     },
     "training": {
         *("applications", "models", "data", "evaluation", "acceleration"),
-        *("plotting", "pages", "files", "progress"),
+        *("recipes", "plotting", "pages", "files", "progress"),
     },
 }
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from senet.cli.train import Listed, base_of, given, recipe_options
-from senet.training.recipe import PRESETS, Recipe
+from senet.cli.options import Listed, read_recipe, recipe_options
+from senet.recipes.arms import arms_of
+from senet.recipes.presets import PRESETS
 
 
 @click.command("experiment", context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,10 +47,10 @@ def command(
     senet experiment --out experiments/digits
     senet experiment --data photos/ --vary ratio=none,4,16 --out experiments/ratio
     """
-    recipe = Recipe.from_json(base_of(preset, file, given(fields)))
-    from senet.training.experiment import arms_of, experiment, table
+    arms = arms_of(read_recipe(preset, file, fields), vary)
+    from senet.training.experiment import experiment, table
 
-    summary = experiment(arms_of(recipe, vary), out, seeds=seeds)
+    summary = experiment(arms, out, seeds=seeds)
     click.echo(table(summary))
     click.echo(json.dumps(summary))
     return 0

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import re
 import signal
 import statistics
 import sys
@@ -16,67 +15,11 @@ import keras
 
 from senet import plotting
 from senet.files import replacing
-from senet.models.spec import Spec
+from senet.recipes.arms import Arm
+from senet.recipes.resolving import locate_paths
 from senet.training import loop, record
-from senet.training.recipe import Recipe, value_of
 
 CONFIDENCE = 0.95
-
-
-@dataclasses.dataclass(frozen=True)
-class Arm:
-    """One of the networks or settings that are compared.
-
-    Args:
-        name: to show, and to name folders by.
-        recipe: but for the seed.
-    """
-
-    name: str
-    recipe: Recipe
-
-
-def arms_of(recipe: Recipe, vary: str | None = None) -> list[Arm]:
-    """What an experiment compares.
-
-    Args:
-        recipe: of the first arm.
-        vary: `None` compares the network with its plain twin; `"ratio=4,8,16"` gives a field of
-            the recipe or of `senet.Spec` these values in turn.
-
-    Returns:
-        Arms that differ in this one thing. The first is the one that others are compared with: the
-        plain twin, or the first value.
-
-    Raises:
-        ValueError: there is no such field, a value is not allowed, or there is nothing to compare.
-
-    Example:
-        >>> [arm.name for arm in arms_of(Recipe(), "ratio=4,16")]
-        ['ratio=4', 'ratio=16']
-    """
-    if vary is None:
-        if recipe.built_spec().ratio is None:
-            raise ValueError(
-                f"{recipe.model} has no squeeze and excitation to compare with its plain twin: "
-                "name the network that has, or say what to vary."
-            )
-        plain = dataclasses.replace(recipe, spec=recipe.spec | {"ratio": None})
-        return [Arm("plain", plain), Arm("se", recipe)]
-    field, sign, texts = vary.partition("=")
-    field = field.strip().replace("-", "_")
-    parts = re.split(r",(?![^\[]*\])", texts)  # commas outside brackets
-    values = [value_of(text.strip()) for text in parts if text.strip()]
-    if not sign or len(values) < 2:
-        raise ValueError(f"Say what to vary as field=value,value, as ratio=4,8,16; got {vary!r}.")
-    own = {f.name for f in dataclasses.fields(Recipe)} - {"spec", "seed"}
-    if field not in own and field not in {f.name for f in dataclasses.fields(Spec)}:
-        raise ValueError(f"Neither a recipe nor a network's spec has a field {field!r}.")
-    arms = []
-    for value in values:
-        change = {field: value} if field in own else {"spec": recipe.spec | {field: value}}
-        arms.append(Arm(f"{field}={value}", Recipe.from_json(recipe.to_json() | change)))
-    return arms
 
 
 def experiment(
@@ -197,7 +140,7 @@ def table(summary: Mapping[str, Any]) -> str:
 def _run(arm: Arm, seed: int, folder: pathlib.Path) -> dict[str, Any]:
     """The result of one run: made, gone on with, or found."""
     keras.utils.clear_session()
-    recipe = loop.located(dataclasses.replace(arm.recipe, seed=seed))
+    recipe = locate_paths(dataclasses.replace(arm.recipe, seed=seed))
     if not (folder / record.CONFIG).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         return loop.train(recipe, folder)

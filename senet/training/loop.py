@@ -25,11 +25,13 @@ from senet.data.augment import Augmentation, Mixing
 from senet.data.damage import BadImages
 from senet.data.pipeline import Batch, WorkerDied, training_batches
 from senet.data.preprocessing import Preprocessing
-from senet.data.sources import Data, absolute, load_data
+from senet.data.sources import Data, load_data
 from senet.evaluation import Evaluation, evaluation_of, predictions
 from senet.files import replacing
 from senet.models.spec import Spec
 from senet.progress import clock, meter
+from senet.recipes.recipe import Recipe
+from senet.recipes.resolving import fill_in, locate_paths
 from senet.training import checkpoint, events, record, report
 from senet.training.averaging import Average
 from senet.training.checkpoint import Checkpoint
@@ -37,7 +39,6 @@ from senet.training.distribution import Team, alone, joined
 from senet.training.events import Events
 from senet.training.interruption import Interruption, Stopped
 from senet.training.optimization import Schedule, make_optimizer
-from senet.training.recipe import Recipe
 
 MODEL, BEST, METRICS = "model.keras", "best.keras", "metrics.csv"
 EVENTS, LOCK = "events", ".lock"
@@ -83,9 +84,9 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
         if team.leads:
             _check_new(folder)
         command = recipe.command(str(folder))
-        asked = recipe = located(recipe)
+        asked = recipe = locate_paths(recipe)
         data = data or _data(recipe)
-        recipe = _resolve(recipe, data)
+        recipe = fill_in(recipe, data)
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(_only_process(folder))
@@ -130,7 +131,7 @@ def resume(
     """
     folder = pathlib.Path(folder)
     started = record.read(folder)
-    recipe = located(started.changed(changes or {}))
+    recipe = locate_paths(started.changed(changes or {}))
     _check_settings(recipe)
     with joined() as team, contextlib.ExitStack() as held:
         if team.leads:
@@ -834,35 +835,3 @@ def _only_process(folder: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _resolve(recipe: Recipe, data: Data) -> Recipe:
-    """Fill in what depends on the network and the data."""
-    small = data.pixels is not None
-    defaults: dict[str, Any] = dict(
-        size=recipe.built_spec().input_size,
-        crop="shift" if small else "resized",
-        flip=0.5 if data.mirror else 0.0,
-        jitter=0.0 if small else 0.2,
-    )
-    missing = {name: value for name, value in defaults.items() if getattr(recipe, name) is None}
-    batch_size = min(recipe.batch_size, len(data.split("train")))
-    return dataclasses.replace(recipe, batch_size=batch_size, **missing)
-
-
-def located(recipe: Recipe) -> Recipe:
-    """The recipe with paths that mean the same from every folder.
-
-    Example:
-        >>> located(Recipe(data="photos")).data
-        '/home/me/photos'
-    """
-    weights = recipe.weights
-    if weights is not None and os.path.isfile(weights):
-        weights = os.path.abspath(weights)
-    return dataclasses.replace(
-        recipe,
-        data=absolute(recipe.data),
-        class_map=recipe.class_map and os.path.abspath(recipe.class_map),
-        weights=weights,
-    )

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from senet.models.family import require
-from senet.training.recipe import Recipe
+from senet.recipes.recipe import Recipe
 
 NOT_BY_LAYER = ("ftrl", "schedulefreeadamw")
 """Optimizers whose next position does not follow from a step of the learning rate."""

@@ -19,7 +19,8 @@ import senet
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data
 from senet.files import replacing
-from senet.training.recipe import Recipe, merged
+from senet.recipes.fields import merge_fields
+from senet.recipes.recipe import Recipe
 
 CONFIG, RECIPE, RESULT, IMAGES = "run.json", "recipe.toml", "result.json", "images.csv"
 COLUMNS = ("split", "class", "image", "stamp")
@@ -56,7 +57,7 @@ class Started:
             ValueError: another field would differ; all are listed.
         """
         free = {f.name for f in dataclasses.fields(Recipe) if f.metadata["free"]} | {"data"}
-        wanted = Recipe.from_json(merged(self.recipe.to_json(), changes))
+        wanted = Recipe.from_json(merge_fields(self.recipe.to_json(), changes))
         wrong = [
             f"{name} was {getattr(self.recipe, name)!r} and would be {getattr(wanted, name)!r}"
             for name in changes

@@ -18,7 +18,7 @@ from senet.data.sources import Source
 from senet.evaluation import Evaluation, wilson_interval
 from senet.pages import embedded, picture, write_page
 from senet.progress import clock
-from senet.training.recipe import Recipe
+from senet.recipes.recipe import Recipe
 
 PICTURES = {
     "curves": "Loss and accuracy of each epoch",

@@ -15,8 +15,8 @@ from senet.data.pipeline import training_batches
 from senet.data.sources import load_data
 from senet.evaluation import Evaluation, evaluate
 from senet.prediction import load_trained, score
+from senet.recipes.recipe import Recipe
 from senet.training import loop
-from senet.training.recipe import Recipe
 from tests.conftest import make_photos
 
 TINY = dict(
@@ -144,18 +144,6 @@ def test_an_infinite_loss_stops_the_run_and_keeps_the_last_good_model(
         loop.train(Recipe(data=str(photos), epochs=3, **TINY), tmp_path / "out")
     model = load_trained(tmp_path / "out").model
     assert all(np.isfinite(w).all() for w in model.get_weights())
-
-
-def test_what_a_recipe_leaves_open_follows_the_data(photos):
-    def resolved(data, **fields):
-        recipe = loop._resolve(Recipe(data=data, **fields), load_data(data))
-        return recipe.size, recipe.crop, recipe.flip, recipe.jitter
-
-    assert resolved("digits") == (32, "shift", 0.0, 0.0)
-    assert resolved(str(photos)) == (32, "resized", 0.5, 0.2)
-    assert resolved("digits", size=64, crop="centre", flip=0.1, jitter=0.3) == (
-        *(64, "centre", 0.1, 0.3),
-    )
 
 
 def test_metrics_of_an_epoch_are_means_over_its_steps(tmp_path, photos, monkeypatch):

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from senet.recipes.recipe import Recipe
 from senet.training.optimization import Schedule, factors, make_optimizer, optimizers
-from senet.training.recipe import Recipe
 
 
 def little(**options):

@@ -11,8 +11,8 @@ from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source, load_data
 from senet.evaluation import Evaluation, wilson_interval
 from senet.pages import write_page
+from senet.recipes.recipe import Recipe
 from senet.training import report
-from senet.training.recipe import Recipe
 
 HOSTILE = "<script>alert('1')</script>\"&{{ 7 * 7 }}"
 HISTORY = [

@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 
 import senet
 from senet.data.pipeline import training_batches
+from senet.recipes.recipe import Recipe
 from senet.training import checkpoint, loop, record
-from senet.training.recipe import Recipe
 from tests.training import kills
 
 FIELDS = dict(model="se_resnet20_cifar", size=32, batch_size=8, epochs=3, reference_batch=0)

@@ -3,8 +3,12 @@ import shlex
 
 import pytest
 
-from senet.cli import train
-from senet.training.recipe import PRESETS, Recipe, read_toml, value_of
+from senet.cli.options import read_flags
+from senet.cli.train import command
+from senet.recipes.fields import read_value
+from senet.recipes.presets import PRESETS
+from senet.recipes.recipe import Recipe
+from senet.recipes.toml import merge_recipe, read_toml
 
 
 @pytest.mark.parametrize(
@@ -51,9 +55,9 @@ def test_a_preset_survives_its_file_and_its_command(tmp_path, name):
     assert Recipe.from_json(read_toml(tmp_path / "recipe.toml")) == recipe
     assert Recipe.from_json(recipe.to_json()) == recipe
     words = shlex.split(recipe.command("out"))[2:]
-    fields = train.command.make_context("train", words).params
-    said = train.given({k: v for k, v in fields.items() if k in vars(recipe)})
-    assert Recipe.from_json(train.base_of(None, None, said)) == recipe
+    fields = command.make_context("train", words).params
+    given = read_flags({k: v for k, v in fields.items() if k in vars(recipe)})
+    assert merge_recipe(None, None, given) == recipe
 
 
 def test_a_spec_without_something_survives_its_file_and_its_command(tmp_path):
@@ -62,7 +66,7 @@ def test_a_spec_without_something_survives_its_file_and_its_command(tmp_path):
     assert Recipe.from_json(read_toml(tmp_path / "recipe.toml")) == recipe
     words = shlex.split(recipe.command("out"))
     said = [words[i + 1].partition("=") for i, word in enumerate(words) if word == "--spec"]
-    again = Recipe.from_json({"spec": {name: value_of(text) for name, _, text in said}})
+    again = Recipe.from_json({"spec": {name: read_value(text) for name, _, text in said}})
     assert again == recipe
 
 
@@ -102,18 +106,16 @@ def test_the_learning_rate_follows_the_batch():
 
 
 def test_values_are_read_without_quotes():
-    assert [value_of(t) for t in ("8", "0.5", "pre", "true", '["a", "b"]', "'8'")] == [
+    assert [read_value(t) for t in ("8", "0.5", "pre", "true", '["a", "b"]', "'8'")] == [
         *(8, 0.5, "pre", True, ("a", "b"), "8"),
     ]
 
 
 def test_flags_change_a_preset_and_an_empty_list_clears_one(tmp_path):
-    from senet.cli.train import base_of, command, given
-
     (tmp_path / "r.toml").write_text('preset = "finetune"\nfreeze = ["stem*"]\n')
     words = ["--freeze", "", "--spec", "ratio=8", "--epochs", "2"]
     fields = command.make_context("train", words).params
-    said = given({k: v for k, v in fields.items() if k in Recipe.__dataclass_fields__})
-    assert said == dict(freeze=(), spec=dict(ratio=8), epochs=2)
-    made = Recipe.from_json(base_of(None, tmp_path / "r.toml", said))
+    given = read_flags({k: v for k, v in fields.items() if k in Recipe.__dataclass_fields__})
+    assert given == dict(freeze=(), spec=dict(ratio=8), epochs=2)
+    made = merge_recipe(None, tmp_path / "r.toml", given)
     assert (made.freeze, made.layer_decay, made.epochs) == ((), 0.7, 2)

@@ -1,0 +1,49 @@
+"""What a recipe leaves open, from where it is used and from its data."""
+
+import dataclasses
+import os
+from typing import Any
+
+from senet.data.sources import Data, absolute
+from senet.recipes.recipe import Recipe
+
+
+def locate_paths(recipe: Recipe) -> Recipe:
+    """The recipe with paths that mean the same from every folder.
+
+    Example:
+        >>> locate_paths(Recipe(data="photos")).data
+        '/home/me/photos'
+    """
+    weights = recipe.weights
+    if weights is not None and os.path.isfile(weights):  # else it is the tag of published ones
+        weights = os.path.abspath(weights)
+    return dataclasses.replace(
+        recipe,
+        data=absolute(recipe.data),
+        class_map=recipe.class_map and os.path.abspath(recipe.class_map),
+        weights=weights,
+    )
+
+
+def fill_in(recipe: Recipe, data: Data) -> Recipe:
+    """The recipe with a value for everything that depends on the network and the data.
+
+    Args:
+        recipe: with `None` for what it leaves open.
+        data: that it is used on.
+
+    Returns:
+        A recipe with size, crop, flip and jitter, whose batches hold no more images than there
+        are.
+    """
+    small = data.pixels is not None
+    defaults: dict[str, Any] = dict(
+        size=recipe.built_spec().input_size,
+        crop="shift" if small else "resized",
+        flip=0.5 if data.mirror else 0.0,
+        jitter=0.0 if small else 0.2,
+    )
+    missing = {name: value for name, value in defaults.items() if getattr(recipe, name) is None}
+    batch_size = min(recipe.batch_size, len(data.split("train")))
+    return dataclasses.replace(recipe, batch_size=batch_size, **missing)

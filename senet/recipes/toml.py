@@ -1,0 +1,71 @@
+"""A recipe out of a preset or a TOML file, and of what changes it."""
+
+import os
+import pathlib
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from senet.models import family
+from senet.recipes.fields import merge_fields
+from senet.recipes.presets import PRESETS
+from senet.recipes.recipe import Recipe
+
+DEFAULT = "quick"
+"""The preset to start from where none is named."""
+
+
+def merge_recipe(
+    preset: str | None, file: str | os.PathLike | None, changes: Mapping[str, Any]
+) -> Recipe:
+    """The recipe of a preset, or else of a file, and changes over it, as flags give them.
+
+    Args:
+        preset: name of one, or `None`.
+        file: of TOML, or `None`; it names a preset itself if it starts from another than `quick`.
+        changes: fields to set otherwise; those of the spec add to it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: preset or field are unknown, or a value is outside its range.
+
+    Example:
+        >>> merge_recipe("paper", None, {"epochs": 3}).epochs
+        3
+    """
+    base = read_toml(file) if file else PRESETS[preset or DEFAULT]
+    return Recipe.from_json(merge_fields(base, changes))
+
+
+def read_toml(path: str | os.PathLike) -> dict[str, Any]:
+    """Fields of a recipe from a TOML file, as `Recipe.to_toml` writes it.
+
+    A field `preset` names the recipe to start from.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The fields, to be given to `Recipe.from_json`; those of the preset are filled in.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no TOML, or its preset or a field is unknown.
+
+    Example:
+        >>> Recipe.from_json(read_toml("runs/pets/recipe.toml"))
+    """
+    try:
+        values = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no recipe {str(path)!r}.") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read as TOML: {error}") from error
+    try:
+        name = str(values.pop("preset", DEFAULT))
+        family.require("preset", name, PRESETS)
+        fields = merge_fields(PRESETS[name], values)
+        Recipe.from_json(fields)  # here, where the file that is wrong has a name
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{str(path)!r}: {error}") from error
+    return fields
