@@ -1,10 +1,13 @@
 """Write files so that they appear whole or not at all."""
 
 import contextlib
+import csv
+import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -36,6 +39,32 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             os.fsync(file.fileno())
         written.replace(path)
     _flush_folder(path.parent)
+
+
+def write_json(path: str | os.PathLike, values: Mapping[str, Any]) -> None:
+    """Write plain values to a file of JSON that appears whole or not at all."""
+    with replacing(path) as written:
+        written.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def write_rows(
+    path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write a file of CSV that appears whole or not at all.
+
+    Args:
+        path: of the file.
+        columns: names of the columns, in their order.
+        rows: a value for each column. A name of a file that is no text, as Linux allows, is written
+            byte for byte.
+    """
+    with (
+        replacing(path) as written,
+        open(written, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _flush_folder(folder: pathlib.Path) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any
+from typing import IO
 
 import keras
 import numpy as np
@@ -21,6 +21,8 @@ from senet.data.sources import Data, absolute, load_data
 from senet.deployment.exported import Exported, is_exported
 from senet.evaluation import Evaluation, evaluate
 from senet.progress import meter
+from senet.runs.folder import MODEL
+from senet.runs.reading import read_trained_on
 from senet.weights import imagenet
 
 
@@ -93,10 +95,10 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
         return Trained(exported, about.class_names, own)
     file, run = path, None
     if path.is_dir():
-        file = path / "model.keras"
+        file = path / MODEL
         if not file.is_file():
             raise FileNotFoundError(
-                f"{str(path)!r} holds no model.keras: it is not a run folder, or its training "
+                f"{str(path)!r} holds no {MODEL}: it is not a run folder, or its training "
                 "ended before the first epoch was over."
             )
         run = path
@@ -291,16 +293,16 @@ def images_of(
     Raises:
         ValueError: no data is named, or the images of the run have changed.
     """
-    own = _data_of_run(trained.run / "run.json") if trained.run else None
-    if data is not None and not (own and absolute(data) == own[0]):
+    own = read_trained_on(trained.run) if trained.run else None
+    if data is not None and not (own and absolute(data) == own.where):
         return data, load_data(data, split=split not in (None, "all"))
     if own is None:
         raise ValueError(
             "Say which images to evaluate on with --data: there is no record of the training data."
         )
-    where, options, digest = own
-    images = load_data(where, **options)
-    if images.digest != digest:
+    where = own.where
+    images = load_data(where, **own.options)
+    if images.digest != own.digest:
         raise ValueError(
             f"The images in {where!r} are not those of the training, so that some which were "
             "trained on could count as held out: put the images to score in a folder of their own "
@@ -327,17 +329,3 @@ def labelled_images(
             f"{_listed(images.class_names)}."
         )
     return where, images
-
-
-def _data_of_run(path: pathlib.Path) -> tuple[str, dict[str, Any], str] | None:
-    """What a run was trained on, how it was split, and the digest of that, if it is known."""
-    kinds = dict(seed=int, validation=float, test=float, fraction=float, class_map=str | None)
-    try:
-        config = json.loads(path.read_text())
-        where, digest = config["recipe"]["data"], config["split_sha256"]
-        options = {name: config["recipe"][name] for name in kinds}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    known = isinstance(where, str) and isinstance(digest, str)
-    known = known and all(isinstance(options[name], kind) for name, kind in kinds.items())
-    return (where, options, digest) if known else None

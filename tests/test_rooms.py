@@ -12,7 +12,6 @@ MAY_USE = {
     "progress": set(),
     "quiet": set(),
     "timing": set(),
-    "pages": {"files"},
     "models": {"graph"},
     "acceleration": {"graph"},
     "data": {"files"},
@@ -24,15 +23,16 @@ MAY_USE = {
     "deployment": {"graph", "models", "data", "evaluation", "files", "progress", "quiet"},
     "explanation": {
         *("graph", "models", "data", "evaluation", "acceleration"),
-        *("plotting", "pages", "timing", "files", "progress"),
+        *("runs", "plotting", "timing", "files", "progress"),
     },
     "recipes": {"models", "data"},
+    "runs": {"recipes", "data", "evaluation", "plotting", "files", "progress"},
     "prediction": {
-        *("applications", "data", "deployment", "evaluation", "progress", "weights"),
+        *("applications", "data", "deployment", "evaluation", "progress", "runs", "weights"),
     },
     "training": {
         *("applications", "models", "data", "evaluation", "acceleration"),
-        *("recipes", "plotting", "pages", "files", "progress"),
+        *("recipes", "runs", "plotting", "files", "progress"),
     },
 }
 

@@ -25,14 +25,14 @@ def command(runs: tuple[pathlib.Path, ...], out: pathlib.Path | None) -> int:
     JSON. A folder that cannot be read is named on standard error, the others are compared all the
     same, and the exit code is 1.
     """
-    from senet.training.comparison import Comparison, read_runs
+    from senet.runs.comparison import Comparison, read_runs
 
-    records, errors = read_runs(runs)
+    past, errors = read_runs(runs)
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
-    if not records:
+    if not past:
         return 1
-    comparison = Comparison(records)
+    comparison = Comparison(past)
     click.echo(comparison)
     for warning in comparison.warnings:
         print(f"warning: {warning}", file=sys.stderr)

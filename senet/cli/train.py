@@ -11,6 +11,7 @@ import click
 from senet.cli.options import read_flags, read_recipe, recipe_options
 from senet.recipes.presets import PRESETS
 from senet.recipes.recipe import Recipe
+from senet.runs.folder import CONFUSION, CURVES, MODEL, PREDICTIONS, REPORT
 from senet.training import processes as team
 
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
@@ -87,9 +88,9 @@ def command(
     if "top1" in result:
         print(
             f"top-1 {result['top1']:.2%} on {result['images']} {result['split']} images\n"
-            f"report: {folder / 'report.html'}\npictures: "
-            + ", ".join(f"{folder / name}.png" for name in ("curves", "confusion", "predictions"))
-            + f"\nmodel: {folder / 'model.keras'}",
+            f"report: {folder / REPORT}\npictures: "
+            + ", ".join(str(folder / name) for name in (CURVES, CONFUSION, PREDICTIONS))
+            + f"\nmodel: {folder / MODEL}",
             file=sys.stderr,
         )
     print(json.dumps(result))

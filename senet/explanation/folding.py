@@ -29,6 +29,7 @@ from senet.models.blocks import channel_axis
 from senet.models.folding import with_constant_gates
 from senet.models.graph import se_blocks
 from senet.progress import meter
+from senet.runs.folder import MODEL, RECORD, is_run
 
 MANIFEST = "fold.json"
 """The numbers of a folding; also the file by which a folder of ours is known."""
@@ -219,10 +220,10 @@ def fold_within(
         first = evaluate(model, *test, batch_size=batch_size, label="test, before")
         after = evaluate(smaller, *test, batch_size=batch_size, label="test, after")
         result = Folding(worth, steps, folded, first, after, max_drop, difference)
-        save(gates, written / "model.keras")
+        save(gates, written / MODEL)
         (written / MANIFEST).write_text(json.dumps(result.to_json(), indent=1) + "\n")
-        if run is not None and (run / "run.json").is_file():
-            shutil.copyfile(run / "run.json", written / "run.json")
+        if run is not None and is_run(run):
+            shutil.copyfile(run / RECORD, written / RECORD)
         _draw(result, len(validation), written / "tradeoff.png")
     return result
 

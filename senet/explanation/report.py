@@ -22,7 +22,7 @@ from senet.evaluation import Evaluation, batches, evaluation_of
 from senet.explanation.gradcam import grad_cam
 from senet.explanation.statistics import GateCounter, GateStatistics
 from senet.files import replacing_folder
-from senet.pages import picture, write_page
+from senet.runs.page import picture, write_page
 
 MANIFEST = "explain.json"
 """The numbers of the page; also the file by which a folder of ours is known."""

@@ -1,6 +1,5 @@
 """Equal recipes, several seeds: what one choice gains, with its uncertainty."""
 
-import csv
 import dataclasses
 import json
 import os
@@ -14,10 +13,12 @@ from typing import Any
 import keras
 
 from senet import plotting
-from senet.files import replacing
+from senet.files import write_json, write_rows
 from senet.recipes.arms import Arm
 from senet.recipes.resolving import locate_paths
-from senet.training import loop, record
+from senet.runs import record
+from senet.runs.folder import is_run
+from senet.training import loop
 
 CONFIDENCE = 0.95
 
@@ -67,7 +68,7 @@ def experiment(
                 raise KeyboardInterrupt
             kept = ("top1", "loss", "images", "split", "epochs", "seconds")
             rows.append(dict(arm=arm.name, seed=seed, **{k: result[k] for k in kept}))
-            _write_rows(folder / "results.csv", rows)
+            write_rows(folder / "results.csv", list(rows[0]), rows)
     summary = dict(
         arms=summarise(rows),
         recipe={k: v for k, v in arms[0].recipe.to_json().items() if k not in ("seed", "data")},
@@ -76,7 +77,7 @@ def experiment(
         images=rows[0]["images"],
         split=rows[0]["split"],
     )
-    record.write_json(folder / "results.json", summary)
+    write_json(folder / "results.json", summary)
     plotting.arms(
         {arm["arm"]: arm["top1"] for arm in summary["arms"]},
         folder / "results.png",
@@ -141,11 +142,10 @@ def _run(arm: Arm, seed: int, folder: pathlib.Path) -> dict[str, Any]:
     """The result of one run: made, gone on with, or found."""
     keras.utils.clear_session()
     recipe = locate_paths(dataclasses.replace(arm.recipe, seed=seed))
-    if not (folder / record.CONFIG).is_file():
+    if not is_run(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         return loop.train(recipe, folder)
-    asked, said = record.values(folder).get("asked", {}), json.loads(json.dumps(recipe.to_json()))
-    if other := [name for name in said if said[name] != asked.get(name)]:
+    if other := record.read(folder).list_other_fields(recipe):
         raise ValueError(
             f"{str(folder)!r} is a run of another experiment: it differs in {', '.join(other)}. "
             "Choose another --out."
@@ -155,13 +155,6 @@ def _run(arm: Arm, seed: int, folder: pathlib.Path) -> dict[str, Any]:
 
 def _folder(name: str) -> str:
     return "".join(c if c.isalnum() or c in "=.-" else "_" for c in name)
-
-
-def _write_rows(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with replacing(path) as written, open(written, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def read(folder: str | os.PathLike) -> dict[str, Any]:

@@ -1,25 +1,21 @@
 """The training loop: from a recipe to a run folder that can be used, and on again after a stop."""
 
 import contextlib
-import csv
 import dataclasses
 import fnmatch
-import json
 import math
 import os
 import pathlib
-import shutil
 import signal
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-import filelock
 import keras
 import numpy as np
 
-from senet import applications, plotting
+from senet import applications
 from senet.acceleration import accelerate
 from senet.data.augment import Augmentation, Mixing
 from senet.data.damage import BadImages
@@ -27,21 +23,29 @@ from senet.data.pipeline import Batch, WorkerDied, training_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, load_data
 from senet.evaluation import Evaluation, evaluation_of, predictions
-from senet.files import replacing
 from senet.models.spec import Spec
 from senet.progress import clock, meter
 from senet.recipes.recipe import Recipe
 from senet.recipes.resolving import fill_in, locate_paths
-from senet.training import checkpoint, events, record, report
+from senet.runs import checkpoint, events, pictures, record, report
+from senet.runs.checkpoint import Checkpoint
+from senet.runs.events import Events
+from senet.runs.folder import (
+    BAD_IMAGES,
+    BEST,
+    EVENTS,
+    MODEL,
+    lock_folder,
+    remove_half_written,
+    require_new,
+)
+from senet.runs.reading import read_record
+from senet.runs.results import read_finished, write_metrics, write_result
 from senet.training.averaging import Average
-from senet.training.checkpoint import Checkpoint
 from senet.training.distribution import Team, alone, joined
-from senet.training.events import Events
 from senet.training.interruption import Interruption, Stopped
 from senet.training.optimization import Schedule, make_optimizer
 
-MODEL, BEST, METRICS = "model.keras", "best.keras", "metrics.csv"
-EVENTS, LOCK = "events", ".lock"
 MOST_SKIPPED = 20
 """Steps in a row that may be skipped because they are no finite numbers."""
 
@@ -82,14 +86,14 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
     _check_settings(recipe)
     with joined() as team, contextlib.ExitStack() as held:
         if team.leads:
-            _check_new(folder)
+            require_new(folder)
         command = recipe.command(str(folder))
         asked = recipe = locate_paths(recipe)
         data = data or _data(recipe)
         recipe = fill_in(recipe, data)
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(_only_process(folder))
+            held.enter_context(lock_folder(folder))
         held.enter_context(applications.keras_settings(recipe.precision))
         keras.utils.set_random_seed(recipe.seed)
         model, preprocessing = _network(recipe, data)
@@ -131,12 +135,12 @@ def resume(
     """
     folder = pathlib.Path(folder)
     started = record.read(folder)
-    recipe = locate_paths(started.changed(changes or {}))
+    recipe = locate_paths(started.change_recipe(changes or {}))
     _check_settings(recipe)
     with joined() as team, contextlib.ExitStack() as held:
         if team.leads:
-            held.enter_context(_only_process(folder))
-            _tidy(folder)
+            held.enter_context(lock_folder(folder))
+            remove_half_written(folder)
             found, damaged = checkpoint.newest(folder)
             team.wait()
         else:  # the first has put damaged ones aside
@@ -151,14 +155,15 @@ def resume(
                 f"The network of the last whole epoch is {MODEL}. Begin another run, perhaps with "
                 f"--weights {folder / MODEL}."
             )
-        if result := _finished(folder, found, recipe):
+        epochs_left = found is None or found.record["epoch"] < recipe.epochs
+        if not epochs_left and (result := read_finished(folder, recipe.epochs)):
             print(f"senet: the run in {str(folder)!r} is finished", file=sys.stderr)
             return result
         data = data or _data(recipe)
-        started.check(recipe, data)
-        before = started.recipe
-        if team.leads and (recipe.data, recipe.class_map) != (before.data, before.class_map):
-            record.moved(folder, recipe)
+        started.check_data(data, recipe.data)
+        started.warn_of_rounding()
+        if team.leads:
+            started.note_place_of_data(recipe)
         keras.utils.set_random_seed(recipe.seed)
         if found is None:
             model, preprocessing = _network(recipe, data)
@@ -224,7 +229,7 @@ class Run:
         self.bad_images = BadImages(
             self.source,
             recipe.bad_images,
-            folder / "bad_images.csv" if team.leads else None,
+            folder / BAD_IMAGES if team.leads else None,
             class_names=data.class_names,
         )
         self.schedule = Schedule(recipe, self.steps * recipe.epochs)
@@ -326,18 +331,23 @@ class Run:
         result |= dict(split=split, **evaluation.summary(), bad_images=self.bad_images.counts())
         if not self.team.leads:
             return result
-        self._draw(evaluation, split)
+        shown = self.data.split(split), self.preprocessing
+        pictures.draw_pictures(self.folder, self.history, evaluation, split, *shown)
+        with contextlib.closing(self._batches(0, 0)) as batches:
+            pictures.draw_samples(
+                self.folder, next(batches), self.preprocessing, self.data.class_names
+            )
         report.write(
             self.folder,
             result,
-            record.values(self.folder),
+            read_record(self.folder),
             self.history,
             evaluation,
             self.data.split(split),
             self.preprocessing,
             skipped=evaluation.skipped,
         )
-        record.write_json(self.folder / record.RESULT, result)
+        write_result(self.folder, result)
         return result
 
     def save(self) -> None:
@@ -420,7 +430,7 @@ class Run:
         images, before = self.steps * self.batch_size, self.position * self.batch_size
         waited = 0.0
         with (
-            contextlib.closing(self._batches(self.position)) as batches,
+            contextlib.closing(self._batches(self.epoch, self.position)) as batches,
             meter(f"epoch {self.epoch + 1}/{self.recipe.epochs}", images, done=before) as progress,
         ):
             began = asked = time.monotonic()
@@ -453,7 +463,7 @@ class Run:
         if damaged:
             self.bad_images.add(self.team.union(bad))
 
-    def _batches(self, first: int) -> Generator[Batch, None, None]:
+    def _batches(self, epoch: int, first: int) -> Generator[Batch, None, None]:
         recipe = self.recipe
         return training_batches(
             self.source,
@@ -461,7 +471,7 @@ class Run:
             self.augmentation,
             batch_size=self.batch_size,
             seed=recipe.seed,
-            epoch=self.epoch,
+            epoch=epoch,
             first=first,
             workers=recipe.workers,
             mixing=Mixing(recipe.mixup, recipe.cutmix) or None,
@@ -602,7 +612,7 @@ class Run:
             if self.team.leads:
                 self._save_model(BEST)
         if self.team.leads:
-            self._save_metrics()
+            write_metrics(self.folder, self.history)
         self.save()
 
     def _save_model(self, name: str) -> None:
@@ -614,50 +624,6 @@ class Run:
             class_names=self.data.class_names,
             preprocessing=self.preprocessing.to_json(),
         )
-
-    def _save_metrics(self) -> None:
-        with replacing(self.folder / METRICS) as path, open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(self.history[0]))
-            writer.writeheader()
-            writer.writerows(self.history)
-
-    def _draw(self, evaluation: Evaluation, split: str) -> None:
-        plotting.curves(self.history, self.folder / "curves.png")
-        plotting.confusion(
-            evaluation.confusion,
-            evaluation.class_names,
-            self.folder / "confusion.png",
-            f"{split}: top-1 {evaluation.top1:.2%} of {len(evaluation.labels)} images",
-        )
-        plotting.calibration(
-            evaluation.calibration(),
-            self.folder / "calibration.png",
-            f"{split}: calibration error {evaluation.calibration_error:.1%}",
-        )
-        report.draw_predictions(
-            evaluation, self.data.split(split), self.preprocessing, self.folder / "predictions.png"
-        )
-        self._draw_samples()
-
-    def _draw_samples(self) -> None:
-        self.epoch, last = 0, self.epoch
-        with contextlib.closing(self._batches(0)) as batches:
-            batch = next(batches)
-        self.epoch = last
-        plotting.grid(
-            [self.preprocessing.to_pixels(image) for image in batch.images[:18]],
-            [self._caption(target) for target in batch.targets[:18]],
-            self.folder / "samples.png",
-            title="What the network is trained on, augmentation included",
-        )
-
-    def _caption(self, target: np.ndarray) -> str:
-        """Names of the classes in a target, with their shares where it is mixed."""
-        classes = np.argsort(-target, kind="stable")[:2]
-        names = [self.data.class_names[c] for c in classes]
-        if target[classes[1]] == 0:
-            return names[0]
-        return "\n".join(f"{target[c]:.0%} {n}" for c, n in zip(classes, names, strict=True))
 
     def say_hello(self) -> None:
         """Say what is trained on what, and how fast images come."""
@@ -680,7 +646,7 @@ class Run:
 
     def _loader_rate(self) -> float:
         """Images per second when nothing else is done."""
-        with contextlib.closing(self._batches(0)) as batches:
+        with contextlib.closing(self._batches(self.epoch, 0)) as batches:
             next(batches)
             images, began = 0, time.monotonic()
             for batch in batches:
@@ -780,58 +746,3 @@ def _check_settings(recipe: Recipe) -> None:
         )
     if recipe.tensorboard:
         events.require_library()
-
-
-def _check_new(folder: pathlib.Path) -> None:
-    """Refuse a folder with anything in it but what a start that was cut off leaves."""
-    if (folder / record.CONFIG).is_file():
-        raise FileExistsError(
-            f"{str(folder)!r} is a run already: senet train --resume {folder} goes on with it; or "
-            "choose another --out."
-        )
-    early = (record.RECIPE, record.IMAGES)
-    if folder.exists() and (
-        not folder.is_dir()
-        or any(not p.name.startswith(".") and p.name not in early for p in folder.iterdir())
-    ):
-        raise FileExistsError(
-            f"{str(folder)!r} exists and is not an empty folder: choose another --out, or move it."
-        )
-
-
-def _tidy(folder: pathlib.Path) -> None:
-    """Remove what was half written when a process was killed."""
-    for path in (*folder.glob(".*-*"), *(folder / checkpoint.FOLDER).glob(".step-*")):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _finished(
-    folder: pathlib.Path, found: Checkpoint | None, recipe: Recipe
-) -> dict[str, Any] | None:
-    """The result of a run that has nothing left to do."""
-    path = folder / record.RESULT
-    if found is None or found.record["epoch"] < recipe.epochs or not path.is_file():
-        return None
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        done = result["epochs"] == recipe.epochs and not result["interrupted"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return result if done else None
-
-
-@contextlib.contextmanager
-def _only_process(folder: pathlib.Path) -> Iterator[None]:
-    """Refuse to train where another process does; a killed one leaves the folder free."""
-    lock = filelock.FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise FileExistsError(
-            f"Another process trains in {str(folder)!r}: wait for its end, or stop it."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -362,7 +362,7 @@ def test_a_missing_library_of_an_extra_is_answered_with_the_command_that_install
         "import sys\n"
         "sys.modules['tensorboardX'] = None\n"
         "from senet.cli import main\n"
-        "from senet.training.events import Events\n"
+        "from senet.runs.events import Events\n"
         "main.senet_command.main = lambda **options: Events('events')\n"
         "main.main()\n"
     )

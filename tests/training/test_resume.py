@@ -16,8 +16,10 @@ from safetensors.numpy import load_file
 
 import senet
 from senet.data.pipeline import training_batches
+from senet.files import write_json
 from senet.recipes.recipe import Recipe
-from senet.training import checkpoint, loop, record
+from senet.runs import checkpoint, record
+from senet.training import loop
 from tests.training import kills
 
 FIELDS = dict(model="se_resnet20_cifar", size=32, batch_size=8, epochs=3, reference_batch=0)
@@ -218,7 +220,7 @@ def test_what_was_half_written_is_removed_and_a_start_that_was_cut_off_repeated(
 
 def test_a_run_that_was_killed_while_it_was_evaluated_is_evaluated_again(begun, monkeypatch):
     folder, _ = begun
-    record.write_json(folder / "result.json", dict(epochs=1, interrupted="SIGINT", top1=0.0))
+    write_json(folder / "result.json", dict(epochs=1, interrupted="SIGINT", top1=0.0))
 
     def killed(*_, **__):
         raise Killed
@@ -253,7 +255,7 @@ def test_a_machine_that_rounds_otherwise_is_said(begun, capsys):
     folder, _ = begun
     about = json.loads((folder / "run.json").read_text())
     about["same"] |= dict(cores=64, numpy="1.0")
-    record.write_json(folder / "run.json", about)
+    write_json(folder / "run.json", about)
     loop.resume(folder)
     error = capsys.readouterr().err
     assert "began with cores 64 and now" in error

@@ -4,7 +4,9 @@ import json
 import pytest
 
 from senet.evaluation import wilson_interval
-from senet.training.comparison import LARGEST, Comparison, read_run, read_runs
+from senet.runs.comparison import Comparison, read_runs
+from senet.runs.foreign import MAX_NUMBER
+from senet.runs.reading import read_run
 
 HOSTILE = "<script>\x1b[31m\n$a$"
 
@@ -160,7 +162,8 @@ def test_a_damaged_file_is_named_in_one_line_and_the_other_runs_are_read(
 
 
 @pytest.mark.parametrize(
-    "cell", ["nan", "inf", "", "1e999", "text", "-1e300", "9" * 400, str(LARGEST), "1" + "0" * 200]
+    "cell",
+    ["nan", "inf", "", "1e999", "text", "-1e300", "9" * 400, str(MAX_NUMBER), "1" + "0" * 200],
 )
 def test_numbers_of_no_sensible_size_are_left_out(tmp_path, cell):
     run = make_run(tmp_path / "a")

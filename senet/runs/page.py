@@ -16,11 +16,11 @@ def write_page(path: str | os.PathLike, template: str, **values: Any) -> None:
 
     Args:
         path: of the page.
-        template: name of a file in `templates`.
+        template: name of a file in `senet/runs/templates`.
         values: what the template names; a name that is missing is an error.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("senet", "templates"),
+        loader=jinja2.PackageLoader("senet.runs", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

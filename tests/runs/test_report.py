@@ -10,9 +10,9 @@ from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source, load_data
 from senet.evaluation import Evaluation, wilson_interval
-from senet.pages import write_page
 from senet.recipes.recipe import Recipe
-from senet.training import report
+from senet.runs import pictures, report
+from senet.runs.page import write_page
 
 HOSTILE = "<script>alert('1')</script>\"&{{ 7 * 7 }}"
 HISTORY = [
@@ -47,7 +47,7 @@ def scored(class_names, labels, predictions, sure=0.9):
 def write(folder, evaluation, **given):
     """A report in a folder, as `Run.finish` writes it; returns the page."""
     for name in report.PICTURES:
-        Image.new("RGB", (600, 400), "white").save(folder / f"{name}.png")
+        Image.new("RGB", (600, 400), "white").save(folder / name)
     config = dict(
         command="senet train --data photos/",
         recipe=dict(model="se_resnet10", label_smoothing=0.1, size=32, foreign=None),
@@ -204,14 +204,14 @@ def test_a_report_on_hundreds_of_classes_is_bounded_and_starts_with_the_worst(tm
     plotting.confusion(evaluation.confusion, names, tmp_path / "matrix.png", "test")
     page = Reader(write(tmp_path, evaluation))
     pictures = [a for tag, a in page.tags if tag == "img"]
-    assert len(pictures) <= 4 + report.SHOWN + report.CORRECT
+    assert len(pictures) <= 4 + report.MAX_MISTAKES + report.MAX_CORRECT
     assert (tmp_path / "report.html").stat().st_size < 500_000
     assert (tmp_path / "matrix.png").stat().st_size < 500_000
     (first,) = [i for i, row in enumerate(page.rows) if row[:1] == ["class"]][:1]
     assert page.rows[first + 1] == [names[7], "5", "0.0 %", "0.0 %", "0.0 %"]
     pairs = [row for row in page.rows if row[:2] == [names[7], names[8]]]
     assert pairs == [[names[7], names[8], "5", "100.0 %"]]
-    assert sum(row[0] in names and len(row) == 5 for row in page.rows) == 200 + report.WORST
+    assert sum(row[0] in names and len(row) == 5 for row in page.rows) == 200 + report.WORST_CLASSES
     assert "All 200 classes" in page.text
 
 
@@ -223,7 +223,7 @@ def test_predictions_are_drawn_with_mistakes_first_and_without_unreadable_images
         plotting, "grid", lambda *args, **options: drawn.update(options, captions=args[1])
     )
     source = source_of(cats_and_dogs)
-    report.draw_predictions(cats_and_dogs, source, Preprocessing(32), tmp_path / "p.png")
+    pictures.draw_predictions(cats_and_dogs, source, Preprocessing(32), tmp_path / "p.png")
     assert drawn["captions"][0] == "dog, 90%\nbut is cat"
     assert drawn["marked"] == [True] * 3 + [False] * 16
 
@@ -251,6 +251,6 @@ def test_predictions_are_drawn_on_their_images_where_others_were_skipped(photos,
     drawn = []
     monkeypatch.setattr(plotting, "grid", lambda pictures, *args, **options: drawn.extend(pictures))
     preprocessing = Preprocessing(16)
-    report.draw_predictions(evaluation, source, preprocessing, "unused.png")
+    pictures.draw_predictions(evaluation, source, preprocessing, "unused.png")
     expected = [preprocessing.crop(source.image(int(i))).tobytes() for i in read]
     assert [picture.tobytes() for picture in drawn] == expected

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from senet.training.events import Events
+from senet.runs.events import Events
 
 TABLE = []
 for byte in range(256):
@@ -100,7 +100,7 @@ def test_the_event_files_need_neither_tensorflow_nor_keras(tmp_path):
 
     code = (
         "import sys\n"
-        "from senet.training.events import Events\n"
+        "from senet.runs.events import Events\n"
         f"with Events({str(tmp_path)!r}) as events: events.scalars(1, dict(loss=1.0))\n"
         "wrong = {'tensorflow', 'keras', 'torch', 'jax', 'matplotlib'} & set(sys.modules)\n"
         "assert not wrong, wrong\n"

@@ -14,13 +14,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from senet.files import replacing
+from senet.runs.folder import CHECKPOINTS
 
-FOLDER = "checkpoints"
 KEPT = 2
 """Checkpoints that stay: the newest, and the one before it in case the disk damages the newest."""
 
 NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
-RECORD = "senet"
+METADATA = "senet"
+"""Key of the record among the metadata of the file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,14 +55,14 @@ def write(run: pathlib.Path, checkpoint: Checkpoint) -> pathlib.Path:
     Raises:
         OSError: it cannot be written; the older ones are left as they were.
     """
-    folder = run / FOLDER
+    folder = run / CHECKPOINTS
     folder.mkdir(exist_ok=True)
-    data = save(dict(checkpoint.arrays), {RECORD: json.dumps(dict(checkpoint.record))})
+    data = save(dict(checkpoint.arrays), {METADATA: json.dumps(dict(checkpoint.record))})
     checksum = hashlib.sha256(data).hexdigest()[:16]
     path = folder / f"step-{checkpoint.step:09d}-{checksum}.safetensors"
     with replacing(path) as written:
         written.write_bytes(data)
-    others = [old for old in _found(folder) if old != path]
+    others = [old for old in _list_checkpoints(folder) if old != path]
     for old in others[KEPT - 1 :]:
         old.unlink(missing_ok=True)
     return path
@@ -77,9 +78,9 @@ def newest(run: pathlib.Path) -> tuple[Checkpoint | None, list[str]]:
         The checkpoint, or `None` if there is none, and a line for each newer one that is damaged.
     """
     damaged: list[str] = []
-    for path in _found(run / FOLDER):
+    for path in _list_checkpoints(run / CHECKPOINTS):
         try:
-            return _read(path), damaged
+            return _read_checkpoint(path), damaged
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             aside = path.with_name(f"{path.name}.damaged")
             path.rename(aside)
@@ -87,7 +88,7 @@ def newest(run: pathlib.Path) -> tuple[Checkpoint | None, list[str]]:
     return None, damaged
 
 
-def _found(folder: pathlib.Path) -> list[pathlib.Path]:
+def _list_checkpoints(folder: pathlib.Path) -> list[pathlib.Path]:
     """Checkpoints by their names, the newest first."""
     if not folder.is_dir():
         return []
@@ -95,12 +96,18 @@ def _found(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(files, key=lambda path: (path.name[:14], os.stat(path).st_mtime_ns), reverse=True)
 
 
-def _read(path: pathlib.Path) -> Checkpoint:
+def _read_checkpoint(path: pathlib.Path) -> Checkpoint:
+    """A checkpoint whose content is that of which its name has the checksum.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     step, checksum = NAME.fullmatch(path.name).groups()  # type: ignore[union-attr]
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()[:16]
     if found != checksum:
         raise ValueError(f"its SHA-256 begins with {found}")
+    # A safetensors file begins with the length of its header, which the library does not give.
     length = int.from_bytes(data[:8], "little")
-    record = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][RECORD])
+    record = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][METADATA])
     return Checkpoint(int(step), load(data), record)

@@ -3,8 +3,8 @@ import os
 import numpy as np
 import pytest
 
-from senet.training import checkpoint
-from senet.training.checkpoint import Checkpoint
+from senet.runs import checkpoint
+from senet.runs.checkpoint import Checkpoint
 
 
 def sample(step):

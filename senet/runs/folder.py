@@ -1,0 +1,91 @@
+"""The run folder: the name of every file in it, and who may write there."""
+
+import contextlib
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import filelock
+
+RECORD = "run.json"
+"""What began the run; a folder is a run's as soon as this file is there."""
+RECIPE = "recipe.toml"
+IMAGES = "images.csv"
+"""Every image with its split, class and a stamp of its content."""
+MODEL = "model.keras"
+"""The network of the last whole epoch."""
+BEST = "best.keras"
+"""That of the best validation accuracy."""
+METRICS = "metrics.csv"
+"""A row for each epoch."""
+RESULT = "result.json"
+BAD_IMAGES = "bad_images.csv"
+CHECKPOINTS = "checkpoints"
+EVENTS = "events"
+LOCK = ".lock"
+
+CURVES = "curves.png"
+CONFUSION = "confusion.png"
+CALIBRATION = "calibration.png"
+PREDICTIONS = "predictions.png"
+SAMPLES = "samples.png"
+REPORT = "report.html"
+
+
+def is_run(folder: pathlib.Path) -> bool:
+    """Whether a run began in a folder."""
+    return (folder / RECORD).is_file()
+
+
+def require_new(folder: pathlib.Path) -> None:
+    """Refuse a folder with anything in it but what a start that was cut off leaves.
+
+    Raises:
+        FileExistsError: the folder holds a run, or something else.
+    """
+    if is_run(folder):
+        raise FileExistsError(
+            f"{str(folder)!r} is a run already: senet train --resume {folder} goes on with it; or "
+            "choose another --out."
+        )
+    early = (RECIPE, IMAGES)  # written before the record, which makes the folder a run's
+    if folder.exists() and (
+        not folder.is_dir()
+        or any(not p.name.startswith(".") and p.name not in early for p in folder.iterdir())
+    ):
+        raise FileExistsError(
+            f"{str(folder)!r} exists and is not an empty folder: choose another --out, or move it."
+        )
+
+
+@contextlib.contextmanager
+def lock_folder(folder: pathlib.Path) -> Iterator[None]:
+    """Refuse to train where another process does.
+
+    The lock is the system's, not the file's being there: a process that was killed holds none.
+
+    Raises:
+        FileExistsError: another process has the lock.
+    """
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise FileExistsError(
+            f"Another process trains in {str(folder)!r}: wait for its end, or stop it."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def remove_half_written(folder: pathlib.Path) -> None:
+    """Remove what a process was writing when it was killed.
+
+    A file is written in a folder beside it whose name begins with a dot, and then moved into its
+    place (`senet.files.replacing`): such folders are what a kill leaves.
+    """
+    for path in (*folder.glob(".*-*"), *(folder / CHECKPOINTS).glob(".step-*")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,84 @@
+"""Files that anybody may have written: of bounded size, checked, and never run."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+MAX_FILE = 16 * 2**20
+"""Largest file that is read, bytes: the record of a run with 100,000 classes has a fifth of it."""
+MAX_NUMBER = 1e15
+"""Numbers beyond are taken for damage: no score, count or time comes near."""
+MAX_TEXT = 60
+"""Letters of a text in a table."""
+MAX_PATH = 400
+"""Letters of a path, or of an error, which has one in it."""
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """A file of JSON with an object in it; numbers that are no finite ones become `None`.
+
+    Raises:
+        ValueError: the file is too large, or is damaged.
+    """
+    text = read_text(path)
+    try:
+        values = json.loads(text, parse_constant=lambda _: None, parse_float=read_number)
+    except RecursionError as error:
+        raise ValueError(f"{str(path)!r} is damaged: it is nested too deeply.") from error
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error}.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{str(path)!r} is damaged: it holds no record.")
+    return values
+
+
+def read_text(path: pathlib.Path) -> str:
+    """The text of a file of bounded size.
+
+    Raises:
+        ValueError: it is no file, too large, or no text.
+    """
+    if not path.is_file() or path.stat().st_size > MAX_FILE:
+        raise ValueError(f"{str(path)!r} is no file of up to {MAX_FILE:,} bytes.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{str(path)!r} is damaged: it is no text.") from error
+
+
+def read_number(text: Any) -> float | None:
+    """A number of a sensible size, or nothing."""
+    try:
+        number = float(text)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if abs(number) < MAX_NUMBER else None
+
+
+def is_count(given: Any) -> bool:
+    """Whether it is a number of things; `True` is a whole number to Python, and not to us."""
+    return isinstance(given, int) and not isinstance(given, bool) and 0 <= given < 2**63
+
+
+def plain_fields(given: Any, only: Sequence[str] | None = None) -> dict[str, Any]:
+    """Fields of a record, those of `only`; what is neither text nor a number becomes text."""
+    fields = given if isinstance(given, dict) else {}
+    try:
+        return {
+            clean_text(key): cell
+            if isinstance(cell, int | float | str | None)
+            else clean_text(cell)
+            for key, cell in fields.items()
+            if only is None or key in only
+        }
+    except RecursionError as error:
+        raise ValueError("A record of the run is damaged: it is nested too deeply.") from error
+
+
+def clean_text(given: Any, longest: int = MAX_TEXT) -> str:
+    """Foreign text that a terminal can show: no control characters, not too long."""
+    shown = "".join(c if c.isprintable() else "?" for c in str("-" if given is None else given))
+    if len(shown) <= longest:
+        return shown
+    return f"{shown[: longest // 2 - 1]}…{shown[-(longest // 2) :]}"

@@ -1,0 +1,202 @@
+"""The one reader of run folders: what their files say; nothing in them is trusted or run."""
+
+import csv
+import dataclasses
+import io
+import pathlib
+import statistics
+from typing import Any
+
+from senet.evaluation import wilson_interval
+from senet.runs.folder import METRICS, RECORD, RESULT, is_run
+from senet.runs.foreign import (
+    MAX_PATH,
+    clean_text,
+    is_count,
+    plain_fields,
+    read_json,
+    read_number,
+    read_text,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """How good a finished run is on images that were held out.
+
+    Args:
+        split: of the data.
+        images: number of them.
+        top1: share that is recognised, 0 to 1.
+        interrupted: whether the run ended early.
+    """
+
+    split: str
+    images: int
+    top1: float
+    interrupted: bool
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of top-1."""
+        return wilson_interval(self.top1, self.images)
+
+
+@dataclasses.dataclass(frozen=True)
+class PastRun:
+    """What a run folder says of its run, whatever version of this package wrote it.
+
+    Args:
+        name: to tell it from the others.
+        folder: as it was named.
+        recipe: as it was resolved.
+        versions: of packages and backend.
+        machine: that it ran on.
+        digest: of which image is in which split, if it is known.
+        parameters: trainable ones, if their number is known.
+        history: the numbers of each epoch.
+        score: of the finished run; `None` while it is unfinished.
+    """
+
+    name: str
+    folder: str
+    recipe: dict[str, Any]
+    versions: dict[str, Any]
+    machine: dict[str, Any]
+    digest: str | None
+    parameters: int | None
+    history: list[dict[str, float]]
+    score: Score | None
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers of the run; `None` for what is not known."""
+        accuracies = self._rows_with("val_accuracy")
+        rates = [row["images_per_second"] for row in self._rows_with("images_per_second")]
+        times = [row["seconds"] for row in self._rows_with("seconds")]
+        best = max(accuracies, key=lambda r: (r["val_accuracy"], -r["epoch"]), default=None)
+        score = self.score
+        return dict(
+            run=self.name,
+            folder=self.folder,
+            model=clean_text(self.recipe.get("model")),
+            parameters=self.parameters,
+            data=clean_text(self.recipe.get("data")),
+            epochs=len(self.history),
+            best_val_accuracy=best["val_accuracy"] if best else None,
+            best_epoch=round(best["epoch"]) if best else None,
+            val_accuracy=accuracies[-1]["val_accuracy"] if accuracies else None,
+            finished=score is not None,
+            interrupted=score.interrupted if score else None,
+            split=score.split if score else None,
+            images=score.images if score else None,
+            top1=score.top1 if score else None,
+            top1_interval=score.interval if score else None,
+            seconds=round(sum(times), 2) if times else None,
+            images_per_second=statistics.median(rates) if rates else None,
+        )
+
+    def _rows_with(self, name: str) -> list[dict[str, float]]:
+        """The rows of the epochs that have such a number."""
+        return [row for row in self.history if name in row]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedOn:
+    """The images that a run was trained on.
+
+    Args:
+        where: they lie, as `load_data` takes it.
+        options: of `load_data`, which split them.
+        digest: of which image is in which split.
+    """
+
+    where: str
+    options: dict[str, Any]
+    digest: str
+
+
+def read_run(folder: pathlib.Path, name: str) -> PastRun:
+    """What one run folder says.
+
+    Args:
+        folder: of the run.
+        name: to call it by.
+
+    Returns:
+        A `PastRun`; without a score where there is no `result.json`.
+
+    Raises:
+        FileNotFoundError: it is no run folder.
+        ValueError: a file in it is damaged; the message names it.
+    """
+    record = read_record(folder)
+    if not isinstance(record.get("recipe"), dict):
+        raise ValueError(f"{str(folder / RECORD)!r} is damaged: it has no recipe.")
+    digest, parameters = record.get("split_sha256"), record.get("parameters")
+    return PastRun(
+        name=name,
+        folder=clean_text(folder, MAX_PATH),
+        recipe=plain_fields(record["recipe"]),
+        versions=plain_fields(record.get("versions")) | plain_fields(record, only=("backend",)),
+        machine=plain_fields(record.get("machine")),
+        digest=digest if isinstance(digest, str) else None,
+        parameters=parameters if is_count(parameters) else None,
+        history=_read_history(folder / METRICS),
+        score=_read_score(folder / RESULT),
+    )
+
+
+def read_record(folder: pathlib.Path) -> dict[str, Any]:
+    """What began a run, as plain values.
+
+    Raises:
+        FileNotFoundError: the folder is no run folder.
+        ValueError: its record is damaged.
+    """
+    if not is_run(folder):
+        raise FileNotFoundError(
+            f"{str(folder)!r} is no run folder, or its run never began: there is no {RECORD} in it."
+        )
+    return read_json(folder / RECORD)
+
+
+def read_trained_on(folder: pathlib.Path) -> TrainedOn | None:
+    """The images that a run was trained on, if its record says so."""
+    kinds = dict(seed=int, validation=float, test=float, fraction=float, class_map=str | None)
+    try:
+        record = read_record(folder)
+        where, digest = record["recipe"]["data"], record["split_sha256"]
+        options = {name: record["recipe"][name] for name in kinds}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    known = isinstance(where, str) and isinstance(digest, str)
+    known = known and all(isinstance(options[name], kind) for name, kind in kinds.items())
+    return TrainedOn(where, options, digest) if known else None
+
+
+def _read_score(path: pathlib.Path) -> Score | None:
+    if not path.exists():
+        return None
+    result = read_json(path)
+    top1, images = result.get("top1"), result.get("images")
+    share = read_number(top1) if isinstance(top1, int | float) else None
+    if share is None or not 0 <= share <= 1 or not is_count(images) or not images:
+        raise ValueError(f"{str(path)!r} is damaged: it has no top1 from 0 to 1 of so many images.")
+    split = clean_text(result.get("split"))
+    return Score(split, images, share, result.get("interrupted") is True)
+
+
+def _read_history(path: pathlib.Path) -> list[dict[str, float]]:
+    """The numbers of each epoch; what is empty or no finite number is left out."""
+    if not path.exists():
+        return []
+    history: list[dict[str, float]] = []
+    try:
+        for row in csv.DictReader(io.StringIO(read_text(path)), strict=True):
+            numbers = {key: read_number(cell) for key, cell in row.items()}
+            history.append({k: number for k, number in numbers.items() if number is not None})
+            if "epoch" not in history[-1]:
+                raise ValueError(f"{str(path)!r} is damaged: row {len(history)} is no epoch.")
+    except csv.Error as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error}.") from error
+    return history

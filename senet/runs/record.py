@@ -1,0 +1,220 @@
+"""The record of a run: what began it, on what machine, so that it can be quoted and resumed."""
+
+import csv
+import dataclasses
+import json
+import math
+import pathlib
+import platform
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from senet.data.preprocessing import Preprocessing
+from senet.data.sources import Data
+from senet.files import replacing, write_json, write_rows
+from senet.recipes.fields import merge_fields
+from senet.recipes.recipe import Recipe
+from senet.runs.folder import IMAGES, RECIPE, RECORD
+from senet.runs.machine import PACKAGES, describe_machine
+from senet.runs.reading import read_record
+
+COLUMNS = ("split", "class", "image", "stamp")
+"""Of `images.csv`."""
+SHOWN_DIFFERENCES = 5
+"""Images that an error names; a folder that was exchanged would name thousands."""
+SHOWN_CLASSES = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """What a run began with.
+
+    Args:
+        folder: of the run.
+        asked: the recipe before what it leaves open was filled in, as plain JSON values.
+        recipe: complete.
+        spec: of its network, as plain JSON values.
+        preprocessing: of its images.
+        class_names: one for each class.
+        digest: of its data.
+        machine: what has to be the same for the same rounding: versions, cores, threads.
+    """
+
+    folder: pathlib.Path
+    asked: dict[str, Any]
+    recipe: Recipe
+    spec: dict[str, Any]
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    digest: str
+    machine: dict[str, Any]
+
+    def change_recipe(self, changes: dict[str, Any]) -> Recipe:
+        """The recipe with changes that a resumed run may have.
+
+        Raises:
+            ValueError: another field would differ; all are listed.
+        """
+        free = {f.name for f in dataclasses.fields(Recipe) if f.metadata["free"]} | {"data"}
+        wanted = Recipe.from_json(merge_fields(self.recipe.to_json(), changes))
+        wrong = [
+            f"{name} was {getattr(self.recipe, name)!r} and would be {getattr(wanted, name)!r}"
+            for name in changes
+            if name not in free and getattr(wanted, name) != getattr(self.recipe, name)
+        ]
+        if wrong:
+            raise ValueError(
+                f"A resumed run keeps its recipe, and {'; '.join(wrong)}. Leave these out, or "
+                f"begin another run. What may change: {', '.join(sorted(free))}."
+            )
+        return wanted
+
+    def list_other_fields(self, recipe: Recipe) -> list[str]:
+        """Fields in which a recipe differs from what the run was asked for."""
+        wanted = json.loads(json.dumps(recipe.to_json()))  # lists for tuples, as in the record
+        return [name for name in wanted if wanted[name] != self.asked.get(name)]
+
+    def check_data(self, data: Data, where: str) -> None:
+        """Refuse other images than those that the run began with.
+
+        Args:
+            data: that it would go on with.
+            where: these lie.
+
+        Raises:
+            ValueError: the images or classes are others.
+        """
+        if data.class_names != self.class_names:
+            raise ValueError(
+                f"The classes of {where!r} were {', '.join(self.class_names[:SHOWN_CLASSES])} when "
+                f"the run began and are {', '.join(data.class_names[:SHOWN_CLASSES])} now."
+            )
+        if data.digest != self.digest:
+            raise ValueError(
+                f"The images in {where!r} are not those that the run began with"
+                f"{self._list_differences(data)}. Put them back, or begin another run."
+            )
+
+    def warn_of_rounding(self) -> None:
+        """Say on standard error if the same rounding cannot be promised."""
+        now = describe_machine()
+        before = self.machine.items()
+        others = [f"{k} {v} and now {now.get(k)}" for k, v in before if now.get(k) != v]
+        if others:
+            print(
+                f"senet: the run began with {'; '.join(others)}: it goes on, but not bit for bit "
+                "as it would have",
+                file=sys.stderr,
+            )
+
+    def note_place_of_data(self, recipe: Recipe) -> None:
+        """Write down where the data of the run lie now, if they were moved."""
+        if (recipe.data, recipe.class_map) != (self.recipe.data, self.recipe.class_map):
+            record = read_record(self.folder)
+            record["recipe"] |= dict(data=recipe.data, class_map=recipe.class_map)
+            write_json(self.folder / RECORD, record)
+
+    def _list_differences(self, data: Data) -> str:
+        """Which images are others, the first few of them; nothing where that is not known."""
+        try:
+            with open(
+                self.folder / IMAGES, newline="", encoding="utf-8", errors="surrogateescape"
+            ) as file:
+                before = {row["image"]: row for row in csv.DictReader(file)}
+            now = {row["image"]: row for row in _list_images(data)}
+            lines = [f"{name} was removed" for name in before if name not in now]
+            lines += [f"{name} was added" for name in now if name not in before]
+            for column, what in (("stamp", "content"), ("class", "class"), ("split", "split")):
+                lines += [
+                    f"{name} has another {what}"
+                    for name in now
+                    if name in before and now[name][column] != before[name][column]
+                ]
+        except (OSError, KeyError, ValueError, csv.Error):
+            return ""
+        shown, rest = lines[:SHOWN_DIFFERENCES], len(lines) - SHOWN_DIFFERENCES
+        more = f"; and {rest} more" if rest > 0 else ""
+        return f": {'; '.join(shown)}{more}" if lines else " in their order"
+
+
+def write(
+    folder: pathlib.Path,
+    command: str,
+    asked: Recipe,
+    recipe: Recipe,
+    data: Data,
+    model: keras.Model,
+    preprocessing: Preprocessing,
+) -> None:
+    """Write `recipe.toml`, `images.csv` and `run.json` into a run folder.
+
+    `run.json` is the last of them: it makes the folder a run's, and a start that is cut off before
+    it leaves nothing that has to be removed by hand.
+
+    Args:
+        folder: of the run.
+        command: that does it again.
+        asked: the recipe before what it leaves open was filled in from the data.
+        recipe: complete.
+        data: that it trains on.
+        model: that it trains.
+        preprocessing: of its images.
+    """
+    with replacing(folder / RECIPE) as path:
+        path.write_text(recipe.to_toml(), encoding="utf-8")
+    write_rows(folder / IMAGES, COLUMNS, _list_images(data))
+    machine = describe_machine()
+    record = dict(
+        command=command,
+        asked=asked.to_json(),
+        recipe=recipe.to_json(),
+        spec=model.card.spec.to_json(),
+        parameters=sum(math.prod(v.shape) for v in model.trainable_variables),
+        class_names=list(data.class_names),
+        images={name: len(split) for name, split in data.splits.items()},
+        split_sha256=data.digest,
+        preprocessing=preprocessing.to_json(),
+        backend=machine["backend"],
+        versions={p: machine[p] for p in (*PACKAGES, "senet")}
+        | {"python": platform.python_version()},
+        machine=dict(
+            processor=machine["processor"], cores=machine["cores"], system=platform.system()
+        ),
+        same=machine,
+    )
+    write_json(folder / RECORD, record)
+
+
+def _list_images(data: Data) -> Iterator[dict[str, str]]:
+    """A row of `images.csv` for each image."""
+    for split, name, label, stamp in data.listed:
+        yield dict(zip(COLUMNS, (split, data.class_names[label], name, stamp), strict=True))
+
+
+def read(folder: pathlib.Path) -> RunRecord:
+    """What a run began with.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        FileNotFoundError: the folder is no run folder.
+        ValueError: its record is damaged.
+    """
+    found = read_record(folder)
+    try:
+        return RunRecord(
+            folder,
+            dict(found.get("asked", {})),
+            Recipe.from_json(found["recipe"]),
+            dict(found["spec"]),
+            Preprocessing.from_json(found["preprocessing"]),
+            tuple(found["class_names"]),
+            found["split_sha256"],
+            dict(found["same"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{str(folder / RECORD)!r} is damaged: {error}") from error
