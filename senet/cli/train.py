@@ -67,7 +67,7 @@ def command(
     senet train --preset finetune --data photos.zip --weights seresnet50.safetensors
     senet train --resume runs/photos
     """
-    if processes > 1 and not team.inside():
+    if processes > 1 and not team.is_launched():
         arguments = sys.argv[1:]
         if resume is None and out is None:
             recipe = read_recipe(preset, file, fields)
@@ -76,13 +76,13 @@ def command(
     if resume is not None:
         if preset or file or out:
             raise click.UsageError("--resume goes on with its own recipe and folder.")
-        from senet.training.loop import resume as go_on
+        from senet.training.run import resume as go_on
 
         folder, result = resume, go_on(resume, read_flags(fields))
     else:
         recipe = read_recipe(preset, file, fields)
         folder = out or _default_folder(recipe)
-        from senet.training.loop import train
+        from senet.training.run import train
 
         result = train(recipe, folder)
     if "top1" in result:

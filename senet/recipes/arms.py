@@ -1,7 +1,9 @@
 """The arms of an experiment: recipes that differ in one thing."""
 
 import dataclasses
+import pathlib
 import re
+from typing import Any
 
 from senet.models.spec import Spec
 from senet.recipes.fields import read_value
@@ -19,6 +21,20 @@ class Arm:
 
     name: str
     recipe: Recipe
+
+    def with_seed(self, seed: int) -> Recipe:
+        """The recipe of one run."""
+        return dataclasses.replace(self.recipe, seed=seed)
+
+    @property
+    def data(self) -> str:
+        """The data set, as people call it."""
+        return pathlib.Path(self.recipe.data).name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The recipe without what differs from run to run and from machine to machine."""
+        return {k: v for k, v in self.recipe.to_json().items() if k not in ("seed", "data")}
 
 
 def arms_of(recipe: Recipe, vary: str | None = None) -> list[Arm]:

@@ -172,6 +172,15 @@ class Recipe:
             return self.learning_rate
         return self.learning_rate * self.batch_size * self.accumulate / self.reference_batch
 
+    def explain_peak(self) -> str | None:
+        """How the peak follows from the fields; `None` where it is the learning rate itself."""
+        if self.peak == self.learning_rate:
+            return None
+        return (
+            f"learning rate {self.learning_rate:g} x {self.batch_size} x {self.accumulate} / "
+            f"{self.reference_batch} = {self.peak:g}"
+        )
+
     def built_spec(self) -> Spec:
         """The `Spec` of the network."""
         return family.named_spec(self.model, self.variant or "seed", **self.spec)

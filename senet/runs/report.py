@@ -109,7 +109,7 @@ def _show_images(
         prediction = evaluation.predictions[i]
         shown.append(
             dict(
-                data=_shrink(crop) if crop is not None else None,
+                data=_make_thumbnail(crop) if crop is not None else None,
                 file=evaluation.names[i],
                 true=names[evaluation.labels[i]],
                 predicted=names[prediction],
@@ -119,7 +119,7 @@ def _show_images(
     return shown
 
 
-def _shrink(image: Any) -> str:
+def _make_thumbnail(image: Any) -> str:
     """A thumbnail as the address that an `img` element takes."""
     small = image.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from senet.files import write_json, write_rows
+from senet.runs.checkpoint import Checkpoint
 from senet.runs.folder import METRICS, RESULT
 from senet.runs.foreign import read_json
+from senet.runs.record import RunRecord
 
 
 def write_metrics(folder: pathlib.Path, history: Sequence[dict[str, Any]]) -> None:
@@ -19,13 +21,17 @@ def write_result(folder: pathlib.Path, result: dict[str, Any]) -> None:
     write_json(folder / RESULT, result)
 
 
-def read_finished(folder: pathlib.Path, epochs: int) -> dict[str, Any] | None:
-    """The result of a run that was trained for so many epochs to its end, or `None`.
+def read_finished(began: RunRecord, newest: Checkpoint | None) -> dict[str, Any] | None:
+    """The result of a run that was trained to its end, or `None`.
 
     A result that is damaged is none: the run is evaluated again.
+
+    Args:
+        began: what the run began with.
+        newest: its newest checkpoint.
     """
-    path = folder / RESULT
-    if not path.is_file():
+    path, epochs = began.folder / RESULT, began.recipe.epochs
+    if newest is None or newest.record["epoch"] < epochs or not path.is_file():
         return None
     try:
         result = read_json(path)

@@ -1,1 +1,1 @@
-"""Training: the recipe, the loop, the report."""
+"""Training: `run.py` tells a run from its recipe to its report; the other files are its parts."""

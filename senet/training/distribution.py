@@ -51,24 +51,24 @@ class Team:
 
         return np.asarray(multihost_utils.process_allgather(array))
 
-    def most(self, *numbers: int) -> list[int]:
+    def largest(self, *numbers: int) -> list[int]:
         """Of each of these numbers the largest that a process gives."""
         return self.gather(np.array(numbers, "int32")).max(axis=0).tolist()
 
     def union(self, numbers: Sequence[int] | np.ndarray) -> list[int]:
         """All whole numbers, from 0, that the processes give, each once, in rising order."""
-        longest = self.most(len(numbers))[0]
+        longest = self.largest(len(numbers))[0]
         mine = np.full(longest, -1, "int32")
         mine[: len(numbers)] = numbers
         return sorted(set(self.gather(mine).ravel().tolist()) - {-1})
 
     def wait(self) -> None:
         """Go on when every process is here."""
-        self.gather(np.zeros(1, "int32"))
+        self.gather(np.zeros(1, "int32"))  # no array is there before all have sent theirs
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Team]:
+def join_processes() -> Iterator[Team]:
     """Join the processes that the environment names, and share batches among all devices.
 
     A single process with several devices shares batches among those. Where there is one device, or
@@ -101,7 +101,7 @@ def joined() -> Iterator[Team]:
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
+def use_one_device() -> Iterator[None]:
     """Build and run what is in the body on one device of this process."""
     before = keras.distribution.distribution()
     keras.distribution.set_distribution(None)

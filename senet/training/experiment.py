@@ -1,6 +1,6 @@
 """Equal recipes, several seeds: what one choice gains, with its uncertainty."""
 
-import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -18,9 +18,12 @@ from senet.recipes.arms import Arm
 from senet.recipes.resolving import locate_paths
 from senet.runs import record
 from senet.runs.folder import is_run
-from senet.training import loop
+from senet.training.run import resume, train
 
 CONFIDENCE = 0.95
+"""Of the intervals."""
+KEPT = ("top1", "loss", "images", "split", "epochs", "seconds")
+"""Of the result of a run, in the table of the experiment."""
 
 
 def experiment(
@@ -50,29 +53,23 @@ def experiment(
         >>> experiment(arms_of(Recipe(epochs=10)), "experiments/digits")["arms"][1]["mean"]
         0.991
     """
-    names = {_folder(arm.name) for arm in arms}
-    if len(names) < 2 or len(seeds) < 2:
-        raise ValueError("An experiment needs two arms and two seeds, to say what is chance.")
-    if len(names) < len(arms) or len(set(seeds)) < len(seeds):
-        raise ValueError("Each arm and each seed counts once: name none of them twice.")
+    _require_pairs(arms, seeds)
     folder = pathlib.Path(folder)
     rows = []
-    for i, seed in enumerate(seeds):
-        for j, arm in enumerate(arms):
-            place = f"run {i * len(arms) + j + 1} of {len(seeds) * len(arms)}"
-            print(f"{place}: {arm.name}, seed {seed}", file=sys.stderr)
-            result = _run(arm, seed, folder / "runs" / f"{_folder(arm.name)}-seed{seed}")
-            if result["interrupted"] == signal.SIGTERM.name:
-                sys.exit(128 + signal.SIGTERM)
-            if result["interrupted"]:
-                raise KeyboardInterrupt
-            kept = ("top1", "loss", "images", "split", "epochs", "seconds")
-            rows.append(dict(arm=arm.name, seed=seed, **{k: result[k] for k in kept}))
-            write_rows(folder / "results.csv", list(rows[0]), rows)
+    for run, (seed, arm) in enumerate(itertools.product(seeds, arms), 1):
+        place = f"run {run} of {len(seeds) * len(arms)}"
+        print(f"{place}: {arm.name}, seed {seed}", file=sys.stderr)
+        result = _train_arm(arm, seed, folder / "runs" / f"{_name_folder(arm)}-seed{seed}")
+        if result["interrupted"] == signal.SIGTERM.name:
+            sys.exit(128 + signal.SIGTERM)
+        if result["interrupted"]:
+            raise KeyboardInterrupt
+        rows.append(dict(arm=arm.name, seed=seed, **{name: result[name] for name in KEPT}))
+        write_rows(folder / "results.csv", list(rows[0]), rows)
     summary = dict(
         arms=summarise(rows),
-        recipe={k: v for k, v in arms[0].recipe.to_json().items() if k not in ("seed", "data")},
-        data=pathlib.Path(arms[0].recipe.data).name,
+        recipe=arms[0].settings,
+        data=arms[0].data,
         seeds=list(seeds),
         images=rows[0]["images"],
         split=rows[0]["split"],
@@ -138,23 +135,33 @@ def table(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _run(arm: Arm, seed: int, folder: pathlib.Path) -> dict[str, Any]:
+def _require_pairs(arms: Sequence[Arm], seeds: Sequence[int]) -> None:
+    """Refuse what no difference can be made of, and runs that would share a folder."""
+    names = {_name_folder(arm) for arm in arms}
+    if len(names) < 2 or len(seeds) < 2:
+        raise ValueError("An experiment needs two arms and two seeds, to say what is chance.")
+    if len(names) < len(arms) or len(set(seeds)) < len(seeds):
+        raise ValueError("Each arm and each seed counts once: name none of them twice.")
+
+
+def _train_arm(arm: Arm, seed: int, folder: pathlib.Path) -> dict[str, Any]:
     """The result of one run: made, gone on with, or found."""
     keras.utils.clear_session()
-    recipe = locate_paths(dataclasses.replace(arm.recipe, seed=seed))
+    recipe = locate_paths(arm.with_seed(seed))
     if not is_run(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        return loop.train(recipe, folder)
+        return train(recipe, folder)
     if other := record.read(folder).list_other_fields(recipe):
         raise ValueError(
             f"{str(folder)!r} is a run of another experiment: it differs in {', '.join(other)}. "
             "Choose another --out."
         )
-    return loop.resume(folder)
+    return resume(folder)
 
 
-def _folder(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "=.-" else "_" for c in name)
+def _name_folder(arm: Arm) -> str:
+    """The name of an arm as every file system takes it."""
+    return "".join(c if c.isalnum() or c in "=.-" else "_" for c in arm.name)
 
 
 def read(folder: str | os.PathLike) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Interruption:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # Python tells no other of it
             for signum in (signal.SIGINT, signal.SIGTERM):
-                self._before[signum] = signal.signal(signum, self._told)
+                self._before[signum] = signal.signal(signum, self._note_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,7 +59,8 @@ class Interruption:
         finally:
             self._held = False
 
-    def _told(self, signum: int, _: object) -> None:
+    def _note_signal(self, signum: int, _: object) -> None:
+        """Remember the first signal; the second Ctrl-C is for people who cannot wait."""
         if self.requested is not None and signum == signal.SIGINT and not self._held:
             raise KeyboardInterrupt
         if self.requested is None:

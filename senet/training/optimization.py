@@ -1,5 +1,6 @@
-"""From a recipe to an optimizer of Keras and a learning rate for every step."""
+"""The optimizer of a run, and its learning rate for every step."""
 
+import dataclasses
 import inspect
 import math
 import re
@@ -8,13 +9,39 @@ from typing import Any
 import keras
 
 from senet.models.family import require
-from senet.recipes.recipe import Recipe
 
 NOT_BY_LAYER = ("ftrl", "schedulefreeadamw")
 """Optimizers whose next position does not follow from a step of the learning rate."""
 
 NEVER = 2**30
-"""Steps of finite gradients after which the guard would change its scale."""
+"""Steps of finite gradients after which the guard would change its scale: more than any run has."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """What decides how the weights are updated.
+
+    Args:
+        name: of an optimizer of Keras, in any case.
+        learning_rate: at the peak.
+        momentum: of SGD.
+        nesterov: whether the momentum of SGD is Nesterov's.
+        weight_decay: of kernels.
+        clip_norm: largest norm of all gradients together; 0 is none.
+        accumulate: steps whose gradients make one update.
+        layer_decay: factor of the learning rate for each group away from the classifier.
+        loss_scaling: whether the loss is scaled, as float16 needs it.
+    """
+
+    name: str
+    learning_rate: float
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    accumulate: int = 1
+    layer_decay: float = 1.0
+    loss_scaling: bool = False
 
 
 def optimizers() -> dict[str, type[keras.optimizers.Optimizer]]:
@@ -29,15 +56,16 @@ def optimizers() -> dict[str, type[keras.optimizers.Optimizer]]:
     }
 
 
-def make_optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.LossScaleOptimizer:
-    """The optimizer of a recipe, behind a guard that skips what is no finite number.
+def make_optimizer(
+    settings: OptimizerSettings, model: keras.Model
+) -> keras.optimizers.LossScaleOptimizer:
+    """An optimizer behind a guard that skips what is no finite number.
 
-    The guard is Keras' loss scaling: under `mixed_float16` it scales, otherwise its scale is 1. A
-    step whose gradients are not finite changes no weight, and halves the scale.
+    The guard is Keras' loss scaling: where the loss needs none its scale is 1. A step whose
+    gradients are not finite changes no weight, and halves the scale.
 
     Args:
-        recipe: name of the optimizer, momentum, weight decay, clipping, accumulation, layer-wise
-            rates and precision.
+        settings: of the optimizer.
         model: whose variables it is to change.
 
     Returns:
@@ -46,47 +74,54 @@ def make_optimizer(recipe: Recipe, model: keras.Model) -> keras.optimizers.LossS
     Raises:
         ValueError: Keras has no such optimizer.
     """
-    known = optimizers()
-    require("optimizer", recipe.optimizer.lower(), known)
-    kind = known[recipe.optimizer.lower()]
-    takes = inspect.signature(kind).parameters
-    coupled = issubclass(kind, keras.optimizers.SGD)
-    if recipe.layer_decay < 1 and recipe.optimizer.lower() in NOT_BY_LAYER:
+    name, known = settings.name.lower(), optimizers()
+    require("optimizer", name, known)
+    kind = known[name]
+    if settings.layer_decay < 1 and name in NOT_BY_LAYER:
         raise ValueError(
             f"layer_decay goes with optimizers whose step is in proportion to their learning rate; "
-            f"that of {recipe.optimizer} is not. Leave it at 1, or choose another."
+            f"that of {settings.name} is not. Leave it at 1, or choose another."
         )
-    decay = 0.0 if coupled else recipe.weight_decay
-    options: dict[str, Any] = dict(
-        learning_rate=recipe.peak,
-        weight_decay=decay or (None if takes["weight_decay"].default is None else 0.0),
-        global_clipnorm=recipe.clip_norm or None,
-        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
-    )
-    if "adam_weight_decay" in takes:  # Muon's, for what it does not orthogonalise
-        options |= dict(adam_weight_decay=decay)
-    if coupled:
-        options |= dict(momentum=recipe.momentum, nesterov=recipe.nesterov)
-    factor = factors(model, recipe.layer_decay) if recipe.layer_decay < 1 else {}
-    optimizer = _adapted(kind, recipe.weight_decay if coupled else 0.0, factor)(**options)
-    if decay:
+    coupled = issubclass(kind, keras.optimizers.SGD)
+    through_momentum = settings.weight_decay if coupled else 0.0
+    beside = 0.0 if coupled else settings.weight_decay
+    factors = rate_factors(model, settings.layer_decay) if settings.layer_decay < 1 else {}
+    options = _choose_options(kind, settings, beside)
+    optimizer = _adapt_optimizer(kind, through_momentum, factors)(**options)
+    if beside:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    scaled = recipe.precision == "mixed_float16"
+    fixed_scale = dict(initial_scale=1.0, dynamic_growth_steps=NEVER)
     guard = keras.optimizers.LossScaleOptimizer(
-        optimizer,
-        **{} if scaled else dict(initial_scale=1.0, dynamic_growth_steps=NEVER),
+        optimizer, **{} if settings.loss_scaling else fixed_scale
     )
     guard.build(model.trainable_variables)
     return guard
 
 
-def factors(model: keras.Model, decay: float) -> dict[str, float]:
+def _choose_options(kind: Any, settings: OptimizerSettings, decay: float) -> dict[str, Any]:
+    """The arguments with which an optimizer of Keras is made; it decays weights by itself."""
+    takes = inspect.signature(kind).parameters
+    options: dict[str, Any] = dict(
+        learning_rate=settings.learning_rate,
+        # None switches it off for some optimizers, for others it is no value at all
+        weight_decay=decay or (None if takes["weight_decay"].default is None else 0.0),
+        global_clipnorm=settings.clip_norm or None,
+        gradient_accumulation_steps=settings.accumulate if settings.accumulate > 1 else None,
+    )
+    if "adam_weight_decay" in takes:  # Muon's, for what it does not orthogonalise
+        options |= dict(adam_weight_decay=decay)
+    if issubclass(kind, keras.optimizers.SGD):
+        options |= dict(momentum=settings.momentum, nesterov=settings.nesterov)
+    return options
+
+
+def rate_factors(model: keras.Model, decay: float) -> dict[str, float]:
     """Factor of the learning rate of every variable, by its path.
 
     The classifier has 1, the last group `decay`, the one before `decay ** 2`, the stem the least.
 
     Example:
-        >>> factors(model, 0.5)["stem_conv/kernel"]
+        >>> rate_factors(model, 0.5)["stem_conv/kernel"]
         0.03125
     """
     groups = [int(m[1]) for v in model.variables if (m := re.match(r"stage(\d+)_", v.path))]
@@ -100,7 +135,7 @@ def factors(model: keras.Model, decay: float) -> dict[str, float]:
     return {v.path: decay ** distance(v.path) for v in model.variables}
 
 
-def _adapted(kind: Any, decay: float, factor: dict[str, float]) -> Any:
+def _adapt_optimizer(kind: Any, decay: float, factors: dict[str, float]) -> Any:
     """An optimizer with the weight decay of SGD as its users know it, and layer-wise rates.
 
     The decay is the gradient of `decay / 2 * sum(kernel ** 2)`, so that it goes through the
@@ -117,17 +152,35 @@ def _adapted(kind: Any, decay: float, factor: dict[str, float]) -> Any:
                     g if g is None or v.name != "kernel" else g + decay * keras.ops.cast(v, g.dtype)
                     for g, v in zip(grads, variables, strict=True)
                 ]
-            slow = [v for v in variables if factor.get(v.path, 1) < 1]
+            # Taking a part of the finished step back is a smaller learning rate for any optimizer
+            # whose step is in proportion to it, whatever it keeps of the gradient.
+            slow = [v for v in variables if factors.get(v.path, 1) < 1]
             before = [keras.ops.copy(v) for v in slow]
             super().apply(grads, trainable_variables)
             for variable, start in zip(slow, before, strict=True):
                 moved = keras.ops.convert_to_tensor(variable) - start
-                variable.assign(start + factor[variable.path] * moved)
+                variable.assign(start + factors[variable.path] * moved)
 
     Adapted.__name__ = kind.__name__
-    return Adapted if decay or factor else kind
+    return Adapted if decay or factors else kind
 
 
+@dataclasses.dataclass
+class Plateau:
+    """How long the validation loss has not been better; a part of a run's state.
+
+    Args:
+        drops: how often the learning rate was lowered for it.
+        waited: epochs since the best one, or since the last drop.
+        best: smallest validation loss so far.
+    """
+
+    drops: int = 0
+    waited: int = 0
+    best: float = math.inf
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule:
     """The learning rate of every step.
 
@@ -137,49 +190,51 @@ class Schedule:
     `constant` stays.
 
     Args:
-        recipe: peak, schedule, warm-up, milestones, decay factor and patience.
+        kind: `"cosine"`, `"step"`, `"plateau"` or `"constant"`.
+        peak: learning rate after the warm-up.
         steps: of the whole run.
+        warmup: share of the steps in which the rate rises from zero, 0 to 1.
+        milestones: shares of the run after which `step` drops, 0 to 1.
+        decay_factor: by which `step` and `plateau` multiply.
+        patience: epochs without a better validation loss after which `plateau` drops.
 
     Example:
-        >>> Schedule(Recipe(schedule="constant", warmup=0.0), steps=100)(50)
+        >>> Schedule(kind="constant", peak=0.1, steps=100)(50)
         0.1
     """
 
-    def __init__(self, recipe: Recipe, steps: int) -> None:
-        self.recipe, self.steps = recipe, steps
-        self.warmup = round(recipe.warmup * steps)
-        self.drops = self.waited = 0
-        self.best = math.inf
+    kind: str
+    peak: float
+    steps: int
+    warmup: float = 0.0
+    milestones: tuple[float, ...] = ()
+    decay_factor: float = 0.1
+    patience: int = 5
 
-    def __call__(self, step: int) -> float:
-        """Learning rate of a step, from 0."""
-        recipe = self.recipe
-        if step < self.warmup:
-            return recipe.peak * (step + 1) / self.warmup
-        if recipe.schedule == "cosine":
-            done = (step - self.warmup) / max(1, self.steps - self.warmup)
-            return recipe.peak * (1 + math.cos(math.pi * min(1, done))) / 2
-        drops = self.drops
-        if recipe.schedule == "step":
-            drops = sum(step >= round(share * self.steps) for share in recipe.milestones)
-        return recipe.peak * recipe.decay_factor**drops
+    def __call__(self, step: int, drops: int = 0) -> float:
+        """Learning rate of a step.
 
-    def epoch_over(self, validation_loss: float) -> None:
+        Args:
+            step: its number, from 0.
+            drops: of `plateau` so far.
+        """
+        warmup = round(self.warmup * self.steps)
+        if step < warmup:
+            return self.peak * (step + 1) / warmup
+        if self.kind == "cosine":
+            done = (step - warmup) / max(1, self.steps - warmup)
+            return self.peak * (1 + math.cos(math.pi * min(1, done))) / 2
+        if self.kind == "step":
+            drops = sum(step >= round(share * self.steps) for share in self.milestones)
+        return self.peak * self.decay_factor**drops
+
+    def note_loss(self, plateau: Plateau, validation_loss: float) -> None:
         """Take note of an epoch's validation loss; only `plateau` looks at it."""
-        if self.recipe.schedule != "plateau":
+        if self.kind != "plateau":
             return
-        if validation_loss < self.best:
-            self.best, self.waited = validation_loss, 0
+        if validation_loss < plateau.best:
+            plateau.best, plateau.waited = validation_loss, 0
         else:
-            self.waited += 1
-        if self.waited >= self.recipe.patience:
-            self.drops, self.waited = self.drops + 1, 0
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What a resumed run has to know."""
-        return dict(drops=self.drops, waited=self.waited, best=self.best)
-
-    @state.setter
-    def state(self, values: dict[str, Any]) -> None:
-        self.drops, self.waited, self.best = values["drops"], values["waited"], values["best"]
+            plateau.waited += 1
+        if plateau.waited >= self.patience:
+            plateau.drops, plateau.waited = plateau.drops + 1, 0

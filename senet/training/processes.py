@@ -16,14 +16,15 @@ PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 RANK = "KERAS_DISTRIBUTION_PROCESS_ID"
 """Variables of the environment that Keras reads; set on every host they make a cluster."""
 
-STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM}
+STOPPED_CODES = {128 + signal.SIGINT, 128 + signal.SIGTERM}
 """Exit codes of processes that were told to stop and saved what they had."""
-PATIENCE = 3.0
+PATIENCE_SECONDS = 3.0
 """Seconds that processes have to end by themselves when another one has failed."""
-LINES = 20
+SHOWN_LINES = 20
+"""Of what a process said that failed: the end of a traceback."""
 
 
-def inside() -> bool:
+def is_launched() -> bool:
     """Whether this process is one of several already, by the environment."""
     return bool(os.environ.get(PROCESSES))
 
@@ -45,20 +46,20 @@ def launch(arguments: Sequence[str], processes: int) -> int:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     team: list[tuple[subprocess.Popen, Any]] = []
-    with contextlib.ExitStack() as files, _passed_on(team):
+    with contextlib.ExitStack() as files, _pass_on_signals(team):
         try:
             for rank in range(processes):
                 about = {ADDRESSES: address, PROCESSES: str(processes), RANK: str(rank)}
-                said = files.enter_context(tempfile.TemporaryFile()) if rank else None
+                output = files.enter_context(tempfile.TemporaryFile()) if rank else None
                 process = subprocess.Popen(  # noqa: S603  our own program
                     [sys.executable, "-m", "senet", *arguments],
                     env=os.environ | about | {"KERAS_BACKEND": "jax"},
                     stdout=subprocess.DEVNULL if rank else None,
-                    stderr=said,
+                    stderr=output,
                     start_new_session=True,  # Ctrl-C reaches it through us, once
                 )
-                team.append((process, said))
-            return _wait(team)
+                team.append((process, output))
+            return _wait_for_all(team)
         finally:
             for process, _ in team:
                 if process.poll() is None:
@@ -67,15 +68,15 @@ def launch(arguments: Sequence[str], processes: int) -> int:
 
 
 @contextlib.contextmanager
-def _passed_on(team: Sequence[tuple[subprocess.Popen, Any]]) -> Iterator[None]:
+def _pass_on_signals(team: Sequence[tuple[subprocess.Popen, Any]]) -> Iterator[None]:
     """Hand Ctrl-C and SIGTERM to all processes of the team."""
 
-    def hand_over(signum: int, _: object) -> None:
-        for process, _said in team:
+    def pass_on(signum: int, _: object) -> None:
+        for process, _output in team:
             if process.poll() is None:
                 process.send_signal(signum)
 
-    before = {s: signal.signal(s, hand_over) for s in (signal.SIGTERM, signal.SIGINT)}
+    before = {s: signal.signal(s, pass_on) for s in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
@@ -83,23 +84,23 @@ def _passed_on(team: Sequence[tuple[subprocess.Popen, Any]]) -> Iterator[None]:
             signal.signal(signum, handler)
 
 
-def _wait(team: Sequence[tuple[subprocess.Popen, Any]]) -> int:
+def _wait_for_all(team: Sequence[tuple[subprocess.Popen, Any]]) -> int:
     """Wait for all; when one has failed, for the others only a while."""
     failed, deadline = 0, float("inf")
     while any(process.poll() is None for process, _ in team):
         if not failed:
             codes = [process.poll() for process, _ in team]
-            failed = next((code for code in codes if code and code not in STOPPED), 0)
-            deadline = time.monotonic() + PATIENCE if failed else deadline
+            failed = next((code for code in codes if code and code not in STOPPED_CODES), 0)
+            deadline = time.monotonic() + PATIENCE_SECONDS if failed else deadline
         if time.monotonic() > deadline:
             for process, _ in team:
                 process.kill()
         time.sleep(0.05)
     codes = [process.returncode for process, _ in team]
     failed = failed or next((code for code in codes if code), 0)
-    for process, said in team:
-        if said and process.returncode == failed and failed not in (0, *STOPPED):
-            said.seek(0)
-            lines = said.read().decode(errors="replace").splitlines()
-            print("\n".join(lines[-LINES:]), file=sys.stderr)
+    for process, output in team:
+        if output and process.returncode == failed and failed not in (0, *STOPPED_CODES):
+            output.seek(0)
+            lines = output.read().decode(errors="replace").splitlines()
+            print("\n".join(lines[-SHOWN_LINES:]), file=sys.stderr)
     return failed if failed >= 0 else 128 - failed

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from senet.training import processes
-from senet.training.distribution import Team, joined
+from senet.training.distribution import Team, join_processes
 from tests.training.test_resume import assert_same, end_of
 
 RECIPE = """
@@ -145,15 +145,15 @@ def test_batches_that_cannot_be_shared_are_refused(tmp_path, senet):
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX can")
 def test_other_backends_refuse_to_be_one_of_several(monkeypatch):
     monkeypatch.setenv(processes.PROCESSES, "2")
-    with pytest.raises(ValueError, match="set KERAS_BACKEND=jax"), joined():
+    with pytest.raises(ValueError, match="set KERAS_BACKEND=jax"), join_processes():
         pass
 
 
 def test_one_process_is_a_team_of_its_own():
-    with joined() as team:
+    with join_processes() as team:
         assert team.leads
         assert team.part == (0, 1)
-    assert Team().most(3, 0) == [3, 0]
+    assert Team().largest(3, 0) == [3, 0]
     assert Team().union([7, 2, 7]) == [2, 7]
     assert Team().gather(np.arange(3)).tolist() == [[0, 1, 2]]
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from senet.recipes.arms import arms_of
 from senet.recipes.recipe import Recipe
-from senet.training import loop
+from senet.training import experiment as room
 from senet.training.experiment import experiment, read, summarise, table
 
 TINY = dict(model="se_resnet20_cifar", size=32, batch_size=8, epochs=1, reference_batch=0)
@@ -34,7 +34,7 @@ def test_differences_are_paired_by_seed():
 def test_an_experiment_trains_every_arm_with_every_seed_once(tmp_path, photos, monkeypatch, capsys):
     recipe = Recipe(data=str(photos), **TINY, spec={"n_blocks": (1, 1, 1)})
     arms, folder = arms_of(recipe), tmp_path / "out"
-    real, stop = loop.train, []
+    real, stop = room.train, []
 
     def train(recipe, where, **options):
         if len(stop) == 3:
@@ -43,7 +43,7 @@ def test_an_experiment_trains_every_arm_with_every_seed_once(tmp_path, photos, m
         stop.append(where.name)
         return real(recipe, where, **options)
 
-    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(room, "train", train)
     with pytest.raises(KeyboardInterrupt):
         experiment(arms, folder, seeds=(0, 1))
     summary = experiment(arms, folder, seeds=(0, 1))

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import keras
@@ -5,7 +6,9 @@ import numpy as np
 import pytest
 
 from senet.recipes.recipe import Recipe
-from senet.training.optimization import Schedule, factors, make_optimizer, optimizers
+from senet.training import optimization
+from senet.training.optimization import Plateau, optimizers, rate_factors
+from senet.training.setup import choose_optimizer, choose_schedule
 
 
 def little(**options):
@@ -17,6 +20,10 @@ def little(**options):
     x = keras.layers.Conv2D(4, 1, name="stage2_block1_reduce_conv")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(image, keras.layers.Dense(2, name="classifier")(x), **options)
+
+
+def make_optimizer(recipe, model):
+    return optimization.make_optimizer(choose_optimizer(recipe), model)
 
 
 def apply(optimizer, gradients, model):
@@ -54,14 +61,14 @@ PLAIN = dict(momentum=0.0, nesterov=False, weight_decay=0.0, warmup=0.0)
 
 
 def test_the_cosine_rises_linearly_and_falls_to_zero():
-    rate = Schedule(Recipe(learning_rate=0.4, warmup=0.1), 1000)
+    rate = choose_schedule(Recipe(learning_rate=0.4, warmup=0.1), 1000)
     assert [rate(s) for s in (0, 49, 99, 100)] == pytest.approx([0.004, 0.2, 0.4, 0.4])
     assert rate(550) == pytest.approx(0.2)
     assert rate(1000) == pytest.approx(0, abs=1e-12)
 
 
 def test_steps_drop_at_the_milestones_of_the_paper():
-    rate = Schedule(Recipe.preset("paper"), 100)
+    rate = choose_schedule(Recipe.preset("paper"), 100)
     assert [rate(s) for s in (0, 29, 30, 59, 60, 90, 99)] == pytest.approx(
         [0.6, 0.6, 0.06, 0.06, 0.006, 0.0006, 0.0006]
     )
@@ -69,16 +76,14 @@ def test_steps_drop_at_the_milestones_of_the_paper():
 
 def test_the_plateau_drops_when_nothing_gets_better_and_remembers():
     recipe = Recipe(schedule="plateau", patience=2, warmup=0.0, decay_factor=0.5)
-    rate = Schedule(recipe, 100)
+    rate, plateau = choose_schedule(recipe, 100), Plateau()
     for loss in (1.0, 0.9, 0.9):
-        rate.epoch_over(loss)
-    assert rate(10) == 0.1
-    again = Schedule(recipe, 100)
-    again.state = rate.state
-    for schedule in (rate, again):
-        schedule.epoch_over(math.nan)
-        assert schedule(10) == 0.05
-    assert Schedule(Recipe(schedule="constant", warmup=0.0), 10)(9) == 0.1
+        rate.note_loss(plateau, loss)
+    assert rate(10, plateau.drops) == 0.1
+    for remembered in (plateau, Plateau(**dataclasses.asdict(plateau))):
+        rate.note_loss(remembered, math.nan)
+        assert rate(10, remembered.drops) == 0.05
+    assert choose_schedule(Recipe(schedule="constant", warmup=0.0), 10)(9) == 0.1
 
 
 def test_every_optimizer_of_keras_trains():
@@ -151,7 +156,7 @@ def test_layers_far_from_the_classifier_learn_more_slowly():
         part = path.split("_")[0].split("/")[0]
         factor = dict(classifier=1, stage2=0.5, stage1=0.25, stem=0.125)[part]
         np.testing.assert_allclose(moved, -0.1 * factor, rtol=1e-5, err_msg=path)
-    assert set(factors(little(), 1.0).values()) == {1.0}
+    assert set(rate_factors(little(), 1.0).values()) == {1.0}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -1,4 +1,5 @@
 import contextlib
+import csv
 import dataclasses
 import json
 import os
@@ -19,7 +20,9 @@ from senet.data.pipeline import training_batches
 from senet.files import write_json
 from senet.recipes.recipe import Recipe
 from senet.runs import checkpoint, record
-from senet.training import loop
+from senet.training import finish, loop, setup
+from senet.training.run import resume, train
+from senet.training.step import Diverged
 from tests.training import kills
 
 FIELDS = dict(model="se_resnet20_cifar", size=32, batch_size=8, epochs=3, reference_batch=0)
@@ -28,6 +31,7 @@ BUSY = dict(
     spec=dict(dropout=0.2, stochastic_depth=0.1, n_blocks=(1, 1), n_filters=(8, 16), ratio=4),
 )
 """Whatever draws random numbers or has a memory."""
+GOLDEN = kills.ROOT / "tests" / "golden"
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
@@ -38,18 +42,18 @@ class Killed(BaseException):
 @contextlib.contextmanager
 def killed_at(monkeypatch, step, patch_batches=None):
     """Let the run of the body end before a step, with a checkpoint after every one."""
-    real = loop.Run._step
+    real = loop.take_step
 
     def stepped(run, batch):
-        if run.step == step:
+        if run.state.step == step:
             raise Killed
         real(run, batch)
-        run.saved = -1e9
+        run.state.saved = -1e9
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "_step", stepped)
+        patch.setattr(loop, "take_step", stepped)
         if patch_batches:
-            patch.setattr(loop, "training_batches", patch_batches)
+            patch.setattr(setup, "training_batches", patch_batches)
         with pytest.raises(Killed):
             yield
 
@@ -73,7 +77,7 @@ def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     photos = make_photos(folder / "photos", 24)
     recipe = Recipe(data=str(photos), **FIELDS, **BUSY)
-    loop.train(recipe, folder / "run")
+    train(recipe, folder / "run")
     return folder / "run", recipe
 
 
@@ -81,10 +85,10 @@ def alone(tmp_path_factory):
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(alone, tmp_path, monkeypatch, step):
     folder, recipe = alone
     with killed_at(monkeypatch, step):
-        loop.train(recipe, tmp_path / "run")
+        train(recipe, tmp_path / "run")
     keras.utils.clear_session()
     shutil.move(tmp_path / "run", tmp_path / "moved")
-    result = loop.resume(tmp_path / "moved")
+    result = resume(tmp_path / "moved")
     assert_same(end_of(folder), end_of(tmp_path / "moved"))
     whole = json.loads((folder / "result.json").read_text())
     assert {k: result[k] for k in ("top1", "loss", "epochs")} == {
@@ -98,28 +102,28 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(alone, tmp_path, monke
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_saves_the_step_and_the_run_goes_on(alone, tmp_path, monkeypatch, name, capsys):
     folder, recipe = alone
-    real = loop.Run._step
+    real = loop.take_step
 
     def told(run, batch):
         real(run, batch)
-        if run.step == 5:
+        if run.state.step == 5:
             signal.raise_signal(signal.Signals[name])
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "_step", told)
-        result = loop.train(recipe, tmp_path / "run")
+        patch.setattr(loop, "take_step", told)
+        result = train(recipe, tmp_path / "run")
     assert (result["interrupted"], result["epochs"]) == (name, 1)
     assert ("top1" in result) == (name == "SIGINT")
     assert "senet train --resume" in capsys.readouterr().err
     assert checkpoint.newest(tmp_path / "run")[0].step == 5
-    loop.resume(tmp_path / "run")
+    resume(tmp_path / "run")
     assert_same(end_of(folder), end_of(tmp_path / "run"))
 
 
 def test_a_finished_run_gives_its_result_again(alone, capsys):
     folder, _ = alone
     before = sorted((p.name, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.name != ".lock")
-    assert loop.resume(folder) == json.loads((folder / "result.json").read_text())
+    assert resume(folder) == json.loads((folder / "result.json").read_text())
     assert "is finished" in capsys.readouterr().err
     assert before == sorted(
         (p.name, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.name != ".lock"
@@ -133,7 +137,7 @@ def stopped(alone, tmp_path_factory):
     shutil.copytree(recipe.data, folder / "photos")
     own = dataclasses.replace(recipe, data=str(folder / "photos"))
     with pytest.MonkeyPatch.context() as patch, killed_at(patch, 5):
-        loop.train(own, folder / "run")
+        train(own, folder / "run")
     return folder, own
 
 
@@ -151,10 +155,10 @@ def begun(stopped, tmp_path):
 def test_another_recipe_is_refused_with_the_differences(begun):
     folder, _ = begun
     with pytest.raises(ValueError, match=r"epochs was 3 and would be 9; seed was 0 and would be 4"):
-        loop.resume(folder, dict(epochs=9, seed=4, workers=0))
+        resume(folder, dict(epochs=9, seed=4, workers=0))
     with pytest.raises(ValueError, match="Did you mean 'epochs'"):
-        loop.resume(folder, dict(epoch=9))
-    assert loop.resume(folder, dict(epochs=3, on_nan="skip"))["epochs"] == 3
+        resume(folder, dict(epoch=9))
+    assert resume(folder, dict(epochs=3, on_nan="skip"))["epochs"] == 3
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "renamed", "content"])
@@ -172,15 +176,15 @@ def test_other_images_are_refused(begun, change):
     said = dict(added="new.png was added", removed=f"{photo.name} was removed")
     said |= dict(renamed="other.png was added", content=f"{photo.name} has another content")
     with pytest.raises(ValueError, match=f"not those that the run began with: .*{said[change]}"):
-        loop.resume(folder)
+        resume(folder)
 
 
 def test_the_same_images_may_lie_elsewhere(alone, begun, tmp_path):
     folder, recipe = begun
     shutil.move(recipe.data, tmp_path / "elsewhere")
     with pytest.raises(FileNotFoundError):
-        loop.resume(folder)
-    assert loop.resume(folder, dict(data=str(tmp_path / "elsewhere")))["epochs"] == 3
+        resume(folder)
+    assert resume(folder, dict(data=str(tmp_path / "elsewhere")))["epochs"] == 3
     assert_same(end_of(alone[0]), end_of(folder))
     assert record.read(folder).recipe.data == str(tmp_path / "elsewhere")
 
@@ -189,7 +193,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(alone, begun, 
     folder, _ = begun
     newest = max((folder / "checkpoints").glob("step-*"))
     newest.write_bytes(newest.read_bytes()[:-100])
-    loop.resume(folder)
+    resume(folder)
     assert f"{newest.name}.damaged is passed over" in capsys.readouterr().err
     assert_same(end_of(alone[0]), end_of(folder))
 
@@ -200,7 +204,7 @@ def test_without_a_whole_checkpoint_nothing_is_overwritten(begun):
         path.write_bytes(b"")
     before = (folder / "model.keras").read_bytes()
     with pytest.raises(ValueError, match=r"No checkpoint in .* is whole.*model\.keras"):
-        loop.resume(folder)
+        resume(folder)
     assert (folder / "model.keras").read_bytes() == before
 
 
@@ -209,12 +213,12 @@ def test_what_was_half_written_is_removed_and_a_start_that_was_cut_off_repeated(
     for name in (".model-x1", ".run-x2", "checkpoints/.step-000000099-x3"):
         (folder / name).mkdir()
         (folder / name / "half").write_text("x")
-    loop.resume(folder)
+    resume(folder)
     assert [p.name for p in folder.rglob(".*")] == [".lock"]
     other = folder.parent / "other"
     (other / ".recipe-x").mkdir(parents=True)
     (other / "recipe.toml").write_text("half")
-    loop.train(recipe, other)
+    train(recipe, other)
     assert_same(end_of(other), end_of(folder))
 
 
@@ -226,10 +230,10 @@ def test_a_run_that_was_killed_while_it_was_evaluated_is_evaluated_again(begun, 
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.report, "write", killed)
+        patch.setattr(finish.report, "write", killed)
         with pytest.raises(Killed):
-            loop.resume(folder)
-    result = loop.resume(folder)
+            resume(folder)
+    result = resume(folder)
     assert (result["epochs"], result["interrupted"]) == (3, None)
     assert result["images"] == 10
 
@@ -246,9 +250,9 @@ def test_a_damaged_record_and_a_folder_without_one_are_refused(begun, tmp_path):
     ):
         (folder / "run.json").write_text(damaged)
         with pytest.raises(ValueError, match=r"run\.json' is damaged"):
-            loop.resume(folder)
+            resume(folder)
     with pytest.raises(FileNotFoundError, match="no run folder"):
-        loop.resume(tmp_path)
+        resume(tmp_path)
 
 
 def test_a_machine_that_rounds_otherwise_is_said(begun, capsys):
@@ -256,7 +260,7 @@ def test_a_machine_that_rounds_otherwise_is_said(begun, capsys):
     about = json.loads((folder / "run.json").read_text())
     about["same"] |= dict(cores=64, numpy="1.0")
     write_json(folder / "run.json", about)
-    loop.resume(folder)
+    resume(folder)
     error = capsys.readouterr().err
     assert "began with cores 64 and now" in error
     assert "numpy 1.0 and now" in error
@@ -269,9 +273,9 @@ def test_a_second_process_is_refused(begun):
         filelock.FileLock(folder / ".lock"),
         pytest.raises(FileExistsError, match="Another process trains in"),
     ):
-        loop.resume(folder)
+        resume(folder)
     with pytest.raises(FileExistsError, match="is a run already: senet train --resume"):
-        loop.train(recipe, folder)
+        train(recipe, folder)
 
 
 @pytest.mark.parametrize("what", ["images", "targets"])
@@ -279,24 +283,24 @@ def test_a_step_that_is_no_number_is_not_kept_and_named(alone, tmp_path, monkeyp
     _, recipe = alone
 
     def poisoned(*args, **options):
-        for i, batch in enumerate(training_batches(*args, **options), options["first"]):
+        for i, batch in enumerate(training_batches(*args, **options), options.get("first", 0)):
             if (options["epoch"], i) == (1, 1):
                 batch = batch._replace(**{what: getattr(batch, what) * np.nan})
             yield batch
 
-    monkeypatch.setattr(loop, "training_batches", poisoned)
+    monkeypatch.setattr(setup, "training_batches", poisoned)
     with pytest.raises(
-        loop.Diverged, match=r"In step 6 \(epoch 2\) (the loss|a gradient) .* --on-nan skip"
+        Diverged, match=r"In step 6 \(epoch 2\) (the loss|a gradient) .* --on-nan skip"
     ):
-        loop.train(recipe, tmp_path / "run")
+        train(recipe, tmp_path / "run")
     found, _ = checkpoint.newest(tmp_path / "run")
     assert found.step == 5
     with killed_at(monkeypatch, 5, patch_batches=training_batches):
-        loop.train(recipe, tmp_path / "stopped")
+        train(recipe, tmp_path / "stopped")
     before, _ = checkpoint.newest(tmp_path / "stopped")
     assert before.step == 5
     assert_same(before.arrays, found.arrays)
-    assert loop.resume(tmp_path / "run", dict(on_nan="skip"))["epochs"] == 3
+    assert resume(tmp_path / "run", dict(on_nan="skip"))["epochs"] == 3
     model = senet.load(tmp_path / "run" / "model.keras")
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
@@ -310,10 +314,30 @@ def test_steps_that_are_never_numbers_end_the_run_even_if_they_may_be_skipped(
         for batch in training_batches(*args, **options):
             yield batch._replace(images=batch.images * np.nan)
 
-    monkeypatch.setattr(loop, "training_batches", poisoned)
-    monkeypatch.setattr(loop, "MOST_SKIPPED", 2)
-    with pytest.raises(loop.Diverged, match="In step 3"):
-        loop.train(dataclasses.replace(recipe, on_nan="skip"), tmp_path / "run")
+    monkeypatch.setattr(setup, "training_batches", poisoned)
+    monkeypatch.setattr(loop, "MAX_SKIPPED", 2)
+    with pytest.raises(Diverged, match="In step 3"):
+        train(dataclasses.replace(recipe, on_nan="skip"), tmp_path / "run")
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="its variables are TensorFlow's"
+)
+def test_a_run_of_the_first_version_goes_on_to_its_end(tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(GOLDEN / "run_0_1", folder)
+    result = resume(folder)
+    assert (result["epochs"], result["interrupted"]) == (3, None)
+    rows, expected = (
+        list(csv.DictReader(path.read_text().splitlines()))
+        for path in (folder / "metrics.csv", GOLDEN / "run_0_1.csv")
+    )
+    exact = ("epoch", "loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")
+    assert [rows[0][name] for name in exact] == [expected[0][name] for name in exact]
+    for row, other in zip(rows[1:], expected[1:], strict=True):  # it was killed in the second
+        assert row["learning_rate"] == other["learning_rate"]
+        for name in ("loss", "val_loss"):  # processors round differently
+            assert float(row[name]) == pytest.approx(float(other[name]), rel=1e-3)
 
 
 @pytest.mark.slow

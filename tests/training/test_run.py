@@ -16,7 +16,9 @@ from senet.data.sources import load_data
 from senet.evaluation import Evaluation, evaluate
 from senet.prediction import load_trained, score
 from senet.recipes.recipe import Recipe
-from senet.training import loop
+from senet.training import setup
+from senet.training.run import train
+from senet.training.step import Diverged
 from tests.conftest import make_photos
 
 TINY = dict(
@@ -33,7 +35,7 @@ def run(tmp_path_factory):
     """A finished run of two epochs on twenty-four photos."""
     folder = tmp_path_factory.mktemp("run")
     photos = make_photos(folder / "photos", 24)
-    result = loop.train(Recipe(data=str(photos), epochs=2, **TINY), folder / "out")
+    result = train(Recipe(data=str(photos), epochs=2, **TINY), folder / "out")
     return folder / "out", result
 
 
@@ -103,17 +105,15 @@ def test_scoring_a_run_again_gives_the_same(run):
 
 def test_the_same_recipe_trains_the_same_network(tmp_path, photos):
     recipe = Recipe(data=str(photos), epochs=1, **TINY)
-    loop.train(recipe, tmp_path / "a")
-    loop.train(recipe, tmp_path / "b")
+    train(recipe, tmp_path / "a")
+    train(recipe, tmp_path / "b")
     first, second = (senet.load(tmp_path / name / "model.keras") for name in "ab")
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_precision_is_used_and_put_back(tmp_path, photos):
-    loop.train(
-        Recipe(data=str(photos), epochs=1, precision="mixed_bfloat16", **TINY), tmp_path / "a"
-    )
+    train(Recipe(data=str(photos), epochs=1, precision="mixed_bfloat16", **TINY), tmp_path / "a")
     assert keras.config.dtype_policy().name == "float32"
     model = keras.saving.load_model(tmp_path / "a" / "model.keras")
     assert model.get_layer("stem_conv").compute_dtype == "bfloat16"
@@ -128,7 +128,7 @@ def test_a_folder_with_something_in_it_is_not_touched(tmp_path, photos):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError, match="choose another --out"):
-        loop.train(Recipe(data=str(photos), **TINY), tmp_path / "out")
+        train(Recipe(data=str(photos), **TINY), tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.txt"]
 
 
@@ -139,9 +139,9 @@ def test_an_infinite_loss_stops_the_run_and_keeps_the_last_good_model(
         for batch in training_batches(*args, **options):
             yield batch._replace(images=batch.images * (np.nan if options["epoch"] == 1 else 1))
 
-    monkeypatch.setattr(loop, "training_batches", poisoned)
-    with pytest.raises(loop.Diverged, match=r"\(epoch 2\) (the loss|a gradient) is infinite"):
-        loop.train(Recipe(data=str(photos), epochs=3, **TINY), tmp_path / "out")
+    monkeypatch.setattr(setup, "training_batches", poisoned)
+    with pytest.raises(Diverged, match=r"\(epoch 2\) (the loss|a gradient) is infinite"):
+        train(Recipe(data=str(photos), epochs=3, **TINY), tmp_path / "out")
     model = load_trained(tmp_path / "out").model
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
@@ -153,7 +153,7 @@ def test_metrics_of_an_epoch_are_means_over_its_steps(tmp_path, photos, monkeypa
         "train_on_batch",
         lambda *args, **options: dict(zip(("loss", "accuracy"), next(given), strict=True)),
     )
-    loop.train(Recipe(data=str(photos), epochs=1, **TINY), tmp_path / "out")
+    train(Recipe(data=str(photos), epochs=1, **TINY), tmp_path / "out")
     with open(tmp_path / "out" / "metrics.csv", newline="") as file:
         (row,) = csv.DictReader(file)
     assert (float(row["loss"]), float(row["accuracy"])) == (3.0, 0.25)
@@ -167,25 +167,25 @@ def test_a_run_uses_variant_smoothing_seed_and_whole_small_images(tmp_path, phot
         lambda **options: losses.append(options) or keras.losses.categorical_crossentropy,
     )
     monkeypatch.setattr(
-        loop,
+        setup,
         "load_data",
         lambda where, seed, **options: seeds.append(seed) or load_data(where, seed, **options),
     )
     fields = TINY | dict(variant="caffe", seed=7, label_smoothing=0.2)
-    loop.train(Recipe(data=str(photos), epochs=1, **fields), tmp_path / "out")
+    train(Recipe(data=str(photos), epochs=1, **fields), tmp_path / "out")
     trained = load_trained(tmp_path / "out")
     assert trained.model.card.spec.se_bias
     assert (losses, seeds) == ([{"label_smoothing": 0.2}], [7])
     assert trained.preprocessing.crop_fraction == 0.875
     small = dataclasses.replace(load_data(str(photos)), pixels=40)
-    loop.train(Recipe(epochs=1, **TINY), tmp_path / "small", data=small)
+    train(Recipe(epochs=1, **TINY), tmp_path / "small", data=small)
     assert load_trained(tmp_path / "small").preprocessing.crop_fraction == 1.0
 
 
 def test_se_resnext_trains_through_its_twin(tmp_path, photos):
     network = dict(model="se_resnext50_32x4d", spec=dict(n_blocks=(1, 1, 1, 1)))
     recipe = Recipe(data=str(photos), epochs=1, **TINY | network)
-    loop.train(recipe, tmp_path / "out")
+    train(recipe, tmp_path / "out")
     model = senet.load(tmp_path / "out" / "model.keras")
     assert model.get_layer("stage1_block1_3x3_conv").groups == 32
     first = senet.create("se_resnext50_32x4d", input_shape=(32, 32, 3), classes=2)
@@ -209,7 +209,7 @@ def test_the_recorded_command_is_the_recipe(run):
 
 
 def test_a_run_whose_images_changed_is_not_scored_as_held_out(tmp_path, photos):
-    loop.train(Recipe(data=str(photos), epochs=1, **TINY), tmp_path / "out")
+    train(Recipe(data=str(photos), epochs=1, **TINY), tmp_path / "out")
     shutil.copy(photos / "circle" / "00.png", photos / "circle" / "new.png")
     with pytest.raises(ValueError, match="not those of the training"):
         score(load_trained(tmp_path / "out"))

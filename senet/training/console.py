@@ -1,0 +1,100 @@
+"""What a run says on standard error."""
+
+import contextlib
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Iterable
+
+from senet.progress import clock
+from senet.training.interruption import Stopped
+from senet.training.parts import Run
+from senet.training.state import State
+
+PROBE = 2.0
+"""Seconds for which the speed of the loader alone is measured."""
+SLOW = 0.1
+"""Share of the time spent waiting for images from which on it is said."""
+
+
+def say_hello(run: Run) -> None:
+    """Say what is trained on what, and how fast images come."""
+    plan, splits = run.plan, run.data.splits
+    counts = ", ".join(f"{len(split)} {name}" for name, split in splits.items())
+    parameters = sum(math.prod(v.shape) for v in run.network.model.trainable_variables)
+    say(
+        f"{plan.model}, {parameters:,} parameters to train, {plan.size} px, on {plan.data}: "
+        f"{len(run.data.class_names)} classes; {counts} images"
+    )
+    if plan.peak_rule:
+        say(plan.peak_rule)
+    if run.state.steps > 1:
+        say(f"the loader alone gives {measure_loader(run):.0f} images/s")
+
+
+def measure_loader(run: Run) -> float:
+    """Images per second when nothing else is done; the first batch, which starts it, aside."""
+    with contextlib.closing(run.read_batches(epoch=0)) as batches:
+        next(batches)
+        images, began = 0, time.monotonic()
+        for batch in batches:
+            images += len(batch.images)
+            if time.monotonic() - began > PROBE:
+                break
+        return images / max(1e-9, time.monotonic() - began)
+
+
+def say_going_on(step: int | None) -> None:
+    """Say where a run goes on: after so many steps, or from its start."""
+    where = "the start, for it has no checkpoint yet" if step is None else f"step {step}"
+    say(f"senet: going on from {where}")
+
+
+def say_finished(folder: pathlib.Path) -> None:
+    """Say that nothing is left to do."""
+    say(f"senet: the run in {str(folder)!r} is finished")
+
+
+def say_damaged(checkpoints: Iterable[str]) -> None:
+    """Say which checkpoints are damaged, a line each."""
+    for line in checkpoints:
+        say(f"senet: {line}")
+
+
+def describe_steps(state: State) -> str:
+    """Loss and accuracy of the epoch so far, for the progress."""
+    if not state.losses:
+        return ""
+    loss, accuracy = state.average_steps()
+    return f"loss {loss:.3f}, accuracy {accuracy:.1%}"
+
+
+def say_skipped(state: State, not_finite: str) -> None:
+    """Say that a step was passed over."""
+    say(f"\nsenet: skipped step {state.step + 1}: {not_finite} is no number")
+
+
+def say_epoch(run: Run) -> None:
+    """Say the numbers of the last epoch, and how much time is left."""
+    state, epochs = run.state, run.plan.epochs
+    row, done = state.history[-1], len(state.history)
+    left = state.seconds / done * (epochs - done)
+    slow = f" ({row['waiting']:.0%} waiting for images)" if row["waiting"] > SLOW else ""
+    say(
+        f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.1%}"
+        f" | validation loss {row['val_loss']:.3f}, accuracy {row['val_accuracy']:.1%}"
+        f" | {row['images_per_second']:.0f} images/s{slow}, {clock(left)} left"
+    )
+
+
+def say_stopped(run: Run, stopped: Stopped) -> None:
+    """Say that a signal ended the run, and how to go on."""
+    say(
+        f"senet: {stopped} after step {run.state.step}; to go on: senet train --resume {run.folder}"
+    )
+
+
+def say(line: str) -> None:
+    """Print to standard error at once, so that logs show it while the run works."""
+    print(line, file=sys.stderr, flush=True)

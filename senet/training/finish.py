@@ -1,0 +1,77 @@
+"""The end of a run: the saved network is scored on held-out images, and reported."""
+
+import contextlib
+import signal
+from typing import Any
+
+import keras
+
+from senet import applications
+from senet.evaluation import Evaluation
+from senet.runs import report
+from senet.runs.folder import MODEL
+from senet.runs.pictures import draw_pictures, draw_samples
+from senet.runs.reading import read_record
+from senet.runs.results import write_result
+from senet.training.distribution import use_one_device
+from senet.training.parts import Run
+
+
+def finish(run: Run, interrupted: str | None) -> dict[str, Any]:
+    """Score the saved network on held-out images, draw pictures, write report and result.
+
+    A run that was told to stop by another program, or before its first epoch was over, is not
+    scored.
+
+    Args:
+        run: that was trained.
+        interrupted: name of the signal that ended it, or `None`.
+
+    Returns:
+        The result of the run.
+    """
+    result: dict[str, Any] = dict(
+        run=str(run.folder),
+        model=run.plan.model,
+        data=run.plan.data,
+        epochs=len(run.state.history),
+        seconds=round(run.state.seconds, 1),
+        interrupted=interrupted,
+    )
+    if not run.state.history or interrupted == signal.SIGTERM.name:  # who sends it waits not long
+        return result
+    split = run.data.held_out
+    evaluation = run.validation.score(load_result(run), split, f"evaluating on {split}")
+    bad_images = run.state.bad_images.counts()
+    result |= dict(split=split, **evaluation.summary(), bad_images=bad_images)
+    if run.team.leads:
+        write_files(run, split, evaluation, result)
+    return result
+
+
+def load_result(run: Run) -> keras.Model:
+    """The network that is scored: the one that leads reads its file, as users will."""
+    if not run.team.leads:
+        return run.validation.bring_home(run.result_model)
+    with use_one_device():
+        return applications.load(run.folder / MODEL)
+
+
+def write_files(run: Run, split: str, evaluation: Evaluation, result: dict[str, Any]) -> None:
+    """Write pictures and report, and the result last: with it the run is finished."""
+    folder, history, preprocessing = run.folder, run.state.history, run.network.preprocessing
+    source = run.data.split(split)
+    draw_pictures(folder, history, evaluation, split, source, preprocessing)
+    with contextlib.closing(run.read_batches(epoch=0)) as batches:
+        draw_samples(folder, next(batches), preprocessing, run.data.class_names)
+    report.write(
+        folder,
+        result,
+        read_record(folder),
+        history,
+        evaluation,
+        source,
+        preprocessing,
+        skipped=evaluation.skipped,
+    )
+    write_result(folder, result)

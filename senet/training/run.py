@@ -1,0 +1,154 @@
+"""A training run from the top: what `train` and `resume` do, each step a call.
+
+A recipe is read once, in `setup.py`, which makes the parts of a `Run` of it. `loop.py` trains them
+epoch by epoch, `step.py` step by step; `state.py` counts, `saving.py` writes checkpoints and reads
+them again; `finish.py` evaluates and reports. Everything about files is in `senet.runs`.
+"""
+
+import contextlib
+import os
+import pathlib
+from typing import Any
+
+from senet.data.sources import Data
+from senet.recipes.recipe import Recipe
+from senet.recipes.resolving import fill_in, locate_paths
+from senet.runs import checkpoint, record
+from senet.runs.checkpoint import Checkpoint
+from senet.runs.folder import MODEL, lock_folder, remove_half_written, require_new
+from senet.runs.results import read_finished
+from senet.training import console, setup
+from senet.training.distribution import Team, join_processes
+from senet.training.finish import finish
+from senet.training.loop import fit
+from senet.training.saving import restore_checkpoint
+
+
+def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None) -> dict[str, Any]:
+    """Train a network and leave a run folder: model, configuration, metrics, plots, report.
+
+    A checkpoint ends every epoch, and within epochs one is written every few minutes and when the
+    run is told to stop (Ctrl-C, SIGTERM); `resume` goes on from it. The folder holds `model.keras`,
+    the network of the last whole epoch, and `best.keras`, that of the best validation accuracy.
+
+    Args:
+        recipe: what to do.
+        folder: of the run; new or empty.
+        data: in place of what `recipe.data` names.
+
+    Returns:
+        The result, as written to standard output by `senet train`: scores on held-out images,
+        where the files are, and the signal that interrupted the run, or `None`.
+
+    Raises:
+        FileExistsError: the folder holds something already, or another process trains in it.
+        ValueError: the data cannot be used, or the loss became infinite.
+
+    Example:
+        >>> result = train(Recipe(epochs=10), "runs/digits")
+        >>> result["top1"] > 0.9
+        True
+    """
+    folder = pathlib.Path(folder)
+    setup.require_usable(recipe)
+    with join_processes() as team, contextlib.ExitStack() as held:
+        if team.leads:
+            require_new(folder)
+        asked = locate_paths(recipe)
+        data = data or setup.load_images(asked)
+        complete = fill_in(asked, data)
+        if team.leads:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock_folder(folder))
+        held.enter_context(setup.configure_keras(complete))
+        network = setup.build_network(complete, data)
+        run = setup.set_up(complete, folder, data, network, team)
+        if team.leads:  # the record is last: from here on the folder is a run's and can be resumed
+            command = recipe.command(str(folder))
+            record.write(
+                folder, command, asked, complete, data, network.model, network.preprocessing
+            )
+        console.say_hello(run)
+        return finish(run, fit(run))
+
+
+def resume(
+    folder: str | os.PathLike, changes: dict[str, Any] | None = None, *, data: Data | None = None
+) -> dict[str, Any]:
+    """Go on with a run where its newest whole checkpoint was written.
+
+    On a CPU, with the same versions and number of cores, the network becomes the same, bit for bit,
+    as if the run had never stopped; where that cannot be promised standard error says why. The
+    folder may have been moved.
+
+    Args:
+        folder: of the run.
+        changes: fields of the recipe to set otherwise. Only those that do not decide what is
+            learnt may change (`workers`, `bad_images`, `on_nan`, `save_minutes`, `tensorboard`),
+            and `data`, where the same images lie elsewhere now.
+        data: in place of what the recipe names.
+
+    Returns:
+        The result, as `train` gives it; that of a finished run is given again.
+
+    Raises:
+        FileNotFoundError: the folder is no run folder.
+        FileExistsError: another process trains in it.
+        ValueError: recipe, data or network are not those that the run began with; or the record of
+            the run is damaged.
+
+    Example:
+        >>> resume("runs/digits")["top1"] > 0.9
+        True
+    """
+    folder = pathlib.Path(folder)
+    began = record.read(folder)
+    recipe = locate_paths(began.change_recipe(changes or {}))
+    setup.require_usable(recipe)
+    with join_processes() as team, contextlib.ExitStack() as held:
+        if team.leads:
+            held.enter_context(lock_folder(folder))
+            remove_half_written(folder)
+        found = _find_checkpoint(folder, team)
+        if result := read_finished(began, found):
+            console.say_finished(folder)
+            return result
+        data = data or setup.load_images(recipe)
+        began.check_data(data, recipe.data)
+        began.warn_of_rounding()
+        if team.leads:
+            began.note_place_of_data(recipe)
+        held.enter_context(setup.configure_keras(recipe))
+        if found is None:
+            network = setup.build_network(recipe, data)
+        else:  # its weights come from the checkpoint: nothing is downloaded or read for the start
+            network = setup.rebuild_network(recipe, data, began)
+        run = setup.set_up(recipe, folder, data, network, team)
+        if found is not None:
+            restore_checkpoint(run, found)
+        console.say_going_on(found.step if found else None)
+        return finish(run, fit(run))
+
+
+def _find_checkpoint(folder: pathlib.Path, team: Team) -> Checkpoint | None:
+    """The newest whole checkpoint of a run; `None` where it has none yet.
+
+    The process that leads looks first and puts damaged ones aside, so that all of them find the
+    same one.
+
+    Raises:
+        ValueError: there are checkpoints, and all of them are damaged.
+    """
+    if not team.leads:
+        team.wait()
+    found, damaged = checkpoint.newest(folder)
+    if team.leads:
+        team.wait()
+    console.say_damaged(damaged)
+    if damaged and found is None:
+        raise ValueError(
+            f"No checkpoint in {str(folder)!r} is whole: there is nothing to go on from. "
+            f"The network of the last whole epoch is {MODEL}. Begin another run, perhaps with "
+            f"--weights {folder / MODEL}."
+        )
+    return found

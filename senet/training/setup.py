@@ -1,0 +1,250 @@
+"""From a recipe to the parts of a run: the only reader of the recipe in this room."""
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator
+
+import keras
+
+from senet import applications
+from senet.acceleration import accelerate
+from senet.data.augment import Augmentation, Mixing
+from senet.data.damage import BadImages
+from senet.data.pipeline import training_batches
+from senet.data.preprocessing import Preprocessing
+from senet.data.sources import Data, load_data
+from senet.models.spec import Spec
+from senet.recipes.recipe import Recipe
+from senet.runs import events
+from senet.runs.folder import BAD_IMAGES
+from senet.runs.record import RunRecord
+from senet.training.averaging import Average
+from senet.training.distribution import Team, use_one_device
+from senet.training.optimization import OptimizerSettings, Schedule, make_optimizer
+from senet.training.parts import Network, Plan, ReadBatches, Run
+from senet.training.state import State
+from senet.training.step import GuardedStep, compile_twin, weigh_classes
+from senet.training.validation import Validation
+
+
+def require_usable(recipe: Recipe) -> None:
+    """Refuse what would be noticed only after hours.
+
+    Raises:
+        ValueError: Keras is set to `channels_first`.
+        ModuleNotFoundError: event files are wanted, and the library that writes them is missing.
+    """
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "Training reads images as channels_last; set image_data_format to it in keras.json or "
+            "with keras.config.set_image_data_format."
+        )
+    if recipe.tensorboard:
+        events.require_library()
+
+
+def load_images(recipe: Recipe) -> Data:
+    """The images that a recipe names, split."""
+    return load_data(
+        recipe.data,
+        recipe.seed,
+        validation=recipe.validation,
+        test=recipe.test,
+        fraction=recipe.fraction,
+        class_map=recipe.class_map,
+    )
+
+
+@contextlib.contextmanager
+def configure_keras(recipe: Recipe) -> Iterator[None]:
+    """Seed all random numbers, and compute in the precision of the recipe while the body runs.
+
+    Keras draws the seeds of layers where they are made: the network must be the first thing that is
+    made in the body, or the same recipe would start from other weights.
+    """
+    with applications.keras_settings(recipe.precision):
+        keras.utils.set_random_seed(recipe.seed)
+        yield
+
+
+def build_network(recipe: Recipe, data: Data) -> Network:
+    """The network at its start; published weights bring their preprocessing."""
+    size = recipe.size or recipe.built_spec().input_size
+    model = applications.create(
+        recipe.model,
+        weights=recipe.weights,
+        classes=len(data.class_names),
+        input_shape=(size, size, 3),
+        variant=recipe.variant,
+        **recipe.spec,
+    )
+    crop_fraction = 1.0 if data.pixels else 0.875
+    if model.card.preprocessing is None:
+        return Network(model, Preprocessing(size, crop_fraction=crop_fraction))
+    published = Preprocessing.from_json(model.card.preprocessing)
+    return Network(model, dataclasses.replace(published, size=size, crop_fraction=crop_fraction))
+
+
+def rebuild_network(recipe: Recipe, data: Data, began: RunRecord) -> Network:
+    """The network of a run that began before; its weights are to come from a checkpoint."""
+    model = _build_model(Spec.from_json(began.spec), recipe, data)
+    return Network(model, began.preprocessing)
+
+
+def _build_model(spec: Spec, recipe: Recipe, data: Data) -> keras.Model:
+    """A network of a spec, with weights of no meaning."""
+    size = recipe.size or spec.input_size
+    shape = (size, size, 3)
+    classes = len(data.class_names)
+    return applications.create(recipe.model, classes=classes, input_shape=shape, **vars(spec))
+
+
+def set_up(recipe: Recipe, folder: pathlib.Path, data: Data, network: Network, team: Team) -> Run:
+    """All parts of a run at its start.
+
+    The order is that of the first version: layers that are made draw seeds, and a run that began
+    with an older version must go on with the same ones.
+
+    Args:
+        recipe: complete.
+        folder: of the run.
+        data: to train on.
+        network: to train; layers that the recipe freezes are frozen.
+        team: the processes that share the work.
+
+    Raises:
+        ValueError: batches cannot be shared, there would be no update, or nothing to train.
+    """
+    model, source = network.model, data.split("train")
+    steps = len(source) // recipe.batch_size
+    _require_updates(recipe, steps, team)
+    listed = folder / BAD_IMAGES if team.leads else None
+    bad_images = BadImages(source, recipe.bad_images, listed, class_names=data.class_names)
+    # Running statistics and random states; weights that will be frozen are none of them.
+    others = [v for v in model.variables if not v.trainable]
+    network.freeze(recipe.freeze)
+    average = Average(model, recipe.ema) if recipe.ema else None
+    twin = accelerate(model)
+    optimizer = make_optimizer(choose_optimizer(recipe), model)
+    compile_twin(twin, optimizer, recipe.label_smoothing)
+    step = GuardedStep(
+        twin,
+        optimizer,
+        others=others,
+        class_weights=weigh_classes(source.labels, len(data.class_names))
+        if recipe.class_weights
+        else None,
+        average=average,
+        accumulate=recipe.accumulate,
+        loss_scaling=recipe.precision == "mixed_float16",
+    )
+    return Run(
+        folder=folder,
+        team=team,
+        data=data,
+        network=network,
+        average=average,
+        optimizer=optimizer,
+        schedule=choose_schedule(recipe, steps * recipe.epochs),
+        step=step,
+        read_batches=_choose_reading(recipe, data, network.preprocessing, team),
+        validation=_choose_validation(recipe, data, network, team),
+        plan=_choose_plan(recipe, network.preprocessing.size),
+        state=State(steps, bad_images),
+    )
+
+
+def choose_optimizer(recipe: Recipe) -> OptimizerSettings:
+    """What decides how the weights are updated."""
+    return OptimizerSettings(
+        name=recipe.optimizer,
+        learning_rate=recipe.peak,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+        clip_norm=recipe.clip_norm,
+        accumulate=recipe.accumulate,
+        layer_decay=recipe.layer_decay,
+        loss_scaling=recipe.precision == "mixed_float16",
+    )
+
+
+def choose_schedule(recipe: Recipe, steps: int) -> Schedule:
+    """The learning rate of a run of so many steps."""
+    return Schedule(
+        kind=recipe.schedule,
+        peak=recipe.peak,
+        steps=steps,
+        warmup=recipe.warmup,
+        milestones=recipe.milestones,
+        decay_factor=recipe.decay_factor,
+        patience=recipe.patience,
+    )
+
+
+def _choose_reading(
+    recipe: Recipe, data: Data, preprocessing: Preprocessing, team: Team
+) -> ReadBatches:
+    """How training images become batches."""
+    augmentation = Augmentation(
+        recipe.crop or "centre",
+        recipe.flip or 0.0,
+        recipe.jitter or 0.0,
+        recipe.area,
+        recipe.random_augment,
+        recipe.erase,
+    )
+    return functools.partial(
+        training_batches,
+        data.split("train"),
+        preprocessing,
+        augmentation,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        workers=recipe.workers,
+        mixing=Mixing(recipe.mixup, recipe.cutmix) or None,
+        part=team.part,
+        n_classes=len(data.class_names),
+    )
+
+
+def _choose_validation(recipe: Recipe, data: Data, network: Network, team: Team) -> Validation:
+    """How the network is scored; where it is spread over devices, on a copy that is not."""
+    copy = None
+    if team.devices > 1:
+        with use_one_device():
+            copy = _build_model(network.model.card.spec, recipe, data)
+    workers = recipe.workers
+    return Validation(data, network.preprocessing, team, recipe.batch_size, workers, copy)
+
+
+def _choose_plan(recipe: Recipe, size: int) -> Plan:
+    """How much is done, and what it is called."""
+    return Plan(
+        model=recipe.model,
+        data=recipe.data,
+        size=size,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        save_seconds=60 * recipe.save_minutes,
+        skip_steps=recipe.on_nan == "skip",
+        tensorboard=recipe.tensorboard,
+        peak_rule=recipe.explain_peak(),
+    )
+
+
+def _require_updates(recipe: Recipe, steps: int, team: Team) -> None:
+    """Refuse batches that devices cannot share, and runs that would never change the network."""
+    if recipe.batch_size % team.devices:
+        fitting = -(-recipe.batch_size // team.devices) * team.devices
+        raise ValueError(
+            f"Batches of {recipe.batch_size} images cannot be shared by {team.devices} devices: "
+            f"choose --batch-size {fitting}."
+        )
+    if steps * recipe.epochs < recipe.accumulate:
+        raise ValueError(
+            f"The run has {steps * recipe.epochs} steps and accumulate gathers "
+            f"{recipe.accumulate} of them for one update: there would be none."
+        )

@@ -1,0 +1,45 @@
+import filelock
+import pytest
+
+from senet.runs import folder
+from senet.runs.folder import is_run, lock_folder, remove_half_written, require_new
+
+
+def test_a_new_folder_is_missing_or_empty_or_a_start_that_was_cut_off(tmp_path):
+    require_new(tmp_path / "missing")
+    require_new(tmp_path)
+    for name in (folder.RECIPE, folder.IMAGES, folder.LOCK):
+        (tmp_path / name).touch()
+    require_new(tmp_path)
+    assert not is_run(tmp_path)
+
+
+def test_a_run_and_other_things_are_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file"):
+        with pytest.raises(FileExistsError, match="not an empty folder"):
+            require_new(path)
+    (tmp_path / folder.RECORD).touch()
+    assert is_run(tmp_path)
+    with pytest.raises(FileExistsError, match="is a run already: senet train --resume"):
+        require_new(tmp_path)
+
+
+def test_the_lock_is_let_go_after_an_error_and_its_file_locks_nothing(tmp_path):
+    with pytest.raises(RuntimeError), lock_folder(tmp_path):
+        raise RuntimeError
+    assert (tmp_path / folder.LOCK).exists()
+    with lock_folder(tmp_path), pytest.raises(filelock.Timeout):
+        filelock.FileLock(tmp_path / folder.LOCK).acquire(timeout=0)
+
+
+def test_only_what_was_being_written_is_removed(tmp_path):
+    kept = ["model.keras", ".hidden", "checkpoints/step-000000001-0123456789abcdef.safetensors"]
+    for name in (*kept, ".model-x1/model.keras", "checkpoints/.step-000000002-x2/half"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / ".link-x3").symlink_to(tmp_path / "checkpoints", target_is_directory=True)
+    remove_half_written(tmp_path)
+    left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == set(kept)
+    assert (tmp_path / ".link-x3").is_symlink()

@@ -1,0 +1,50 @@
+import csv
+import json
+
+import pytest
+
+from senet.recipes.recipe import Recipe
+from senet.runs.checkpoint import Checkpoint
+from senet.runs.folder import METRICS, RESULT
+from senet.runs.record import RunRecord
+from senet.runs.results import read_finished, write_metrics, write_result
+
+RESULTS = dict(epochs=3, interrupted=None, top1=0.5)
+
+
+def began_in(folder):
+    return RunRecord(folder, {}, Recipe(epochs=3), {}, None, ("a", "b"), "1f", {})
+
+
+def after(epoch):
+    return Checkpoint(10 * epoch, {}, dict(epoch=epoch))
+
+
+def test_metrics_are_a_row_for_each_epoch(tmp_path):
+    write_metrics(tmp_path, [dict(epoch=1, loss=2.5), dict(epoch=2, loss=0.1)])
+    with open(tmp_path / METRICS, newline="") as file:
+        assert list(csv.DictReader(file)) == [
+            dict(epoch="1", loss="2.5"),
+            dict(epoch="2", loss="0.1"),
+        ]
+
+
+def test_a_run_is_finished_when_its_last_epoch_is_saved_and_scored(tmp_path):
+    began = began_in(tmp_path)
+    assert read_finished(began, after(3)) is None
+    write_result(tmp_path, RESULTS)
+    assert read_finished(began, after(3)) == RESULTS
+    assert read_finished(began, after(2)) is None
+    assert read_finished(began, None) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"epochs": 3}', "[" * 100_000),
+        *(json.dumps(RESULTS | dict(epochs=2)), json.dumps(RESULTS | dict(interrupted="SIGINT"))),
+    ],
+)
+def test_another_or_a_damaged_result_is_none(tmp_path, text):
+    (tmp_path / RESULT).write_text(text)
+    assert read_finished(began_in(tmp_path), after(3)) is None
