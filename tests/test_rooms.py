@@ -4,6 +4,7 @@ import ast
 import pathlib
 
 import senet
+from senet.runs import folder
 
 ROOT = pathlib.Path(senet.__file__).parent
 MAY_USE = {
@@ -65,6 +66,35 @@ def test_imports_run_downwards_only():
 def test_every_room_is_in_the_plan():
     rooms = {room(path) for path in ROOT.rglob("*.py")}
     assert rooms == set(MAY_USE) | {"cli", "__init__", "__main__"}
+
+
+def test_only_the_owner_of_the_run_folder_names_its_files():
+    files = {
+        value
+        for name, value in vars(folder).items()
+        if name.isupper() and "." in value and value != folder.REPORT  # other reports are so called
+    }
+    assert {"run.json", "model.keras", "metrics.csv", "curves.png"} <= files
+    wrong = [
+        f"{path.relative_to(ROOT)}: {node.value}"
+        for path in ROOT.rglob("*.py")
+        if room(path) != "runs"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in files
+    ]
+    assert wrong == []
+
+
+def test_only_the_setup_of_a_run_reads_its_recipe():
+    wrong = [
+        f"{path.name}: {ast.unparse(node)}"
+        for path in (ROOT / "training").glob("*.py")
+        if path.name != "setup.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node.value).split(".")[-1] in ("recipe", "located", "complete", "Recipe")
+    ]
+    assert wrong == []
 
 
 def test_nothing_imports_the_internals_of_keras():

@@ -17,6 +17,7 @@ from senet.data.sources import Data
 from senet.files import replacing, write_json, write_rows
 from senet.recipes.fields import merge_fields
 from senet.recipes.recipe import Recipe
+from senet.recipes.resolving import locate_paths
 from senet.runs.folder import IMAGES, RECIPE, RECORD
 from senet.runs.machine import PACKAGES, describe_machine
 from senet.runs.reading import read_record
@@ -77,24 +78,27 @@ class RunRecord:
         wanted = json.loads(json.dumps(recipe.to_json()))  # lists for tuples, as in the record
         return [name for name in wanted if wanted[name] != self.asked.get(name)]
 
-    def check_data(self, data: Data, where: str) -> None:
+    def check_data(self, data: Data, recipe: Recipe) -> None:
         """Refuse other images than those that the run began with.
 
         Args:
             data: that it would go on with.
-            where: these lie.
+            recipe: that names where they lie.
 
         Raises:
             ValueError: the images or classes are others.
         """
         if data.class_names != self.class_names:
+            before, now = (
+                ", ".join(names[:SHOWN_CLASSES]) for names in (self.class_names, data.class_names)
+            )
             raise ValueError(
-                f"The classes of {where!r} were {', '.join(self.class_names[:SHOWN_CLASSES])} when "
-                f"the run began and are {', '.join(data.class_names[:SHOWN_CLASSES])} now."
+                f"The classes of {recipe.data!r} were {before} when the run began and are {now} "
+                "now."
             )
         if data.digest != self.digest:
             raise ValueError(
-                f"The images in {where!r} are not those that the run began with"
+                f"The images in {recipe.data!r} are not those that the run began with"
                 f"{self._list_differences(data)}. Put them back, or begin another run."
             )
 
@@ -142,8 +146,7 @@ class RunRecord:
 
 def write(
     folder: pathlib.Path,
-    command: str,
-    asked: Recipe,
+    given: Recipe,
     recipe: Recipe,
     data: Data,
     model: keras.Model,
@@ -156,8 +159,7 @@ def write(
 
     Args:
         folder: of the run.
-        command: that does it again.
-        asked: the recipe before what it leaves open was filled in from the data.
+        given: the recipe as the user gave it; the command that does it again is its.
         recipe: complete.
         data: that it trains on.
         model: that it trains.
@@ -168,8 +170,8 @@ def write(
     write_rows(folder / IMAGES, COLUMNS, _list_images(data))
     machine = describe_machine()
     record = dict(
-        command=command,
-        asked=asked.to_json(),
+        command=given.command(str(folder)),
+        asked=locate_paths(given).to_json(),
         recipe=recipe.to_json(),
         spec=model.card.spec.to_json(),
         parameters=sum(math.prod(v.shape) for v in model.trainable_variables),

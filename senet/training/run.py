@@ -54,9 +54,9 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
     with join_processes() as team, contextlib.ExitStack() as held:
         if team.leads:
             require_new(folder)
-        asked = locate_paths(recipe)
-        data = data or setup.load_images(asked)
-        complete = fill_in(asked, data)
+        located = locate_paths(recipe)
+        data = data or setup.load_images(located)
+        complete = fill_in(located, data)
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(lock_folder(folder))
@@ -64,10 +64,7 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
         network = setup.build_network(complete, data)
         run = setup.set_up(complete, folder, data, network, team)
         if team.leads:  # the record is last: from here on the folder is a run's and can be resumed
-            command = recipe.command(str(folder))
-            record.write(
-                folder, command, asked, complete, data, network.model, network.preprocessing
-            )
+            record.write(folder, recipe, complete, data, network.model, network.preprocessing)
         console.say_hello(run)
         return finish(run, fit(run))
 
@@ -114,7 +111,7 @@ def resume(
             console.say_finished(folder)
             return result
         data = data or setup.load_images(recipe)
-        began.check_data(data, recipe.data)
+        began.check_data(data, recipe)
         began.warn_of_rounding()
         if team.leads:
             began.note_place_of_data(recipe)
