@@ -16,6 +16,8 @@ KINDS = {
     dict: "fields and their values",
 }
 """What errors call the types of values."""
+NONE = "none"
+"""What stands for `None` in TOML, which has no null."""
 
 
 def option(default: Any, text: str, low: float = 0, high: float = 0, *, free: bool = False) -> Any:
@@ -103,8 +105,12 @@ def read_value(text: str) -> Any:
 
 
 def write_value(value: Any) -> str:
-    """A value as `read_value` reads it back, on one line."""
+    """A value on one line, as `read_value` reads it back.
+
+    TOML has no null: `None` becomes `"none"`, of which `Recipe.from_json` makes `None` again where
+    a field may be that.
+    """
     if value is None:
-        return "none"
+        return NONE
     text = tomli_w.dumps({"value": list(value) if isinstance(value, tuple) else value})
     return " ".join(text.removeprefix("value = ").split())

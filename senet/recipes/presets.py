@@ -2,6 +2,12 @@
 
 from typing import Any
 
+from senet.models.family import require
+
+DEFAULT = "quick"
+"""The recipe to start from where none is named."""
+
+# Inner dict()s keep fields of one matter in a line, whatever the formatter would do.
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
     "paper": dict(
@@ -36,3 +42,13 @@ of 128, 0.1, a tenth of it at a half and at three quarters of 64,000 steps). `mo
 timm's best SE networks were trained with, at a learning rate of SGD. `finetune` starts from
 published weights with a new classifier.
 """
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """The fields that a preset sets.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    require("preset", name, PRESETS)
+    return PRESETS[name]

@@ -9,8 +9,8 @@ import tomli_w
 
 from senet.models import family
 from senet.models.spec import Spec
-from senet.recipes.fields import check_value, kind_of, merge_fields, option, write_value
-from senet.recipes.presets import PRESETS
+from senet.recipes.fields import NONE, check_value, kind_of, merge_fields, option, write_value
+from senet.recipes.presets import read_preset
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,10 @@ class Recipe:
         free=True,
     )
     on_nan: Literal["stop", "skip"] = option(
-        "stop", "a step whose loss or gradient is no finite number is never applied", free=True
+        "stop",
+        "what a step does whose loss or gradient is no finite number: end the run, or be passed "
+        "over; it is never applied",
+        free=True,
     )
     save_minutes: float = option(
         10.0, "between checkpoints within an epoch; one ends every epoch", 0.001, 1e6, free=True
@@ -134,7 +137,7 @@ class Recipe:
             check_value(field, getattr(self, field.name))
         for name in self.spec:
             family.require("field of senet.Spec", name, [f.name for f in dataclasses.fields(Spec)])
-        family.named_spec(self.model, self.variant or "seed", **self.spec)
+        self.built_spec()  # refuses unknown networks and variants, and values of the spec
         if self.validation + self.test >= 1:
             raise ValueError(
                 f"validation and test take {self.validation} + {self.test} of the images, so that "
@@ -158,8 +161,7 @@ class Recipe:
             >>> Recipe.preset("paper").batch_size
             1024
         """
-        family.require("preset", name, PRESETS)
-        return cls.from_json(merge_fields(PRESETS[name], changes))
+        return cls.from_json(merge_fields(read_preset(name), changes))
 
     @property
     def peak(self) -> float:
@@ -212,7 +214,7 @@ class Recipe:
     def to_toml(self) -> str:
         """This record as TOML, without the fields that are `None`; those of the spec are "none"."""
         values = {k: v for k, v in self.to_json().items() if v is not None}
-        spec = {k: "none" if v is None else v for k, v in self.spec.items()}
+        spec = {k: NONE if v is None else v for k, v in self.spec.items()}
         return tomli_w.dumps(values | {"spec": spec})
 
     def command(self, out: str) -> str:
@@ -236,7 +238,7 @@ def _convert_lists(values: Mapping[str, Any]) -> dict[str, Any]:
 def _restore_none(name: str, value: Any) -> Any:
     """`None` for "none", which TOML needs because it has no null, where a spec's field may be."""
     optional = {field.name for field in dataclasses.fields(Spec) if kind_of(field)[1]}
-    return None if value == "none" and name in optional else value
+    return None if value == NONE and name in optional else value
 
 
 def _write_flag(flag: str, value: Any) -> list[str]:

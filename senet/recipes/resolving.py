@@ -1,4 +1,4 @@
-"""What a recipe leaves open, from where it is used and from its data."""
+"""What a recipe leaves open: whole paths, and defaults that depend on the data."""
 
 import dataclasses
 import os
@@ -26,7 +26,7 @@ def locate_paths(recipe: Recipe) -> Recipe:
     )
 
 
-def fill_in(recipe: Recipe, data: Data) -> Recipe:
+def fill_defaults(recipe: Recipe, data: Data) -> Recipe:
     """The recipe with a value for everything that depends on the network and the data.
 
     Args:

@@ -6,23 +6,19 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from senet.models import family
 from senet.recipes.fields import merge_fields
-from senet.recipes.presets import PRESETS
+from senet.recipes.presets import DEFAULT, read_preset
 from senet.recipes.recipe import Recipe
-
-DEFAULT = "quick"
-"""The preset to start from where none is named."""
 
 
 def merge_recipe(
     preset: str | None, file: str | os.PathLike | None, changes: Mapping[str, Any]
 ) -> Recipe:
-    """The recipe of a preset, or else of a file, and changes over it, as flags give them.
+    """The recipe of a file, or else of a preset, and changes over it, as flags give them.
 
     Args:
-        preset: name of one, or `None`.
-        file: of TOML, or `None`; it names a preset itself if it starts from another than `quick`.
+        preset: to start from; `quick` where there is neither it nor a file.
+        file: of TOML; it names in itself the preset that it starts from, if not `quick`.
         changes: fields to set otherwise; those of the spec add to it.
 
     Raises:
@@ -33,7 +29,7 @@ def merge_recipe(
         >>> merge_recipe("paper", None, {"epochs": 3}).epochs
         3
     """
-    base = read_toml(file) if file else PRESETS[preset or DEFAULT]
+    base = read_toml(file) if file else read_preset(preset or DEFAULT)
     return Recipe.from_json(merge_fields(base, changes))
 
 
@@ -62,9 +58,7 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as TOML: {error}") from error
     try:
-        name = str(values.pop("preset", DEFAULT))
-        family.require("preset", name, PRESETS)
-        fields = merge_fields(PRESETS[name], values)
+        fields = merge_fields(read_preset(str(values.pop("preset", DEFAULT))), values)
         Recipe.from_json(fields)  # here, where the file that is wrong has a name
     except (TypeError, ValueError) as error:
         raise ValueError(f"{str(path)!r}: {error}") from error

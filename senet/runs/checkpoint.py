@@ -20,6 +20,7 @@ KEPT = 2
 """Checkpoints that stay: the newest, and the one before it in case the disk damages the newest."""
 
 NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
+"""Step, and the first 16 digits of the SHA-256: a damaged file does not fit its name."""
 METADATA = "senet"
 """Key of the record among the metadata of the file."""
 
@@ -31,22 +32,22 @@ class Checkpoint:
     Args:
         step: number of steps that were taken.
         arrays: of the network, its optimizer and its average, by name.
-        record: everything else, as plain JSON values.
+        state: everything else, as plain JSON values.
     """
 
     step: int
     arrays: Mapping[str, np.ndarray]
-    record: Mapping[str, Any]
+    state: Mapping[str, Any]
 
 
-def write(run: pathlib.Path, checkpoint: Checkpoint) -> pathlib.Path:
+def write(folder: pathlib.Path, checkpoint: Checkpoint) -> pathlib.Path:
     """Write a checkpoint beside the older ones, then delete all but the newest two.
 
     The file gets its name, in which the first 16 digits of its SHA-256 stand, when it is on the
     disk as a whole.
 
     Args:
-        run: folder of the run.
+        folder: of the run.
         checkpoint: to write.
 
     Returns:
@@ -55,30 +56,30 @@ def write(run: pathlib.Path, checkpoint: Checkpoint) -> pathlib.Path:
     Raises:
         OSError: it cannot be written; the older ones are left as they were.
     """
-    folder = run / CHECKPOINTS
-    folder.mkdir(exist_ok=True)
-    data = save(dict(checkpoint.arrays), {METADATA: json.dumps(dict(checkpoint.record))})
+    inside = folder / CHECKPOINTS
+    inside.mkdir(exist_ok=True)
+    data = save(dict(checkpoint.arrays), {METADATA: json.dumps(dict(checkpoint.state))})
     checksum = hashlib.sha256(data).hexdigest()[:16]
-    path = folder / f"step-{checkpoint.step:09d}-{checksum}.safetensors"
+    path = inside / f"step-{checkpoint.step:09d}-{checksum}.safetensors"
     with replacing(path) as written:
         written.write_bytes(data)
-    others = [old for old in _list_checkpoints(folder) if old != path]
+    others = [old for old in _list_checkpoints(inside) if old != path]
     for old in others[KEPT - 1 :]:
         old.unlink(missing_ok=True)
     return path
 
 
-def newest(run: pathlib.Path) -> tuple[Checkpoint | None, list[str]]:
+def read_newest(folder: pathlib.Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is whole; damaged ones are renamed, so as not to count as newer.
 
     Args:
-        run: folder of the run.
+        folder: of the run.
 
     Returns:
         The checkpoint, or `None` if there is none, and a line for each newer one that is damaged.
     """
     damaged: list[str] = []
-    for path in _list_checkpoints(run / CHECKPOINTS):
+    for path in _list_checkpoints(folder / CHECKPOINTS):
         try:
             return _read_checkpoint(path), damaged
         except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -88,12 +89,13 @@ def newest(run: pathlib.Path) -> tuple[Checkpoint | None, list[str]]:
     return None, damaged
 
 
-def _list_checkpoints(folder: pathlib.Path) -> list[pathlib.Path]:
+def _list_checkpoints(inside: pathlib.Path) -> list[pathlib.Path]:
     """Checkpoints by their names, the newest first."""
-    if not folder.is_dir():
+    if not inside.is_dir():
         return []
-    files = [path for path in folder.iterdir() if NAME.fullmatch(path.name)]
-    return sorted(files, key=lambda path: (path.name[:14], os.stat(path).st_mtime_ns), reverse=True)
+    files = {path: match[1] for path in inside.iterdir() if (match := NAME.fullmatch(path.name))}
+    # Two of one step can be there: a run that is repeated from an older one writes other times.
+    return sorted(files, key=lambda path: (files[path], os.stat(path).st_mtime_ns), reverse=True)
 
 
 def _read_checkpoint(path: pathlib.Path) -> Checkpoint:
@@ -109,5 +111,5 @@ def _read_checkpoint(path: pathlib.Path) -> Checkpoint:
         raise ValueError(f"its SHA-256 begins with {found}")
     # A safetensors file begins with the length of its header, which the library does not give.
     length = int.from_bytes(data[:8], "little")
-    record = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][METADATA])
-    return Checkpoint(int(step), load(data), record)
+    state = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][METADATA])
+    return Checkpoint(int(step), load(data), state)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-SECONDS = 5
+FLUSH_SECONDS = 5
 """Between writes to the disk."""
 
 
@@ -51,7 +51,7 @@ class Events:
         self._writer = SummaryWriter(
             str(pathlib.Path(folder).absolute()),
             purge_step=first_step,
-            flush_secs=SECONDS,
+            flush_secs=FLUSH_SECONDS,
             filename_suffix=f".{before:04d}",
         )
 

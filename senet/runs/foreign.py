@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 MAX_FILE = 16 * 2**20
-"""Largest file that is read, bytes: the record of a run with 100,000 classes has a fifth of it."""
+"""Largest file that is read, bytes: the metrics of 100,000 epochs."""
+MAX_RECORD = 64 * 2**20
+"""Largest record of a run, bytes: it names all classes, 100,000 of them with 600 bytes each."""
 MAX_NUMBER = 1e15
 """Numbers beyond are taken for damage: no score, count or time comes near."""
 MAX_TEXT = 60
@@ -15,13 +17,13 @@ MAX_PATH = 400
 """Letters of a path, or of an error, which has one in it."""
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path, largest: int = MAX_FILE) -> dict[str, Any]:
     """A file of JSON with an object in it; numbers that are no finite ones become `None`.
 
     Raises:
         ValueError: the file is too large, or is damaged.
     """
-    text = read_text(path)
+    text = read_text(path, largest)
     try:
         values = json.loads(text, parse_constant=lambda _: None, parse_float=read_number)
     except RecursionError as error:
@@ -33,14 +35,14 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return values
 
 
-def read_text(path: pathlib.Path) -> str:
+def read_text(path: pathlib.Path, largest: int = MAX_FILE) -> str:
     """The text of a file of bounded size.
 
     Raises:
         ValueError: it is no file, too large, or no text.
     """
-    if not path.is_file() or path.stat().st_size > MAX_FILE:
-        raise ValueError(f"{str(path)!r} is no file of up to {MAX_FILE:,} bytes.")
+    if not path.is_file() or path.stat().st_size > largest:
+        raise ValueError(f"{str(path)!r} is no file of up to {largest:,} bytes.")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -64,16 +66,11 @@ def is_count(given: Any) -> bool:
 def plain_fields(given: Any, only: Sequence[str] | None = None) -> dict[str, Any]:
     """Fields of a record, those of `only`; what is neither text nor a number becomes text."""
     fields = given if isinstance(given, dict) else {}
-    try:
-        return {
-            clean_text(key): cell
-            if isinstance(cell, int | float | str | None)
-            else clean_text(cell)
-            for key, cell in fields.items()
-            if only is None or key in only
-        }
-    except RecursionError as error:
-        raise ValueError("A record of the run is damaged: it is nested too deeply.") from error
+    return {
+        clean_text(key): cell if isinstance(cell, int | float | str | None) else clean_text(cell)
+        for key, cell in fields.items()
+        if only is None or key in only
+    }
 
 
 def clean_text(given: Any, longest: int = MAX_TEXT) -> str:

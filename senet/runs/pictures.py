@@ -33,7 +33,7 @@ def draw_pictures(
 
     Args:
         folder: of the run.
-        history: a record for each epoch.
+        history: a row for each epoch.
         evaluation: on held-out images.
         split: what these are called.
         source: these images.

@@ -1,4 +1,4 @@
-"""The one reader of run folders: what their files say; nothing in them is trusted or run."""
+"""The one reader of the records of runs; nothing in them is trusted or run."""
 
 import csv
 import dataclasses
@@ -11,6 +11,7 @@ from senet.evaluation import wilson_interval
 from senet.runs.folder import METRICS, RECORD, RESULT, is_run
 from senet.runs.foreign import (
     MAX_PATH,
+    MAX_RECORD,
     clean_text,
     is_count,
     plain_fields,
@@ -133,12 +134,18 @@ def read_run(folder: pathlib.Path, name: str) -> PastRun:
     if not isinstance(record.get("recipe"), dict):
         raise ValueError(f"{str(folder / RECORD)!r} is damaged: it has no recipe.")
     digest, parameters = record.get("split_sha256"), record.get("parameters")
+    try:
+        recipe, machine = plain_fields(record["recipe"]), plain_fields(record.get("machine"))
+        versions = plain_fields(record.get("versions")) | plain_fields(record, only=("backend",))
+    except RecursionError as error:
+        path = str(folder / RECORD)
+        raise ValueError(f"{path!r} is damaged: it is nested too deeply.") from error
     return PastRun(
         name=name,
         folder=clean_text(folder, MAX_PATH),
-        recipe=plain_fields(record["recipe"]),
-        versions=plain_fields(record.get("versions")) | plain_fields(record, only=("backend",)),
-        machine=plain_fields(record.get("machine")),
+        recipe=recipe,
+        versions=versions,
+        machine=machine,
         digest=digest if isinstance(digest, str) else None,
         parameters=parameters if is_count(parameters) else None,
         history=_read_history(folder / METRICS),
@@ -157,7 +164,7 @@ def read_record(folder: pathlib.Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{str(folder)!r} is no run folder, or its run never began: there is no {RECORD} in it."
         )
-    return read_json(folder / RECORD)
+    return read_json(folder / RECORD, MAX_RECORD)
 
 
 def read_trained_on(folder: pathlib.Path) -> TrainedOn | None:
@@ -175,6 +182,11 @@ def read_trained_on(folder: pathlib.Path) -> TrainedOn | None:
 
 
 def _read_score(path: pathlib.Path) -> Score | None:
+    """The score of a run that was evaluated, in the end or after Ctrl-C; `interrupted` says which.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     if not path.exists():
         return None
     result = read_json(path)
@@ -183,7 +195,7 @@ def _read_score(path: pathlib.Path) -> Score | None:
     if share is None or not 0 <= share <= 1 or not is_count(images) or not images:
         raise ValueError(f"{str(path)!r} is damaged: it has no top1 from 0 to 1 of so many images.")
     split = clean_text(result.get("split"))
-    return Score(split, images, share, result.get("interrupted") is True)
+    return Score(split, images, share, bool(result.get("interrupted")))
 
 
 def _read_history(path: pathlib.Path) -> list[dict[str, float]]:

@@ -6,7 +6,6 @@ import json
 import math
 import pathlib
 import platform
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +26,7 @@ COLUMNS = ("split", "class", "image", "stamp")
 SHOWN_DIFFERENCES = 5
 """Images that an error names; a folder that was exchanged would name thousands."""
 SHOWN_CLASSES = 10
+"""Names of classes that an error gives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RunRecord:
         preprocessing: of its images.
         class_names: one for each class.
         digest: of its data.
-        machine: what has to be the same for the same rounding: versions, cores, threads.
+        rounding: what has to be the same for the same rounding: versions, cores, threads.
     """
 
     folder: pathlib.Path
@@ -51,7 +51,7 @@ class RunRecord:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     digest: str
-    machine: dict[str, Any]
+    rounding: dict[str, Any]
 
     def change_recipe(self, changes: dict[str, Any]) -> Recipe:
         """The recipe with changes that a resumed run may have.
@@ -102,17 +102,11 @@ class RunRecord:
                 f"{self._list_differences(data)}. Put them back, or begin another run."
             )
 
-    def warn_of_rounding(self) -> None:
-        """Say on standard error if the same rounding cannot be promised."""
+    def list_machine_changes(self) -> list[str]:
+        """What differs from when the run began, so that the same rounding cannot be promised."""
         now = describe_machine()
-        before = self.machine.items()
-        others = [f"{k} {v} and now {now.get(k)}" for k, v in before if now.get(k) != v]
-        if others:
-            print(
-                f"senet: the run began with {'; '.join(others)}: it goes on, but not bit for bit "
-                "as it would have",
-                file=sys.stderr,
-            )
+        before = self.rounding.items()
+        return [f"{k} {v} and now {now.get(k)}" for k, v in before if now.get(k) != v]
 
     def note_place_of_data(self, recipe: Recipe) -> None:
         """Write down where the data of the run lie now, if they were moved."""
@@ -185,7 +179,7 @@ def write(
         machine=dict(
             processor=machine["processor"], cores=machine["cores"], system=platform.system()
         ),
-        same=machine,
+        same=machine,  # what of the above, and more, decides about rounding
     )
     write_json(folder / RECORD, record)
 
@@ -207,10 +201,11 @@ def read(folder: pathlib.Path) -> RunRecord:
         ValueError: its record is damaged.
     """
     found = read_record(folder)
+    asked = found.get("asked")
     try:
         return RunRecord(
             folder,
-            dict(found.get("asked", {})),
+            asked if isinstance(asked, dict) else {},
             Recipe.from_json(found["recipe"]),
             dict(found["spec"]),
             Preprocessing.from_json(found["preprocessing"]),

@@ -31,7 +31,9 @@ MAX_CORRECT = 12
 MAX_CLASSES = 40
 """Classes up to which all are in one table; where there are more, the worst stand before it."""
 WORST_CLASSES = 20
+"""Classes that are the worst, and pairs that are most often confused, where there are more."""
 CONFUSED_PAIRS = 10
+"""Pairs where there are not."""
 MAX_NAMES = 100
 """Names of images that could not be read."""
 THUMBNAIL = 160
@@ -55,7 +57,7 @@ def write(
         folder: of the run.
         result: scores and facts of the run.
         config: recipe, versions, machine.
-        history: one record for each epoch.
+        history: a row for each epoch.
         evaluation: on held-out images.
         source: these images, to show some; one that cannot be read is named only.
         preprocessing: of the network, for the part of an image that it sees.

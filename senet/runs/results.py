@@ -1,5 +1,6 @@
 """What a run has achieved, written as it goes: its metrics, and in the end its result."""
 
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from senet.files import write_json, write_rows
 from senet.runs.checkpoint import Checkpoint
 from senet.runs.folder import METRICS, RESULT
-from senet.runs.foreign import read_json
+from senet.runs.foreign import read_text
 from senet.runs.record import RunRecord
 
 
@@ -17,7 +18,10 @@ def write_metrics(folder: pathlib.Path, history: Sequence[dict[str, Any]]) -> No
 
 
 def write_result(folder: pathlib.Path, result: dict[str, Any]) -> None:
-    """Write `result.json`, after which the run is finished."""
+    """Write `result.json`, the last file of a run that was scored.
+
+    The run is finished if nothing interrupted it; else it can be gone on with.
+    """
     write_json(folder / RESULT, result)
 
 
@@ -31,11 +35,11 @@ def read_finished(began: RunRecord, newest: Checkpoint | None) -> dict[str, Any]
         newest: its newest checkpoint.
     """
     path, epochs = began.folder / RESULT, began.recipe.epochs
-    if newest is None or newest.record["epoch"] < epochs or not path.is_file():
+    if newest is None or newest.state["epoch"] < epochs or not path.is_file():
         return None
     try:
-        result = read_json(path)
+        result = json.loads(read_text(path))
         finished = result["epochs"] == epochs and not result["interrupted"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return result if finished else None

@@ -5,7 +5,7 @@ import math
 import pathlib
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from senet.progress import clock
 from senet.training.interruption import Stopped
@@ -15,7 +15,7 @@ from senet.training.state import State
 PROBE = 2.0
 """Seconds for which the speed of the loader alone is measured."""
 SLOW = 0.1
-"""Share of the time spent waiting for images from which on it is said."""
+"""Share of the time spent waiting for images above which it is said."""
 
 
 def say_hello(run: Run) -> None:
@@ -29,12 +29,12 @@ def say_hello(run: Run) -> None:
     )
     if plan.peak_rule:
         say(plan.peak_rule)
-    if run.state.steps > 1:
+    if run.state.steps_per_epoch > 1:  # the first batch, which starts the loader, is not timed
         say(f"the loader alone gives {measure_loader(run):.0f} images/s")
 
 
 def measure_loader(run: Run) -> float:
-    """Images per second when nothing else is done; the first batch, which starts it, aside."""
+    """Images per second when nothing else is done, after the first batch, which starts it."""
     with contextlib.closing(run.read_batches(epoch=0)) as batches:
         next(batches)
         images, began = 0, time.monotonic()
@@ -49,6 +49,15 @@ def say_going_on(step: int | None) -> None:
     """Say where a run goes on: after so many steps, or from its start."""
     where = "the start, for it has no checkpoint yet" if step is None else f"step {step}"
     say(f"senet: going on from {where}")
+
+
+def say_machine_changes(changes: Sequence[str]) -> None:
+    """Say why a run does not go on with the same bits, if it does not."""
+    if changes:
+        say(
+            f"senet: the run began with {'; '.join(changes)}: it goes on, but not bit for bit "
+            "as it would have"
+        )
 
 
 def say_finished(folder: pathlib.Path) -> None:

@@ -1,8 +1,8 @@
 """One run on several devices or in several processes, each with its share of every batch, on JAX.
 
 The engine is `keras.distribution`: every process holds the whole network, reads its share of every
-batch, and the gradients are those of the whole batch. What is here joins the processes, lets them
-agree on what each of them must do in the same step, and starts them on one machine.
+batch, and the gradients are those of the whole batch. What is here joins the processes and lets
+them agree on what each of them must do in the same step; `processes.py` starts them.
 """
 
 import contextlib

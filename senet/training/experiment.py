@@ -18,8 +18,10 @@ from senet.recipes.arms import Arm
 from senet.recipes.resolving import locate_paths
 from senet.runs import record
 from senet.runs.folder import is_run
+from senet.training import console
 from senet.training.run import resume, train
 
+SUMMARY = "results.json"
 CONFIDENCE = 0.95
 """Of the intervals."""
 KEPT = ("top1", "loss", "images", "split", "epochs", "seconds")
@@ -46,8 +48,9 @@ def experiment(
         Student's t).
 
     Raises:
-        ValueError: there are fewer than two arms or seeds.
+        ValueError: there are fewer than two arms or seeds, or the folder is another experiment's.
         KeyboardInterrupt: a run was interrupted.
+        SystemExit: a run was told to end, by SIGTERM.
 
     Example:
         >>> experiment(arms_of(Recipe(epochs=10)), "experiments/digits")["arms"][1]["mean"]
@@ -56,9 +59,9 @@ def experiment(
     _require_pairs(arms, seeds)
     folder = pathlib.Path(folder)
     rows = []
-    for run, (seed, arm) in enumerate(itertools.product(seeds, arms), 1):
-        place = f"run {run} of {len(seeds) * len(arms)}"
-        print(f"{place}: {arm.name}, seed {seed}", file=sys.stderr)
+    for number, (seed, arm) in enumerate(itertools.product(seeds, arms), 1):
+        place = f"run {number} of {len(seeds) * len(arms)}"
+        console.say(f"{place}: {arm.name}, seed {seed}")
         result = _train_arm(arm, seed, folder / "runs" / f"{_name_folder(arm)}-seed{seed}")
         if result["interrupted"] == signal.SIGTERM.name:
             sys.exit(128 + signal.SIGTERM)
@@ -74,7 +77,7 @@ def experiment(
         images=rows[0]["images"],
         split=rows[0]["split"],
     )
-    write_json(folder / "results.json", summary)
+    write_json(folder / SUMMARY, summary)
     plotting.arms(
         {arm["arm"]: arm["top1"] for arm in summary["arms"]},
         folder / "results.png",
@@ -166,4 +169,4 @@ def _name_folder(arm: Arm) -> str:
 
 def read(folder: str | os.PathLike) -> dict[str, Any]:
     """The summary that an experiment left in its folder."""
-    return json.loads((pathlib.Path(folder) / "results.json").read_text(encoding="utf-8"))
+    return json.loads((pathlib.Path(folder) / SUMMARY).read_text(encoding="utf-8"))

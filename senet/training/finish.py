@@ -38,10 +38,10 @@ def finish(run: Run, interrupted: str | None) -> dict[str, Any]:
         seconds=round(run.state.seconds, 1),
         interrupted=interrupted,
     )
-    if not run.state.history or interrupted == signal.SIGTERM.name:  # who sends it waits not long
+    if not run.state.history or interrupted == signal.SIGTERM.name:  # who sends it kills soon after
         return result
     split = run.data.held_out
-    evaluation = run.validation.score(load_result(run), split, f"evaluating on {split}")
+    evaluation = run.validation.score(load_scored_model(run), split, f"evaluating on {split}")
     bad_images = run.state.bad_images.counts()
     result |= dict(split=split, **evaluation.summary(), bad_images=bad_images)
     if run.team.leads:
@@ -49,16 +49,16 @@ def finish(run: Run, interrupted: str | None) -> dict[str, Any]:
     return result
 
 
-def load_result(run: Run) -> keras.Model:
+def load_scored_model(run: Run) -> keras.Model:
     """The network that is scored: the one that leads reads its file, as users will."""
     if not run.team.leads:
-        return run.validation.bring_home(run.result_model)
+        return run.validation.copy_to_one_device(run.scored_model)
     with use_one_device():
         return applications.load(run.folder / MODEL)
 
 
 def write_files(run: Run, split: str, evaluation: Evaluation, result: dict[str, Any]) -> None:
-    """Write pictures and report, and the result last: with it the run is finished."""
+    """Write pictures and report, and the result last: it says that all of them are there."""
     folder, history, preprocessing = run.folder, run.state.history, run.network.preprocessing
     source = run.data.split(split)
     draw_pictures(folder, history, evaluation, split, source, preprocessing)

@@ -13,7 +13,6 @@ class Stopped(Exception):
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
-        self.signum = signum
 
 
 class Interruption:

@@ -16,7 +16,7 @@ from senet.runs.results import write_metrics
 from senet.training import console
 from senet.training.interruption import Interruption, Stopped
 from senet.training.parts import Run
-from senet.training.saving import save_checkpoint
+from senet.training.saving import require_finite_weights, save_checkpoint
 
 MAX_SKIPPED = 20
 """Steps in a row that may be skipped because they are no finite numbers: one bad batch is bad luck,
@@ -27,21 +27,24 @@ def fit(run: Run) -> str | None:
     """Train what is left of a run; the name of the signal that ended it, or `None`.
 
     Raises:
-        Diverged: a step is no finite number, and the run does not skip such steps.
+        Diverged: a weight is no finite number; or a step is none, and such steps are not skipped,
+            or too many were in a row, or all of an epoch.
         WorkerDied: a process that reads images did; the steps so far are saved.
         TooManyBadImages: more images are damaged than the run puts up with.
     """
     try:
         with Interruption() as interruption, open_events(run) as events:
             while run.state.epoch < run.plan.epochs:
-                agree(run, interruption)
+                agree_on_next_step(run, interruption)
                 row = train_epoch(run, interruption)
                 with interruption.writing():
                     end_epoch(run, row)
                 if events:
                     events.scalars(run.state.epoch, row)
                 console.say_epoch(run)
-            agree(run, interruption)
+            agree_on_next_step(
+                run, interruption
+            )  # a signal that came while the last epoch was written
     except Stopped as stopped:
         save_checkpoint(run)
         console.say_stopped(run, stopped)
@@ -58,11 +61,11 @@ def train_epoch(run: Run, interruption: Interruption) -> dict[str, Any]:
     state.begin_epoch()
     rate, waiting = take_steps(run, interruption)
     if not state.losses:
-        raise run.describe_divergence("every loss of the epoch", "")
+        raise run.describe_divergence("every loss of the epoch", "No step was kept.")
     loss, accuracy = state.average_steps()
     learning_rate = run.schedule(state.step - 1, state.plateau.drops)  # that of the last step
-    home = run.validation.bring_home(run.result_model)
-    validation = run.validation.score(home, "validation", "validating")
+    model = run.validation.copy_to_one_device(run.scored_model)
+    validation = run.validation.score(model, "validation", "validating")
     run.schedule.note_loss(state.plateau, validation.loss)
     return dict(
         epoch=state.epoch + 1,
@@ -91,15 +94,16 @@ def take_steps(run: Run, interruption: Interruption) -> tuple[float, float]:
     waited = 0.0
     with (
         contextlib.closing(run.read_batches(epoch=state.epoch, first=state.position)) as batches,
-        meter(label, state.steps * size, done=state.position * size) as progress,
+        meter(label, state.steps_per_epoch * size, done=state.position * size) as progress,
     ):
         began = asked = time.monotonic()
         for batch in batches:
             waited += time.monotonic() - asked
-            agree(run, interruption, batch.bad)
+            agree_on_next_step(run, interruption, batch.bad)
             take_step(run, batch)
             progress.advance(size, console.describe_steps(state))
-            if time.monotonic() - state.saved > run.plan.save_seconds and run.team.leads:
+            due = time.monotonic() - state.saved > run.plan.save_seconds
+            if due and run.team.leads:  # the clocks of the others would say so at another step
                 with interruption.writing():
                     save_checkpoint(run)
             asked = time.monotonic()
@@ -130,7 +134,9 @@ def take_step(run: Run, batch: Batch) -> None:
     state.position += 1
 
 
-def agree(run: Run, interruption: Interruption, bad: Sequence[int] | np.ndarray = ()) -> None:
+def agree_on_next_step(
+    run: Run, interruption: Interruption, bad: Sequence[int] | np.ndarray = ()
+) -> None:
     """Do what all processes do next: stop if one was asked to, count all damaged images.
 
     Args:
@@ -158,12 +164,10 @@ def end_epoch(run: Run, row: dict[str, Any]) -> None:
     """Write the files of an epoch, and the checkpoint last: a kill between them repeats it.
 
     Raises:
-        Diverged: a weight is no finite number; on JAX a ReLU turns what is no number into 0, and
-            the loss stays finite.
+        Diverged: a weight is no finite number; nothing is written.
     """
+    require_finite_weights(run)
     better = run.state.end_epoch(row)
-    if not all(np.isfinite(array).all() for array in run.network.model.get_weights()):
-        raise run.describe_divergence("a weight", "The checkpoint before it is kept.")
     if run.team.leads:
         save_model(run, MODEL)
         if better:
@@ -174,8 +178,8 @@ def end_epoch(run: Run, row: dict[str, Any]) -> None:
 
 def save_model(run: Run, name: str) -> None:
     """Save what is scored, as a file of the run."""
-    model = run.result_model
-    model.card = run.network.model.card
+    model = run.scored_model
+    model.card = run.network.model.card  # the average is a clone, which has none
     applications.save(
         model,
         run.folder / name,

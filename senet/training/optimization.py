@@ -72,7 +72,7 @@ def make_optimizer(
         An optimizer, built; norms and biases are left out of the weight decay.
 
     Raises:
-        ValueError: Keras has no such optimizer.
+        ValueError: Keras has no such optimizer, or layer-wise rates do not fit it.
     """
     name, known = settings.name.lower(), optimizers()
     require("optimizer", name, known)
@@ -83,12 +83,12 @@ def make_optimizer(
             f"that of {settings.name} is not. Leave it at 1, or choose another."
         )
     coupled = issubclass(kind, keras.optimizers.SGD)
-    through_momentum = settings.weight_decay if coupled else 0.0
-    beside = 0.0 if coupled else settings.weight_decay
+    coupled_decay = settings.weight_decay if coupled else 0.0
+    decoupled_decay = 0.0 if coupled else settings.weight_decay
     factors = rate_factors(model, settings.layer_decay) if settings.layer_decay < 1 else {}
-    options = _choose_options(kind, settings, beside)
-    optimizer = _adapt_optimizer(kind, through_momentum, factors)(**options)
-    if beside:
+    options = _choose_options(kind, settings, decoupled_decay)
+    optimizer = _adapt_optimizer(kind, coupled_decay, factors)(**options)
+    if decoupled_decay:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     fixed_scale = dict(initial_scale=1.0, dynamic_growth_steps=NEVER)
     guard = keras.optimizers.LossScaleOptimizer(
@@ -124,15 +124,18 @@ def rate_factors(model: keras.Model, decay: float) -> dict[str, float]:
         >>> rate_factors(model, 0.5)["stem_conv/kernel"]
         0.03125
     """
-    groups = [int(m[1]) for v in model.variables if (m := re.match(r"stage(\d+)_", v.path))]
-    last = max(groups, default=0)
+    groups = {v.path: _read_group(v.path) for v in model.variables}
+    last = max((group for group in groups.values() if group is not None), default=0)
+    return {
+        path: decay ** (0 if group is None else last + 1 - group) for path, group in groups.items()
+    }
 
-    def distance(path: str) -> int:
-        if match := re.match(r"stage(\d+)_", path):
-            return last + 1 - int(match[1])
-        return last + 1 if path.startswith("stem") else 0
 
-    return {v.path: decay ** distance(v.path) for v in model.variables}
+def _read_group(path: str) -> int | None:
+    """Number of the group of a variable; that of the stem is 0, the classifier is in none."""
+    if match := re.match(r"stage(\d+)_", path):
+        return int(match[1])
+    return 0 if path.startswith("stem") else None
 
 
 def _adapt_optimizer(kind: Any, decay: float, factors: dict[str, float]) -> Any:
@@ -161,7 +164,7 @@ def _adapt_optimizer(kind: Any, decay: float, factors: dict[str, float]) -> Any:
                 moved = keras.ops.convert_to_tensor(variable) - start
                 variable.assign(start + factors[variable.path] * moved)
 
-    Adapted.__name__ = kind.__name__
+    Adapted.__name__ = kind.__name__  # Keras makes names of variables of it
     return Adapted if decay or factors else kind
 
 

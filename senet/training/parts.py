@@ -15,8 +15,12 @@ from senet.training.averaging import Average
 from senet.training.distribution import Team
 from senet.training.optimization import Schedule
 from senet.training.state import State
-from senet.training.step import Diverged, GuardedStep
+from senet.training.step import GuardedStep
 from senet.training.validation import Validation
+
+
+class Diverged(ValueError):
+    """The loss, a gradient or a weight stopped being a finite number."""
 
 
 class ReadBatches(Protocol):
@@ -121,7 +125,7 @@ class Run:
     state: State
 
     @property
-    def result_model(self) -> keras.Model:
+    def scored_model(self) -> keras.Model:
         """What is scored and saved: the average of the weights where there is one."""
         return self.average.model if self.average else self.network.model
 

@@ -43,10 +43,10 @@ def launch(arguments: Sequence[str], processes: int) -> int:
         The exit code: that of the first process that failed, or that of all.
     """
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind(("127.0.0.1", 0))  # the system picks a port that is free now
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    team: list[tuple[subprocess.Popen, Any]] = []
-    with contextlib.ExitStack() as files, _pass_on_signals(team):
+    children: list[tuple[subprocess.Popen, Any]] = []
+    with contextlib.ExitStack() as files, _pass_on_signals(children):
         try:
             for rank in range(processes):
                 about = {ADDRESSES: address, PROCESSES: str(processes), RANK: str(rank)}
@@ -58,21 +58,21 @@ def launch(arguments: Sequence[str], processes: int) -> int:
                     stderr=output,
                     start_new_session=True,  # Ctrl-C reaches it through us, once
                 )
-                team.append((process, output))
-            return _wait_for_all(team)
+                children.append((process, output))
+            return _wait_for_all(children)
         finally:
-            for process, _ in team:
+            for process, _ in children:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
 
 
 @contextlib.contextmanager
-def _pass_on_signals(team: Sequence[tuple[subprocess.Popen, Any]]) -> Iterator[None]:
-    """Hand Ctrl-C and SIGTERM to all processes of the team."""
+def _pass_on_signals(children: Sequence[tuple[subprocess.Popen, Any]]) -> Iterator[None]:
+    """Hand Ctrl-C and SIGTERM to all of them."""
 
     def pass_on(signum: int, _: object) -> None:
-        for process, _output in team:
+        for process, _output in children:
             if process.poll() is None:
                 process.send_signal(signum)
 
@@ -84,21 +84,21 @@ def _pass_on_signals(team: Sequence[tuple[subprocess.Popen, Any]]) -> Iterator[N
             signal.signal(signum, handler)
 
 
-def _wait_for_all(team: Sequence[tuple[subprocess.Popen, Any]]) -> int:
+def _wait_for_all(children: Sequence[tuple[subprocess.Popen, Any]]) -> int:
     """Wait for all; when one has failed, for the others only a while."""
     failed, deadline = 0, float("inf")
-    while any(process.poll() is None for process, _ in team):
+    while any(process.poll() is None for process, _ in children):
         if not failed:
-            codes = [process.poll() for process, _ in team]
+            codes = [process.poll() for process, _ in children]
             failed = next((code for code in codes if code and code not in STOPPED_CODES), 0)
             deadline = time.monotonic() + PATIENCE_SECONDS if failed else deadline
         if time.monotonic() > deadline:
-            for process, _ in team:
+            for process, _ in children:
                 process.kill()
         time.sleep(0.05)
-    codes = [process.returncode for process, _ in team]
+    codes = [process.returncode for process, _ in children]
     failed = failed or next((code for code in codes if code), 0)
-    for process, output in team:
+    for process, output in children:
         if output and process.returncode == failed and failed not in (0, *STOPPED_CODES):
             output.seek(0)
             lines = output.read().decode(errors="replace").splitlines()

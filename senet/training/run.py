@@ -2,7 +2,7 @@
 
 A recipe is read once, in `setup.py`, which makes the parts of a `Run` of it. `loop.py` trains them
 epoch by epoch, `step.py` step by step; `state.py` counts, `saving.py` writes checkpoints and reads
-them again; `finish.py` evaluates and reports. Everything about files is in `senet.runs`.
+them again; `finish.py` evaluates and reports. What the files of a run are is in `senet.runs`.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 
 from senet.data.sources import Data
 from senet.recipes.recipe import Recipe
-from senet.recipes.resolving import fill_in, locate_paths
+from senet.recipes.resolving import fill_defaults, locate_paths
 from senet.runs import checkpoint, record
 from senet.runs.checkpoint import Checkpoint
 from senet.runs.folder import MODEL, lock_folder, remove_half_written, require_new
@@ -42,7 +42,10 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
 
     Raises:
         FileExistsError: the folder holds something already, or another process trains in it.
-        ValueError: the data cannot be used, or the loss became infinite.
+        ModuleNotFoundError: event files are wanted, and the library that writes them is missing.
+        ValueError: the data cannot be used; as `Diverged` loss, gradients or weights are no finite
+            numbers; as `TooManyBadImages` more images are damaged than the recipe allows.
+        WorkerDied: a process that reads images did.
 
     Example:
         >>> result = train(Recipe(epochs=10), "runs/digits")
@@ -56,13 +59,13 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
             require_new(folder)
         located = locate_paths(recipe)
         data = data or setup.load_images(located)
-        complete = fill_in(located, data)
+        complete = fill_defaults(located, data)
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(lock_folder(folder))
         held.enter_context(setup.configure_keras(complete))
         network = setup.build_network(complete, data)
-        run = setup.set_up(complete, folder, data, network, team)
+        run = setup.make_run(complete, folder, data, network, team)
         if team.leads:  # the record is last: from here on the folder is a run's and can be resumed
             record.write(folder, recipe, complete, data, network.model, network.preprocessing)
         console.say_hello(run)
@@ -82,7 +85,7 @@ def resume(
         folder: of the run.
         changes: fields of the recipe to set otherwise. Only those that do not decide what is
             learnt may change (`workers`, `bad_images`, `on_nan`, `save_minutes`, `tensorboard`),
-            and `data`, where the same images lie elsewhere now.
+            and `data` and `class_map`, where the same lie elsewhere now.
         data: in place of what the recipe names.
 
     Returns:
@@ -91,8 +94,8 @@ def resume(
     Raises:
         FileNotFoundError: the folder is no run folder.
         FileExistsError: another process trains in it.
-        ValueError: recipe, data or network are not those that the run began with; or the record of
-            the run is damaged.
+        ValueError: recipe, data or network are not those that the run began with; the record of
+            the run is damaged; or as for `train`.
 
     Example:
         >>> resume("runs/digits")["top1"] > 0.9
@@ -112,7 +115,7 @@ def resume(
             return result
         data = data or setup.load_images(recipe)
         began.check_data(data, recipe)
-        began.warn_of_rounding()
+        console.say_machine_changes(began.list_machine_changes())
         if team.leads:
             began.note_place_of_data(recipe)
         held.enter_context(setup.configure_keras(recipe))
@@ -120,7 +123,7 @@ def resume(
             network = setup.build_network(recipe, data)
         else:  # its weights come from the checkpoint: nothing is downloaded or read for the start
             network = setup.rebuild_network(recipe, data, began)
-        run = setup.set_up(recipe, folder, data, network, team)
+        run = setup.make_run(recipe, folder, data, network, team)
         if found is not None:
             restore_checkpoint(run, found)
         console.say_going_on(found.step if found else None)
@@ -138,7 +141,7 @@ def _find_checkpoint(folder: pathlib.Path, team: Team) -> Checkpoint | None:
     """
     if not team.leads:
         team.wait()
-    found, damaged = checkpoint.newest(folder)
+    found, damaged = checkpoint.read_newest(folder)
     if team.leads:
         team.wait()
     console.say_damaged(damaged)

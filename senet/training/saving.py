@@ -12,26 +12,36 @@ from senet.runs.checkpoint import Checkpoint
 from senet.training.parts import Run
 from senet.training.step import copy_value
 
-MODEL, OPTIMIZER, AVERAGE = "model", "optimizer", "average"
-"""What names of arrays begin with."""
+MODEL_PART, OPTIMIZER_PART, AVERAGE_PART = "model", "optimizer", "average"
+"""What names of arrays begin with; other names would make older checkpoints unreadable."""
 
 
 def save_checkpoint(run: Run) -> None:
     """Write down where a run stands.
 
-    Every process gathers the arrays, which some backends do together, and the one that leads
-    writes them.
+    Every process holds all variables, so that the one that leads can write them alone, at a time
+    of its own.
 
     Raises:
         Diverged: a weight is no finite number; nothing is written.
     """
+    require_finite_weights(run)
     arrays = {name: copy_value(variable) for name, variable in name_variables(run)}
-    weights = (array for name, array in arrays.items() if name.startswith(MODEL))
-    if not all(np.isfinite(array).all() for array in weights):
-        raise run.describe_divergence("a weight", "The checkpoint before it is kept.")
     if run.team.leads:
         checkpoint.write(run.folder, Checkpoint(run.state.step, arrays, run.state.to_json()))
     run.state.saved = time.monotonic()
+
+
+def require_finite_weights(run: Run) -> None:
+    """Refuse to save a network that is lost.
+
+    The loss does not always tell: on JAX a ReLU turns what is no number into 0.
+
+    Raises:
+        Diverged: a weight is no finite number.
+    """
+    if not all(np.isfinite(copy_value(v)).all() for v in run.network.model.variables):
+        raise run.describe_divergence("a weight", "The checkpoint before it is kept.")
 
 
 def restore_checkpoint(run: Run, found: Checkpoint) -> None:
@@ -50,7 +60,7 @@ def restore_checkpoint(run: Run, found: Checkpoint) -> None:
         )
     for name, variable in places.items():
         variable.assign(found.arrays[name])
-    run.state.restore(found.record)
+    run.state.restore(found.state)
 
 
 def name_variables(run: Run) -> Iterator[tuple[str, Any]]:
@@ -63,12 +73,12 @@ def name_variables(run: Run) -> Iterator[tuple[str, Any]]:
     listed = {id(variable) for variable in run.optimizer.variables}
     members = [v for v in vars(inner).values() if isinstance(v, keras.Variable)]
     parts = {
-        MODEL: run.network.model.variables,
+        MODEL_PART: run.network.model.variables,
         # Nadam keeps one that is not among its variables.
-        OPTIMIZER: [*run.optimizer.variables, *(v for v in members if id(v) not in listed)],
+        OPTIMIZER_PART: [*run.optimizer.variables, *(v for v in members if id(v) not in listed)],
     }
     if run.average:
-        parts[AVERAGE] = run.average.model.variables
+        parts[AVERAGE_PART] = run.average.model.variables
     for part, variables in parts.items():
         for i, variable in enumerate(variables):
             yield f"{part}/{i:04d}", variable

@@ -28,6 +28,9 @@ from senet.training.state import State
 from senet.training.step import GuardedStep, compile_twin, weigh_classes
 from senet.training.validation import Validation
 
+PHOTO_CROP = 0.875
+"""Part of a photograph's side that is seen in validation: 224 of 256 pixels, as in the paper."""
+
 
 def require_usable(recipe: Recipe) -> None:
     """Refuse what would be noticed only after hours.
@@ -80,7 +83,7 @@ def build_network(recipe: Recipe, data: Data) -> Network:
         variant=recipe.variant,
         **recipe.spec,
     )
-    crop_fraction = 1.0 if data.pixels else 0.875
+    crop_fraction = 1.0 if data.pixels else PHOTO_CROP  # digits and the like fill their image
     if model.card.preprocessing is None:
         return Network(model, Preprocessing(size, crop_fraction=crop_fraction))
     published = Preprocessing.from_json(model.card.preprocessing)
@@ -95,17 +98,16 @@ def rebuild_network(recipe: Recipe, data: Data, began: RunRecord) -> Network:
 
 def _build_model(spec: Spec, recipe: Recipe, data: Data) -> keras.Model:
     """A network of a spec, with weights of no meaning."""
-    size = recipe.size or spec.input_size
+    size, classes = recipe.size or spec.input_size, len(data.class_names)
     shape = (size, size, 3)
-    classes = len(data.class_names)
     return applications.create(recipe.model, classes=classes, input_shape=shape, **vars(spec))
 
 
-def set_up(recipe: Recipe, folder: pathlib.Path, data: Data, network: Network, team: Team) -> Run:
+def make_run(recipe: Recipe, folder: pathlib.Path, data: Data, network: Network, team: Team) -> Run:
     """All parts of a run at its start.
 
-    The order is that of the first version: layers that are made draw seeds, and a run that began
-    with an older version must go on with the same ones.
+    The order matters: layers draw seeds when they are made, and the same recipe must give the same
+    ones. The copy for validation is the last to be made; nothing that is trained draws after it.
 
     Args:
         recipe: complete.
@@ -117,25 +119,23 @@ def set_up(recipe: Recipe, folder: pathlib.Path, data: Data, network: Network, t
     Raises:
         ValueError: batches cannot be shared, there would be no update, or nothing to train.
     """
-    model, source = network.model, data.split("train")
+    model, source, classes = network.model, data.split("train"), len(data.class_names)
     steps = len(source) // recipe.batch_size
     _require_updates(recipe, steps, team)
     listed = folder / BAD_IMAGES if team.leads else None
     bad_images = BadImages(source, recipe.bad_images, listed, class_names=data.class_names)
-    # Running statistics and random states; weights that will be frozen are none of them.
+    # Running statistics and random states; asked before freezing, which would add frozen weights.
     others = [v for v in model.variables if not v.trainable]
     network.freeze(recipe.freeze)
     average = Average(model, recipe.ema) if recipe.ema else None
     twin = accelerate(model)
-    optimizer = make_optimizer(choose_optimizer(recipe), model)
+    optimizer = make_optimizer(choose_optimizer_settings(recipe), model)
     compile_twin(twin, optimizer, recipe.label_smoothing)
     step = GuardedStep(
         twin,
         optimizer,
         others=others,
-        class_weights=weigh_classes(source.labels, len(data.class_names))
-        if recipe.class_weights
-        else None,
+        class_weights=weigh_classes(source.labels, classes) if recipe.class_weights else None,
         average=average,
         accumulate=recipe.accumulate,
         loss_scaling=recipe.precision == "mixed_float16",
@@ -149,14 +149,14 @@ def set_up(recipe: Recipe, folder: pathlib.Path, data: Data, network: Network, t
         optimizer=optimizer,
         schedule=choose_schedule(recipe, steps * recipe.epochs),
         step=step,
-        read_batches=_choose_reading(recipe, data, network.preprocessing, team),
-        validation=_choose_validation(recipe, data, network, team),
-        plan=_choose_plan(recipe, network.preprocessing.size),
+        read_batches=_make_reader(recipe, data, network.preprocessing, team),
+        validation=_make_validation(recipe, data, network, team),
+        plan=_make_plan(recipe, network.preprocessing.size),
         state=State(steps, bad_images),
     )
 
 
-def choose_optimizer(recipe: Recipe) -> OptimizerSettings:
+def choose_optimizer_settings(recipe: Recipe) -> OptimizerSettings:
     """What decides how the weights are updated."""
     return OptimizerSettings(
         name=recipe.optimizer,
@@ -184,12 +184,12 @@ def choose_schedule(recipe: Recipe, steps: int) -> Schedule:
     )
 
 
-def _choose_reading(
+def _make_reader(
     recipe: Recipe, data: Data, preprocessing: Preprocessing, team: Team
 ) -> ReadBatches:
     """How training images become batches."""
     augmentation = Augmentation(
-        recipe.crop or "centre",
+        recipe.crop or "centre",  # a complete recipe has a crop, and so on
         recipe.flip or 0.0,
         recipe.jitter or 0.0,
         recipe.area,
@@ -210,17 +210,17 @@ def _choose_reading(
     )
 
 
-def _choose_validation(recipe: Recipe, data: Data, network: Network, team: Team) -> Validation:
+def _make_validation(recipe: Recipe, data: Data, network: Network, team: Team) -> Validation:
     """How the network is scored; where it is spread over devices, on a copy that is not."""
     copy = None
     if team.devices > 1:
         with use_one_device():
             copy = _build_model(network.model.card.spec, recipe, data)
-    workers = recipe.workers
-    return Validation(data, network.preprocessing, team, recipe.batch_size, workers, copy)
+    reading = recipe.batch_size, recipe.workers
+    return Validation(data, network.preprocessing, team, *reading, copy)
 
 
-def _choose_plan(recipe: Recipe, size: int) -> Plan:
+def _make_plan(recipe: Recipe, size: int) -> Plan:
     """How much is done, and what it is called."""
     return Plan(
         model=recipe.model,

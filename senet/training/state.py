@@ -19,7 +19,7 @@ class State:
     """Where a run stands; saved with every checkpoint and restored from it.
 
     Args:
-        steps: of an epoch.
+        steps_per_epoch: taken or skipped.
         bad_images: damaged images that were met.
         epoch: whole epochs so far.
         position: steps of the present epoch that were taken or skipped.
@@ -29,12 +29,12 @@ class State:
         history: a row of numbers for each whole epoch.
         best: validation accuracy of the best epoch, 0 to 1; -1 before the first.
         plateau: how long the validation loss has not been better.
-        seconds: that the whole epochs took.
+        seconds: that the whole epochs took, and of the present one what was before a resume.
         began: when the present epoch began, or went on, by this process's clock.
         saved: when the last checkpoint was written, by the same clock.
     """
 
-    steps: int
+    steps_per_epoch: int
     bad_images: BadImages
     epoch: int = 0
     position: int = 0
@@ -51,12 +51,12 @@ class State:
     @property
     def step(self) -> int:
         """Steps taken or skipped so far; the number of the next one, from 0."""
-        return self.epoch * self.steps + self.position
+        return self.epoch * self.steps_per_epoch + self.position
 
     @property
     def seconds_so_far(self) -> float:
         """Seconds of training and validation, those of the present epoch too."""
-        return self.seconds + (time.monotonic() - self.began if self.began else 0)
+        return self.seconds + (time.monotonic() - self.began if self.began is not None else 0)
 
     def count_step(self, loss: float, accuracy: float) -> None:
         """Take note of a step that changed the network."""
@@ -74,7 +74,7 @@ class State:
 
     def stop_clock(self) -> float:
         """Add the time of the epoch to that of the run; the seconds since it began or went on."""
-        lasted = time.monotonic() - self.began if self.began else 0.0
+        lasted = time.monotonic() - self.began if self.began is not None else 0.0
         self.seconds, self.began = self.seconds_so_far, None
         return lasted
 

@@ -14,10 +14,6 @@ from senet.training.averaging import Average
 LOSS, GRADIENT = "the loss", "a gradient"
 
 
-class Diverged(ValueError):
-    """The loss, a gradient or a weight stopped being a finite number."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """What came of a step.
@@ -74,6 +70,9 @@ class GuardedStep:
         Args:
             batch: images and targets.
             learning_rate: of this step.
+
+        Returns:
+            Its `Outcome`; the network was changed if that has nothing that is not finite.
         """
         before = [copy_value(v) for v in self.others]
         rate = copy_value(self.optimizer.learning_rate)
@@ -131,7 +130,7 @@ def compile_twin(
 
 
 def weigh_classes(labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """Weight of each class in the loss: images over classes times images of the class.
+    """Weight of each class in the loss: `N / (n_classes * n)` with `n` of `N` images in the class.
 
     Args:
         labels: of the training images, `(N,)`.

@@ -33,7 +33,7 @@ class Validation:
     workers: int = 0
     copy: keras.Model | None = None
 
-    def bring_home(self, model: keras.Model) -> keras.Model:
+    def copy_to_one_device(self, model: keras.Model) -> keras.Model:
         """The network itself, or its values in the copy on one device of this process."""
         if self.copy is None:
             return model
@@ -49,6 +49,9 @@ class Validation:
             model: gives probabilities, on one device of this process.
             split: name of it.
             label: what the progress says.
+
+        Returns:
+            An `Evaluation` of all images, the same in every process.
 
         Raises:
             ValueError: the split has no images.

@@ -119,3 +119,9 @@ def test_flags_change_a_preset_and_an_empty_list_clears_one(tmp_path):
     assert given == dict(freeze=(), spec=dict(ratio=8), epochs=2)
     made = merge_recipe(None, tmp_path / "r.toml", given)
     assert (made.freeze, made.layer_decay, made.epochs) == ((), 0.7, 2)
+
+
+def test_an_unknown_preset_is_answered_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"Unknown preset 'papers'\. Did you mean 'paper'"):
+        merge_recipe("papers", None, {})
+    assert merge_recipe(None, None, {}) == Recipe()

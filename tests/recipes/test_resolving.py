@@ -2,12 +2,12 @@ import os
 
 from senet.data.sources import load_data
 from senet.recipes.recipe import Recipe
-from senet.recipes.resolving import fill_in, locate_paths
+from senet.recipes.resolving import fill_defaults, locate_paths
 
 
 def test_what_a_recipe_leaves_open_follows_the_data(photos):
     def resolved(data, **fields):
-        recipe = fill_in(Recipe(data=data, **fields), load_data(data))
+        recipe = fill_defaults(Recipe(data=data, **fields), load_data(data))
         return recipe.size, recipe.crop, recipe.flip, recipe.jitter
 
     assert resolved("digits") == (32, "shift", 0.0, 0.0)
@@ -19,7 +19,7 @@ def test_what_a_recipe_leaves_open_follows_the_data(photos):
 
 def test_a_batch_holds_no_more_images_than_there_are(photos):
     data = load_data(str(photos))
-    filled = fill_in(Recipe(data=str(photos), batch_size=1000), data)
+    filled = fill_defaults(Recipe(data=str(photos), batch_size=1000), data)
     assert filled.batch_size == len(data.split("train"))
 
 

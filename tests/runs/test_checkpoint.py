@@ -18,9 +18,9 @@ def files(folder):
 
 def test_a_checkpoint_comes_back_with_every_bit(tmp_path):
     checkpoint.write(tmp_path, sample(7))
-    found, damaged = checkpoint.newest(tmp_path)
+    found, damaged = checkpoint.read_newest(tmp_path)
     assert damaged == []
-    assert (found.step, found.record) == (7, {"history": [0.1]})
+    assert (found.step, found.state) == (7, {"history": [0.1]})
     for name, array in sample(7).arrays.items():
         assert found.arrays[name].dtype == array.dtype
         np.testing.assert_array_equal(found.arrays[name], array)
@@ -33,7 +33,7 @@ def test_the_two_newest_are_kept(tmp_path):
 
 
 def test_without_any_there_is_none(tmp_path):
-    assert checkpoint.newest(tmp_path) == (None, [])
+    assert checkpoint.read_newest(tmp_path) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_damaged_one_is_named_and_the_one_before_it_used(tmp_path, damage):
             **{"garbage": os.urandom(len(data)), "missing byte": data[:-1]},
         }
         path.write_bytes(content[damage])
-    found, damaged = checkpoint.newest(tmp_path)
+    found, damaged = checkpoint.read_newest(tmp_path)
     assert found.step == 1
     assert len(damaged) == 1
     assert damaged[0].startswith(f"{path.name}.damaged is passed over")
@@ -69,7 +69,7 @@ def test_files_that_are_none_and_half_written_ones_are_passed_over(tmp_path):
     path = checkpoint.write(tmp_path, sample(2))
     (path.parent / "step-000000009.safetensors").write_bytes(b"x")
     (path.parent / ".step-000000009-x").mkdir()
-    found, damaged = checkpoint.newest(tmp_path)
+    found, damaged = checkpoint.read_newest(tmp_path)
     assert (found.step, damaged) == (2, [])
 
 

@@ -37,7 +37,7 @@ def make_run(folder, *, epochs=3, finished=True, digest="1f", result=None, confi
         writer.writeheader()
         writer.writerows(rows)
     if finished:
-        scores = dict(split="test", images=80, top1=0.75, interrupted=False) | (result or {})
+        scores = dict(split="test", images=80, top1=0.75, interrupted=None) | (result or {})
         (folder / "result.json").write_text(json.dumps(scores))
     return folder
 
@@ -68,7 +68,7 @@ def test_a_run_is_a_row_of_its_numbers(tmp_path):
 def test_an_unfinished_and_an_interrupted_run_are_shown_as_such(tmp_path):
     folders = [
         make_run(tmp_path / "going", epochs=30, finished=False),
-        make_run(tmp_path / "cut", epochs=30, result=dict(interrupted=True)),
+        make_run(tmp_path / "cut", epochs=30, result=dict(interrupted="SIGINT")),
         make_run(tmp_path / "begun", finished=False),
     ]
     (folders[2] / "metrics.csv").unlink()

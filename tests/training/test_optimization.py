@@ -8,7 +8,7 @@ import pytest
 from senet.recipes.recipe import Recipe
 from senet.training import optimization
 from senet.training.optimization import Plateau, optimizers, rate_factors
-from senet.training.setup import choose_optimizer, choose_schedule
+from senet.training.setup import choose_optimizer_settings, choose_schedule
 
 
 def little(**options):
@@ -23,7 +23,7 @@ def little(**options):
 
 
 def make_optimizer(recipe, model):
-    return optimization.make_optimizer(choose_optimizer(recipe), model)
+    return optimization.make_optimizer(choose_optimizer_settings(recipe), model)
 
 
 def apply(optimizer, gradients, model):

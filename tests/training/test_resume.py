@@ -21,8 +21,8 @@ from senet.files import write_json
 from senet.recipes.recipe import Recipe
 from senet.runs import checkpoint, record
 from senet.training import finish, loop, setup
+from senet.training.parts import Diverged
 from senet.training.run import resume, train
-from senet.training.step import Diverged
 from tests.training import kills
 
 FIELDS = dict(model="se_resnet20_cifar", size=32, batch_size=8, epochs=3, reference_batch=0)
@@ -115,7 +115,7 @@ def test_a_signal_saves_the_step_and_the_run_goes_on(alone, tmp_path, monkeypatc
     assert (result["interrupted"], result["epochs"]) == (name, 1)
     assert ("top1" in result) == (name == "SIGINT")
     assert "senet train --resume" in capsys.readouterr().err
-    assert checkpoint.newest(tmp_path / "run")[0].step == 5
+    assert checkpoint.read_newest(tmp_path / "run")[0].step == 5
     resume(tmp_path / "run")
     assert_same(end_of(folder), end_of(tmp_path / "run"))
 
@@ -293,11 +293,11 @@ def test_a_step_that_is_no_number_is_not_kept_and_named(alone, tmp_path, monkeyp
         Diverged, match=r"In step 6 \(epoch 2\) (the loss|a gradient) .* --on-nan skip"
     ):
         train(recipe, tmp_path / "run")
-    found, _ = checkpoint.newest(tmp_path / "run")
+    found, _ = checkpoint.read_newest(tmp_path / "run")
     assert found.step == 5
     with killed_at(monkeypatch, 5, patch_batches=training_batches):
         train(recipe, tmp_path / "stopped")
-    before, _ = checkpoint.newest(tmp_path / "stopped")
+    before, _ = checkpoint.read_newest(tmp_path / "stopped")
     assert before.step == 5
     assert_same(before.arrays, found.arrays)
     assert resume(tmp_path / "run", dict(on_nan="skip"))["epochs"] == 3

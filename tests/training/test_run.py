@@ -17,8 +17,8 @@ from senet.evaluation import Evaluation, evaluate
 from senet.prediction import load_trained, score
 from senet.recipes.recipe import Recipe
 from senet.training import setup
+from senet.training.parts import Diverged
 from senet.training.run import train
-from senet.training.step import Diverged
 from tests.conftest import make_photos
 
 TINY = dict(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from senet.recipes.recipe import Recipe
-from senet.recipes.resolving import fill_in
+from senet.recipes.resolving import fill_defaults
 from senet.training import setup
 from senet.training.distribution import Team
 from senet.training.step import weigh_classes
@@ -19,10 +19,10 @@ FIELDS = dict(
 def set_up(photos, folder, team=None, **fields):
     recipe = Recipe(data=str(photos), **FIELDS | fields)
     data = setup.load_images(recipe)
-    recipe = fill_in(recipe, data)
+    recipe = fill_defaults(recipe, data)
     with setup.configure_keras(recipe):
         network = setup.build_network(recipe, data)
-        return setup.set_up(recipe, folder, data, network, team or Team())
+        return setup.make_run(recipe, folder, data, network, team or Team())
 
 
 def test_a_run_has_what_its_recipe_says(tmp_path, photos):
@@ -31,11 +31,11 @@ def test_a_run_has_what_its_recipe_says(tmp_path, photos):
     assert (run.plan.skip_steps, run.plan.save_seconds) == (True, 120)
     assert run.plan.peak_rule == "learning rate 0.2 x 8 x 1 / 64 = 0.025"
     assert run.schedule(0) == pytest.approx(0.025)
-    assert run.state.steps == len(run.data.split("train")) // 8
-    assert run.result_model is run.average.model
+    assert run.state.steps_per_epoch == len(run.data.split("train")) // 8
+    assert run.scored_model is run.average.model
     plain = set_up(photos, tmp_path, reference_batch=0)
     assert plain.plan.peak_rule is None
-    assert plain.result_model is plain.network.model
+    assert plain.scored_model is plain.network.model
 
 
 def test_batches_of_an_epoch_do_not_depend_on_where_the_run_stands(tmp_path, photos):
