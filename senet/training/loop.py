@@ -42,9 +42,8 @@ def fit(run: Run) -> str | None:
                 if events:
                     events.scalars(run.state.epoch, row)
                 console.say_epoch(run)
-            agree_on_next_step(
-                run, interruption
-            )  # a signal that came while the last epoch was written
+            # A signal may have come while the last epoch was scored and written.
+            agree_on_next_step(run, interruption)
     except Stopped as stopped:
         save_checkpoint(run)
         console.say_stopped(run, stopped)
@@ -61,7 +60,9 @@ def train_epoch(run: Run, interruption: Interruption) -> dict[str, Any]:
     state.begin_epoch()
     rate, waiting = take_steps(run, interruption)
     if not state.losses:
-        raise run.describe_divergence("every loss of the epoch", "No step was kept.")
+        raise run.describe_divergence(
+            f"After step {state.step}", "every loss of the epoch", "No step was kept."
+        )
     loss, accuracy = state.average_steps()
     learning_rate = run.schedule(state.step - 1, state.plateau.drops)  # that of the last step
     model = run.validation.copy_to_one_device(run.scored_model)
@@ -126,6 +127,7 @@ def take_step(run: Run, batch: Batch) -> None:
             save_checkpoint(run)
             names = ", ".join(str(run.data.split("train").names[i]) for i in batch.indices[:3])
             raise run.describe_divergence(
+                f"In step {state.step + 1}",
                 outcome.not_finite,
                 "Its update was not kept, and the state before it is saved: senet train --resume "
                 f"{run.folder} --on-nan skip passes over it. The images of the step: {names}, ...",

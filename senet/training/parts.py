@@ -129,10 +129,15 @@ class Run:
         """What is scored and saved: the average of the weights where there is one."""
         return self.average.model if self.average else self.network.model
 
-    def describe_divergence(self, what: str, kept: str) -> Diverged:
-        """The error for `what` being no finite number in the next step; `kept` says what is."""
+    def describe_divergence(self, when: str, what: str, kept: str) -> Diverged:
+        """The error for a number that is no finite one.
+
+        Args:
+            when: it was found, as `"In step 7"`.
+            what: it is, as `"the loss"`.
+            kept: what is kept all the same, in a sentence.
+        """
         return Diverged(
-            f"In step {self.state.step + 1} (epoch {self.state.epoch + 1}) {what} is infinite or "
-            f"no number. {kept} Try a lower learning rate than {self.schedule.peak:g}, a longer "
-            "warm-up or --clip-norm 1."
+            f"{when} (epoch {self.state.epoch + 1}) {what} is infinite or no number. {kept} Try a "
+            f"lower learning rate than {self.schedule.peak:g}, a longer warm-up or --clip-norm 1."
         )

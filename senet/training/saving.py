@@ -41,7 +41,8 @@ def require_finite_weights(run: Run) -> None:
         Diverged: a weight is no finite number.
     """
     if not all(np.isfinite(copy_value(v)).all() for v in run.network.model.variables):
-        raise run.describe_divergence("a weight", "The checkpoint before it is kept.")
+        when, kept = f"After step {run.state.step}", "The checkpoint before it is kept."
+        raise run.describe_divergence(when, "a weight", kept)
 
 
 def restore_checkpoint(run: Run, found: Checkpoint) -> None:

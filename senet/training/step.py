@@ -103,7 +103,11 @@ class GuardedStep:
         return float(logs["loss"]), float(logs["accuracy"])
 
     def _count_updates(self) -> int:
-        """Updates of the weights so far: steps of finite gradients, by how many make one."""
+        """How often the average was to follow.
+
+        Keras counts updates, not steps, so that where several steps make an update the average
+        follows only every so many-th of them. Runs that began like this go on like this.
+        """
         return int(keras.ops.convert_to_numpy(self.optimizer.iterations)) // self.accumulate
 
     def _read_scale(self) -> float:

@@ -16,7 +16,8 @@ from senet.data.sources import load_data
 from senet.evaluation import Evaluation, evaluate
 from senet.prediction import load_trained, score
 from senet.recipes.recipe import Recipe
-from senet.training import setup
+from senet.runs import checkpoint
+from senet.training import loop, setup
 from senet.training.parts import Diverged
 from senet.training.run import train
 from tests.conftest import make_photos
@@ -144,6 +145,23 @@ def test_an_infinite_loss_stops_the_run_and_keeps_the_last_good_model(
         train(Recipe(data=str(photos), epochs=3, **TINY), tmp_path / "out")
     model = load_trained(tmp_path / "out").model
     assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path, photos, monkeypatch):
+    real = loop.take_step
+
+    def lost_in_the_second_epoch(run, batch):
+        real(run, batch)
+        if run.state.epoch == 1:  # as on JAX, where a ReLU hides it from the loss
+            run.network.model.get_layer("stem_bn").moving_mean.assign([np.nan] * 16)
+
+    monkeypatch.setattr(loop, "take_step", lost_in_the_second_epoch)
+    with pytest.raises(Diverged, match=r"After step 4 \(epoch 2\) a weight is infinite"):
+        train(Recipe(data=str(photos), epochs=3, **TINY), tmp_path / "out")
+    found, _ = checkpoint.read_newest(tmp_path / "out")
+    assert found.state["epoch"] == 1
+    with open(tmp_path / "out" / "metrics.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 1
 
 
 def test_metrics_of_an_epoch_are_means_over_its_steps(tmp_path, photos, monkeypatch):
