@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from senet import plotting
-from senet.runs.comparison_table import COLUMNS, align_columns, fill_row
+from senet.runs.comparison_table import COLUMNS, TEXT_COLUMNS, align_columns, fill_row
 from senet.runs.foreign import MAX_PATH, clean_text
 from senet.runs.page import picture, value, write_page
 from senet.runs.reading import PastRun, read_run
@@ -99,10 +99,11 @@ class Comparison:
 
     def __str__(self) -> str:
         """The table, and a table of the differences."""
-        parts = [align_columns(self.table, left=4)]
+        parts = [align_columns(self.table, left=TEXT_COLUMNS)]
         for group, fields in self.differences.items():
             rows = [[f, *map(clean_text, map(value, values))] for f, values in fields.items()]
-            parts.append(align_columns([[group, *(r.name for r in self.runs)], *rows], left=99))
+            headings = [group, *(run.name for run in self.runs)]
+            parts.append(align_columns([headings, *rows], left=len(headings)))
         if len(self.runs) > 1 and not self.differences:
             parts.append("no difference in recipe, versions and machine")
         return "\n\n".join(parts)

@@ -52,6 +52,8 @@ COLUMNS: dict[str, Callable[[dict[str, Any], PastRun], str]] = {
     ),
 }
 """Columns of the table, and how a run fills them."""
+TEXT_COLUMNS = 4
+"""How many of them, from the first, are texts; the others are numbers and end under each other."""
 
 
 def fill_row(run: PastRun) -> list[str]:

@@ -12,9 +12,9 @@ from senet.training.interruption import Stopped
 from senet.training.parts import Run
 from senet.training.state import State
 
-PROBE = 2.0
+PROBE_SECONDS = 2.0
 """Seconds for which the speed of the loader alone is measured."""
-SLOW = 0.1
+SLOW_SHARE = 0.1
 """Share of the time spent waiting for images above which it is said."""
 
 
@@ -40,7 +40,7 @@ def measure_loader(run: Run) -> float:
         images, began = 0, time.monotonic()
         for batch in batches:
             images += len(batch.images)
-            if time.monotonic() - began > PROBE:
+            if time.monotonic() - began > PROBE_SECONDS:
                 break
         return images / max(1e-9, time.monotonic() - began)
 
@@ -89,7 +89,7 @@ def say_epoch(run: Run) -> None:
     state, epochs = run.state, run.plan.epochs
     row, done = state.history[-1], len(state.history)
     left = state.seconds / done * (epochs - done)
-    slow = f" ({row['waiting']:.0%} waiting for images)" if row["waiting"] > SLOW else ""
+    slow = f" ({row['waiting']:.0%} waiting for images)" if row["waiting"] > SLOW_SHARE else ""
     say(
         f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.1%}"
         f" | validation loss {row['val_loss']:.3f}, accuracy {row['val_accuracy']:.1%}"
