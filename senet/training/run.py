@@ -78,8 +78,9 @@ def resume(
     """Go on with a run where its newest whole checkpoint was written.
 
     On a CPU, with the same versions and number of cores, the network becomes the same, bit for bit,
-    as if the run had never stopped; where that cannot be promised standard error says why. The
-    folder may have been moved.
+    as if the run had never stopped; where versions or machine are others standard error says so. On
+    PyTorch that does not hold with dropout: Keras draws there from PyTorch's own generator, which
+    no checkpoint holds. The folder may have been moved.
 
     Args:
         folder: of the run.

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import load_data
 from senet.training.distribution import Team
@@ -16,6 +17,18 @@ class Brightness:
     def predict_on_batch(self, images):
         share = 1 / (1 + np.exp(-images.mean(axis=(1, 2, 3))))
         return np.stack([share, 1 - share], axis=1).astype("float32")
+
+
+class OneDamaged:
+    """Images of another reader, but for one that cannot be read."""
+
+    def __init__(self, reader, damaged):
+        self.reader, self.damaged = reader, damaged
+
+    def image(self, key):
+        if key == self.damaged:
+            raise ImageError("Not a JPEG, PNG")
+        return self.reader.image(key)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +50,7 @@ class Pair(Team):
 def data(tmp_path_factory):
     found = load_data(str(make_photos(tmp_path_factory.mktemp("shares") / "photos", 24)))
     odd = found.split("train").take(np.arange(31))  # so that the shares differ by one
+    odd = dataclasses.replace(odd, reader=OneDamaged(odd.reader, odd.keys[6]))
     return dataclasses.replace(found, splits=found.splits | {"train": odd})
 
 
@@ -46,14 +60,15 @@ def validation(data, team):
 
 def test_two_processes_score_every_image_once_and_in_order(data):
     alone = validation(data, Team()).score(Brightness(), "train", "alone")
-    assert len(alone.names) == 31
+    assert len(alone.names) == 30
+    assert alone.skipped == (data.split("train").names[6],)
     sent = {}
     validation(data, Pair(1, 2, 2, sent)).score(Brightness(), "train", "second")
     together = validation(data, Pair(0, 2, 2, sent)).score(Brightness(), "train", "first")
     assert together.names == alone.names
     np.testing.assert_array_equal(together.labels, alone.labels)
     np.testing.assert_allclose(together.probabilities, alone.probabilities, rtol=1e-6)
-    assert together.skipped == ()
+    assert together.skipped == alone.skipped
 
 
 def test_a_split_without_images_is_refused(data):
