@@ -123,6 +123,7 @@ def create(
             data_format=keras.config.image_data_format(),
             class_names=stored.class_names if stored and stored.classes == n_classes else None,
             preprocessing=stored.preprocessing if stored else None,
+            trained_on=stored.trained_on if stored else None,
         )
     return model
 
@@ -217,7 +218,8 @@ def save(
     """Save a network to one `.keras` file that plain Keras loads too, or to a safetensors file.
 
     What else it takes to use the network (its spec, the names of its classes, the preprocessing)
-    travels inside the file as one extra member, which stock Keras passes over.
+    and which images `senet train` trained it on travel inside the file as one extra member, which
+    stock Keras passes over.
 
     Args:
         model: a network from `create`, `load` or `fold`; or another functional model of stock

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,8 @@ class Evaluation:
         labels: index of the true class, `(N,)`.
         probabilities: `(N, C)`.
         skipped: names of the images that could not be read; they are in none of the above.
+        trained_on: the evaluation of those that the network was trained on, which are in none of
+            the above either; `None` where it is not known which these are.
     """
 
     class_names: tuple[str, ...]
@@ -63,6 +65,32 @@ class Evaluation:
     labels: np.ndarray
     probabilities: np.ndarray
     skipped: tuple[str, ...] = ()
+    trained_on: "Evaluation | None" = None
+
+    def set_apart(self, names: Collection[str]) -> "Evaluation":
+        """The evaluation without these images, which the network was trained on.
+
+        Args:
+            names: of images; others than are here do not matter.
+
+        Returns:
+            The evaluation of the other images, which may be none; that of these is its
+            `trained_on`.
+        """
+        names = set(names)
+        seen = np.array([name in names for name in self.names], bool)
+        apart = dataclasses.replace(self._take(seen), skipped=())
+        return dataclasses.replace(self._take(~seen), trained_on=apart)
+
+    def _take(self, chosen: np.ndarray) -> "Evaluation":
+        """The evaluation of some images, `(N,)` bool."""
+        names = tuple(name for name, wanted in zip(self.names, chosen, strict=True) if wanted)
+        return dataclasses.replace(
+            self,
+            names=names,
+            labels=self.labels[chosen],
+            probabilities=self.probabilities[chosen],
+        )
 
     @property
     def predictions(self) -> np.ndarray:
@@ -189,18 +217,31 @@ class Evaluation:
         return sum(gaps) / len(self.labels)
 
     def summary(self) -> dict[str, Any]:
-        """Images, top-1, top-5, loss, calibration error and how many images were skipped.
+        """Images, top-1, top-5, loss, calibration error, and how many images do not count in them.
 
-        With fewer than five classes every image is in top-5.
+        `skipped` could not be read, `trained_on` were trained on (`None` where that is not known);
+        `top1_with_trained_on` is the score with the latter, where there are any. With fewer than
+        five classes every image is in top-5.
         """
-        return dict(
+        numbers = dict(
             images=len(self.labels),
             top1=self.top1,
             top5=self.top(5),
             loss=self.loss,
             calibration_error=self.calibration_error,
             skipped=len(self.skipped),
+            trained_on=None if self.trained_on is None else len(self.trained_on.labels),
         )
+        if self.trained_on is not None and len(self.trained_on.labels):
+            numbers["top1_with_trained_on"] = self.top1_with_trained_on
+        return numbers
+
+    @property
+    def top1_with_trained_on(self) -> float:
+        """Share of all images that are right, those that were trained on among them, 0 to 1."""
+        parts = (self, self.trained_on) if self.trained_on is not None else (self,)
+        right = sum(int((part.predictions == part.labels).sum()) for part in parts)
+        return right / sum(len(part.labels) for part in parts)
 
 
 def evaluate(

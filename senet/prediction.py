@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 import keras
 import numpy as np
@@ -15,14 +15,16 @@ from PIL import Image
 
 from senet import applications
 from senet.data.decode import SUFFIXES, ImageError, decode
+from senet.data.layouts import listed
 from senet.data.preprocessing import Preprocessing
 from senet.data.readers import MAX_FILE
-from senet.data.sources import Data, absolute, load_data
+from senet.data.sources import Data, Source, absolute, load_data, split_data
+from senet.data.trained_on import TrainedOn
 from senet.deployment.exported import Exported, is_exported
 from senet.evaluation import Evaluation, evaluate
 from senet.progress import meter
 from senet.runs.folder import MODEL
-from senet.runs.reading import read_trained_on
+from senet.runs.reading import read_data_of_run
 from senet.weights import imagenet
 
 
@@ -35,12 +37,14 @@ class Trained:
         class_names: one for each class.
         preprocessing: makes inputs of images.
         run: its run folder, or `None` for a file alone.
+        trained_on: which images it was trained on; `None` where that is not known.
     """
 
     model: keras.Model | Exported
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     run: pathlib.Path | None = None
+    trained_on: TrainedOn | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +96,7 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
         exported = Exported(path)
         about = exported.manifest
         own = Preprocessing.from_json(about.preprocessing)
-        return Trained(exported, about.class_names, own)
+        return Trained(exported, about.class_names, own, None, _trained_on(about.trained_on))
     file, run = path, None
     if path.is_dir():
         file = path / MODEL
@@ -131,38 +135,89 @@ def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) ->
     if card.classifier_activation is None:
         model = keras.Model(model.input, keras.layers.Softmax(dtype="float32")(model.output))
         model.card = dataclasses.replace(card, classifier_activation="softmax")
-    return Trained(model, card.class_names, preprocessing, run)
+    trained_on = _trained_on(card.trained_on)
+    if trained_on is None and run is not None:
+        of_run = read_data_of_run(run)
+        trained_on = of_run.trained_on if of_run else None
+    return Trained(model, card.class_names, preprocessing, run, trained_on)
+
+
+def _trained_on(values: dict[str, Any] | None) -> TrainedOn | None:
+    return None if values is None else TrainedOn.from_json(values)
 
 
 def score(
-    trained: Trained, data: str | None = None, split: str | None = None, batch_size: int = 64
-) -> tuple[Evaluation, dict[str, str]]:
+    trained: Trained,
+    data: str | None = None,
+    split: str | None = None,
+    batch_size: int = 64,
+    class_map: str | os.PathLike | None = None,
+) -> tuple[Evaluation, dict[str, Any]]:
     """Evaluate a trained network on labelled images.
+
+    Images that it was trained on are set apart, in the `trained_on` of the evaluation, unless it is
+    the training images that are asked for.
 
     Args:
         trained: the network.
         data: what `load_data` takes; by default what the run was trained on, split the same way.
         split: `"train"`, `"validation"`, `"test"` or `"all"`. By default the one held out; of
-            other data than that of the run all images, unless it has a split of its own.
+            other data than that of the training all images, unless it has a split of its own.
         batch_size: images in a batch.
+        class_map: of `load_data`; by default that of the run for its own images.
 
     Returns:
-        The evaluation, and which data and split it was made on.
+        The evaluation, and which data and split it was made on, as `data` and `split`; of training
+        images that were asked for also how many are known to be, as `trained_on`.
 
     Raises:
-        ValueError: no data is named, its classes are not those of the network, or the images of
-            the run are not those it was trained on.
+        ValueError: no data is named, it has classes that the network does not know, the images of
+            the run are not those it was trained on, or all of them were trained on.
     """
-    where, images = labelled_images(trained, data, split)
+    where, images = labelled_images(trained, data, split, class_map)
     split = split or images.held_out
+    source = images.split(split)
+    about: dict[str, Any] = dict(data=where, split=split)
+    seen = trained.trained_on.recognise_names(source) if trained.trained_on else None
+    if seen is not None and split != "train":
+        _require_unseen(len(source) - len(seen), about)
     evaluation = evaluate(
-        trained.model,
-        images.split(split),
-        trained.preprocessing,
-        trained.class_names,
-        batch_size=batch_size,
+        trained.model, source, trained.preprocessing, trained.class_names, batch_size=batch_size
     )
-    return evaluation, dict(data=where, split=split)
+    if seen is not None and split != "train":
+        evaluation = evaluation.set_apart(seen)
+        _require_unseen(len(evaluation.labels), about)
+    elif seen is not None:
+        about["trained_on"] = len(seen.intersection(evaluation.names))
+    return evaluation, about
+
+
+def _require_unseen(images: int, about: dict[str, Any]) -> None:
+    """Refuse to score a network on nothing but images that it was trained on."""
+    if not images:
+        raise ValueError(
+            f"The network was trained on every image of {about['data']!r} ({about['split']}) that "
+            "can be scored: that would not say how good it is on others. Name other images with "
+            "--data; --split train scores training images."
+        )
+
+
+def take_held_out(trained: Trained, images: Data, split: str) -> Source:
+    """The images of a split that a network was not trained on, as far as that is known.
+
+    Raises:
+        ValueError: there is no such split, or no such image.
+    """
+    source = images.split(split)
+    seen = trained.trained_on.recognise(source) if trained.trained_on else None
+    if seen is None or not seen.any():
+        return source
+    if seen.all():
+        raise ValueError(
+            f"The network was trained on all {len(source)} {split} images: name other ones with "
+            "--data."
+        )
+    return source.take(np.flatnonzero(~seen))
 
 
 def find_images(paths: Iterable[str]) -> list[str]:
@@ -271,21 +326,19 @@ WRITERS = {"table": write_table, "csv": write_csv, "jsonl": write_jsonl}
 """How predictions can be written, by the name of the format."""
 
 
-def _listed(names: Sequence[str]) -> str:
-    """Names in one line; the first ones of many."""
-    shown = ", ".join(names[:20])
-    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
-
-
 def images_of(
-    trained: Trained, data: str | None = None, split: str | None = None
+    trained: Trained,
+    data: str | None = None,
+    split: str | None = None,
+    class_map: str | os.PathLike | None = None,
 ) -> tuple[str, Data]:
-    """The images to use a network on; what the run was trained on is split as it was then.
+    """The images to use a network on; those that it was trained on are split as they were then.
 
     Args:
         trained: the network.
         data: what `load_data` takes; by default what the run was trained on.
         split: the one that is wanted; `None` or `"all"` draws none from other data.
+        class_map: of `load_data`; by default that of the run for its own images.
 
     Returns:
         Where the images are, and the data.
@@ -293,39 +346,66 @@ def images_of(
     Raises:
         ValueError: no data is named, or the images of the run have changed.
     """
-    own = read_trained_on(trained.run) if trained.run else None
-    if data is not None and not (own and absolute(data) == own.where):
-        return data, load_data(data, split=split not in (None, "all"))
-    if own is None:
+    of_run = read_data_of_run(trained.run) if trained.run else None
+    own = False
+    if of_run is not None and (data is None or absolute(data) == of_run.where):
+        own, data, class_map = True, of_run.where, class_map or of_run.class_map
+    if data is None:
         raise ValueError(
             "Say which images to evaluate on with --data: there is no record of the training data."
         )
-    where = own.where
-    images = load_data(where, **own.options)
-    if images.digest != own.digest:
+    images = load_data(data, class_map=class_map, split=False, trained=True)
+    before = trained.trained_on
+    if before is not None:
+        again = _split_or_none(images, before.options)
+        if again is not None and again.digest == before.split_sha256:
+            return data, again
+    if own:
         raise ValueError(
-            f"The images in {where!r} are not those of the training, so that some which were "
+            f"The images in {data!r} are not those of the training, so that some which were "
             "trained on could count as held out: put the images to score in a folder of their own "
             "and name it with --data."
         )
-    return where, images
+    if split in (None, "all"):
+        return data, images
+    return data, split_data(images, **(before.options if before else {}))
+
+
+def _split_or_none(images: Data, options: dict[str, Any]) -> Data | None:
+    """The data, split; `None` where they cannot be."""
+    try:
+        return split_data(images, **options)
+    except ValueError:
+        return None
 
 
 def labelled_images(
-    trained: Trained, data: str | None = None, split: str | None = None
+    trained: Trained,
+    data: str | None = None,
+    split: str | None = None,
+    class_map: str | os.PathLike | None = None,
 ) -> tuple[str, Data]:
-    """`images_of` of the classes that the network knows.
+    """`images_of` with labels that are indices of the network's classes, matched by name.
+
+    The data may have some of the classes only. Those of ImageNet may be called by their WordNet
+    ids.
 
     Raises:
-        ValueError: as there, or the classes of the data are others.
+        ValueError: as there, or the network does not know a class of the data.
     """
-    where, images = images_of(trained, data, split)
-    wanted = trained.class_names
-    if wanted == imagenet.class_names():  # whose folders are called by their WordNet ids
-        wanted = tuple(synset for synset, _ in imagenet.classes())
-    if images.class_names not in (wanted, trained.class_names):
+    where, images = images_of(trained, data, split, class_map)
+    known = trained.class_names
+    if images.class_names == known:
+        return where, images
+    numbers = {name: number for number, name in enumerate(known) if known.count(name) == 1}
+    if known == imagenet.class_names():
+        known = tuple(synset for synset, _ in imagenet.classes())
+        numbers |= {synset: number for number, synset in enumerate(known)}
+    if unknown := [name for name in images.class_names if name not in numbers]:
         raise ValueError(
-            f"The network knows the classes {_listed(wanted)}; {where!r} has "
-            f"{_listed(images.class_names)}."
+            f"The network knows the classes {listed(known)}; {where!r} has {listed(unknown)}, "
+            "which it does not know: leave them out, or rename them with a class map."
         )
-    return where, images
+    return where, images.relabel(
+        trained.class_names, [numbers[name] for name in images.class_names]
+    )

@@ -15,7 +15,7 @@ MAY_USE = {
     "timing": set(),
     "models": {"graph"},
     "acceleration": {"graph"},
-    "data": {"files"},
+    "data": {"files", "progress"},
     "plotting": {"files"},
     "drawing": {"graph", "models", "plotting"},
     "weights": {"models", "files"},

@@ -2,14 +2,19 @@
 
 import json
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from senet.evaluation import Evaluation
 
 
 @click.command("evaluate", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=pathlib.Path))
 @click.option("--weights", help="Published weights, where RUN is the name of a network.")
 @click.option("--data", help="Folder, zip or name; by default what the run was trained on.")
+@click.option("--class-map", help="File that renames or merges classes, .csv or .json.")
 @click.option("--split", help="train, validation, test or all; see below for the default.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
 @click.option(
@@ -21,15 +26,19 @@ def command(
     run: pathlib.Path,
     weights: str | None,
     data: str | None,
+    class_map: str | None,
     split: str | None,
     batch_size: int,
     confusion: pathlib.Path | None,
 ) -> None:
     """Score a trained network on every image of a split.
 
-    RUN is a run folder, or a .keras file (then --data is needed). Without --data the images that
-    the run held out are scored; with it the test folder of that data, or all images where it has
-    no such folders. Prints precision and recall of each class, then one line of JSON.
+    RUN is a run folder, a .keras file or an exported network (the last two need --data). Without
+    --data, and of data that the network was trained on, the images are scored that were held out
+    then; of other data the test folder, or all images where it has no such folders. Images that the
+    network was trained on are told by their content and do not count, unless --split train asks for
+    them. Classes are matched by name; the data may have some of them only. Prints precision and
+    recall of each class, then one line of JSON.
 
     Published weights are scored on the validation images of ImageNet, one folder for each WordNet
     id:
@@ -44,7 +53,19 @@ def command(
         )
     from senet.prediction import load_trained, score
 
-    evaluation, about = score(load_trained(run, weights), data, split, batch_size)
+    evaluation, about = score(load_trained(run, weights), data, split, batch_size, class_map)
+    result = about | evaluation.summary() | about
+    _print_classes(evaluation)
+    click.echo(_describe_score(evaluation, result))
+    if confusion:
+        from senet import plotting
+
+        plotting.confusion(evaluation.confusion, evaluation.class_names, confusion, about["split"])
+    click.echo(json.dumps(result | {"per_class": evaluation.per_class}))
+
+
+def _print_classes(evaluation: "Evaluation") -> None:
+    """The table of the classes."""
     rows = evaluation.per_class
     width = max(5, *(len(row["name"]) for row in rows))
     click.echo(f"{'class':<{width}}  images  precision  recall      F1")
@@ -53,8 +74,22 @@ def command(
             f"{row['name']:<{width}}  {row['images']:>6}  {row['precision']:>8.1%}  "
             f"{row['recall']:>6.1%}  {row['f1']:>6.1%}"
         )
-    if confusion:
-        from senet import plotting
 
-        plotting.confusion(evaluation.confusion, evaluation.class_names, confusion, about["split"])
-    click.echo(json.dumps(about | evaluation.summary() | {"per_class": rows}))
+
+def _describe_score(evaluation: "Evaluation", result: dict[str, Any]) -> str:
+    """The score in a line or two, and on which images."""
+    images, split, seen = result["images"], result["split"], result["trained_on"]
+    name = "" if split == "all" else f"{split} "
+    lines = [f"top-1 {result['top1']:.2%} on {images} {name}images"]
+    if seen is None:
+        lines.append("Whether it was trained on some of them is not known.")
+    elif split == "train":
+        lines.append(
+            f"It was trained on {seen} of them: that is no score on images it has not seen."
+        )
+    elif seen:
+        lines.append(
+            f"{seen} more were trained on and do not count; with them it would be "
+            f"{result['top1_with_trained_on']:.2%}."
+        )
+    return "\n".join(lines)

@@ -72,6 +72,7 @@ def command(
         preprocessing=trained.preprocessing,
         precision=precision,
         pixels=pixels,
+        trained_on=trained.trained_on,
     )
     click.echo(f"{style}: {comparison} ({where})")
     click.echo(f"written: {out}")

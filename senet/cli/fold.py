@@ -1,5 +1,6 @@
 """`senet fold`."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -54,10 +55,13 @@ def command(
     """
     from senet import applications
     from senet.explanation.folding import fold_within, table
-    from senet.prediction import labelled_images, load_in_keras
+    from senet.prediction import labelled_images, load_in_keras, take_held_out
 
     trained = load_in_keras(model, weights)
     where, found = labelled_images(trained, data, "test")
+    held_out = [name for name in ("validation", "test") if name in found.splits]
+    unseen = {name: take_held_out(trained, found, name) for name in held_out}
+    found = dataclasses.replace(found, splits=found.splits | unseen)
     result = fold_within(
         trained.model,
         found,

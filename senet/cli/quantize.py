@@ -59,10 +59,10 @@ def command(
     """
     from senet.deployment.images import crops
     from senet.deployment.quantize import quantize
-    from senet.prediction import images_of, load_in_keras
+    from senet.prediction import labelled_images, load_in_keras, take_held_out
 
     trained = load_in_keras(model, weights)
-    where, found = images_of(trained, data, "test")
+    where, found = labelled_images(trained, data, "test")
     split = found.held_out
     if split == "all" or "train" not in found.splits:
         raise ValueError(
@@ -74,10 +74,11 @@ def command(
         out,
         style,
         images=crops(found.split("train"), trained.preprocessing, images),
-        held_out=found.split(split),
+        held_out=take_held_out(trained, found, split),
         class_names=trained.class_names,
         preprocessing=trained.preprocessing,
         max_drop=max_drop,
+        trained_on=trained.trained_on,
     )
     before, after = result.before, result.after
     click.echo(f"{style}: {result.comparison}")

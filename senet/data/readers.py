@@ -34,6 +34,9 @@ class Reader(Protocol):
     def image(self, key: Any) -> Image.Image:
         """The image as RGB; `ImageError` or one of `UNREADABLE` where there is none."""
 
+    def content(self, key: Any) -> bytes:
+        """The bytes that the image is made of, as they are stored; raises as `image` does."""
+
     def stamp(self, key: Any) -> str:
         """What changes, as a rule, when the image does; cheap where it is stored with the file."""
 
@@ -46,9 +49,13 @@ class FolderReader:
 
     def image(self, key: str) -> Image.Image:
         """The image in a file."""
+        return decode(self.content(key))
+
+    def content(self, key: str) -> bytes:
+        """The bytes of a file."""
         path = self.root / key
         _check_size(path.stat().st_size)
-        return decode(path.read_bytes())
+        return path.read_bytes()
 
     def stamp(self, key: str) -> str:
         """Size of the file, bytes."""
@@ -66,8 +73,12 @@ class ZipReader:
 
     def image(self, key: str) -> Image.Image:
         """The image in a member."""
+        return decode(self.content(key))
+
+    def content(self, key: str) -> bytes:
+        """The bytes of a member, unpacked."""
         _check_size(self._member(key).file_size)
-        return decode(self._archive.read(key))
+        return self._archive.read(key)
 
     def stamp(self, key: str) -> str:
         """Size of the member, bytes, and its checksum."""
@@ -96,11 +107,15 @@ class TarReader:
 
     def image(self, key: tuple[int, int, int]) -> Image.Image:
         """The image in a member."""
+        return decode(self.content(key))
+
+    def content(self, key: tuple[int, int, int]) -> bytes:
+        """The bytes of a member."""
         shard, offset, size = key
         _check_size(size)
         with open(self.paths[shard], "rb") as file:
             file.seek(offset)
-            return decode(file.read(size))
+            return file.read(size)
 
     def stamp(self, key: tuple[int, int, int]) -> str:
         """Size of the member, bytes."""
@@ -117,6 +132,11 @@ class ArrayReader:
         """The image at an index."""
         return Image.fromarray(self.images[key]).convert("RGB")
 
+    def content(self, key: int) -> bytes:
+        """Shape and pixels."""
+        image = self.images[key]
+        return repr(image.shape).encode() + image.tobytes()
+
     def stamp(self, key: int) -> str:
         """Hash of the pixels."""
         return hashlib.sha256(self.images[key].tobytes()).hexdigest()
@@ -131,6 +151,10 @@ class JoinedReader:
     def image(self, key: tuple[int, Any]) -> Image.Image:
         """The image of one of the readers."""
         return self.readers[key[0]].image(key[1])
+
+    def content(self, key: tuple[int, Any]) -> bytes:
+        """The bytes of the image of one of the readers."""
+        return self.readers[key[0]].content(key[1])
 
     def stamp(self, key: tuple[int, Any]) -> str:
         """The stamp that one of the readers gives."""

@@ -7,7 +7,7 @@ import json
 import os.path
 import pathlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,20 @@ class Data:
         """The split to quote results on: `"test"`, else `"validation"`, else `"all"`."""
         return next((name for name in ("test", "validation") if name in self.splits), "all")
 
+    def relabel(self, class_names: Sequence[str], numbers: Sequence[int]) -> "Data":
+        """The same images, their labels among other classes, as those of a network.
+
+        Args:
+            class_names: all of them.
+            numbers: for each class of these data its index among them.
+        """
+        indices = np.asarray(numbers, dtype="int64")
+        splits = {
+            name: dataclasses.replace(source, labels=indices[source.labels])
+            for name, source in self.splits.items()
+        }
+        return dataclasses.replace(self, class_names=tuple(class_names), splits=splits)
+
     @functools.cached_property
     def listed(self) -> list[tuple[str, str, int, str]]:
         """Split, name, label and stamp of every image, in order.
@@ -127,6 +141,7 @@ def load_data(
     fraction: float = 1.0,
     class_map: str | os.PathLike | None = None,
     split: bool = True,
+    trained: bool = False,
 ) -> Data:
     """Find a data set by name or path and split it.
 
@@ -153,6 +168,8 @@ def load_data(
         class_map: path of a CSV file with two columns, or of a JSON object, from labels to names of
             classes; classes of one name are merged.
         split: whether to draw splits; without, images that are in no split count as `"train"`.
+        trained: whether they are for a network that is trained already, for which one class and
+            images of a test alone will do.
 
     Returns:
         A `Data`.
@@ -168,27 +185,74 @@ def load_data(
         >>> len(data.splits["train"])
         1257
     """
+    _check_shares(validation, test, fraction)
+    found = _find(where)
+    if class_map is not None:
+        found = layouts.rename(found, class_map)
+    classes, splits = _sources(where, found, trained=trained)
+    data = Data(classes, splits, found.mirror, found.pixels, drawn=False)
+    if not split:
+        return data
+    if not trained and "train" not in splits:
+        raise ValueError(
+            f"{where!r} has folders for {' and '.join(splits)} but none for training: expected "
+            "train/CLASS beside them, or a folder for each class."
+        )
+    return split_data(data, seed, validation=validation, test=test, fraction=fraction)
+
+
+def split_data(
+    data: Data,
+    seed: int = 0,
+    *,
+    validation: float = VALIDATION_SHARE,
+    test: float = TEST_SHARE,
+    fraction: float = 1.0,
+) -> Data:
+    """Draw the splits that data do not have, as `load_data` does, whose arguments these are.
+
+    Args:
+        data: as `load_data(..., split=False)` gives them; without training images they stay as they
+            are.
+        seed: of the random split.
+        validation: share of the images to draw for validation.
+        test: share of the images to draw for testing.
+        fraction: share of the training images that is used.
+
+    Returns:
+        A `Data`.
+
+    Raises:
+        ValueError: a share is outside its range, or a class has too few images.
+    """
+    _check_shares(validation, test, fraction)
+    splits, classes = dict(data.splits), data.class_names
+    if "train" not in splits:
+        return data
+    drawn = set(splits) == {"train"}
+    if drawn and test:
+        splits["train"], splits["test"] = _draw(splits["train"], test, seed, classes)
+    if "validation" not in splits:
+        kept, held_out = _draw(splits["train"], validation, seed + 1, classes)
+        splits |= {"train": kept, "validation": held_out}
+    if fraction < 1:
+        labels = splits["train"].labels
+        splits["train"] = splits["train"].take(_share(labels, fraction, seed + 2))
+    return dataclasses.replace(data, splits=_in_order(splits), drawn=drawn)
+
+
+def _in_order(splits: Mapping[str, Source]) -> dict[str, Source]:
+    """Splits as they are told everywhere: training, validation, test."""
+    return {name: splits[name] for name in dict.fromkeys(SPLITS.values()) if name in splits}
+
+
+def _check_shares(validation: float, test: float, fraction: float) -> None:
     if not (0 < validation < 1 and 0 <= test < 1 and 0 < fraction <= 1):
         raise ValueError(
             "The share for validation must be above 0 and below 1, the share for testing from 0 to "
             "below 1, the fraction to train on above 0 to 1; got "
             f"{validation}, {test} and {fraction}."
         )
-    found = _find(where)
-    if class_map is not None:
-        found = layouts.rename(found, class_map)
-    classes, splits = _sources(where, found, split)
-    drawn = split and set(splits) == {"train"}
-    if drawn and test:
-        splits["train"], splits["test"] = _draw(splits["train"], test, seed, classes)
-    if split and "validation" not in splits:
-        kept, held_out = _draw(splits["train"], validation, seed + 1, classes)
-        splits |= {"train": kept, "validation": held_out}
-    if fraction < 1 and "train" in splits:
-        labels = splits["train"].labels
-        splits["train"] = splits["train"].take(_share(labels, fraction, seed + 2))
-    splits = {name: splits[name] for name in dict.fromkeys(SPLITS.values()) if name in splits}
-    return Data(classes, splits, found.mirror, found.pixels, drawn)
 
 
 def _find(where: str) -> Found:
@@ -260,35 +324,39 @@ def _join(sources: list[Source]) -> Source:
     )
 
 
-def _sources(where: str, found: Found, split: bool) -> tuple[tuple[str, ...], dict[str, Source]]:
+def _sources(
+    where: str, found: Found, *, trained: bool
+) -> tuple[tuple[str, ...], dict[str, Source]]:
     """The classes of a data set and its images by split."""
     sections = found.sections
-    if split and "train" not in sections:
-        raise ValueError(
-            f"{where!r} has folders for {' and '.join(sections)} but none for training: expected "
-            "train/CLASS beside them, or a folder for each class."
-        )
     present = {name: {entry.label for entry in entries} for name, entries in sections.items()}
-    trained = present.get("train") or set[str]().union(*present.values())
-    if len(trained) < 2:
-        raise ValueError(
-            f"{where!r} has one class, {min(trained)!r}: a network that tells classes apart needs "
-            "at least two class folders."
-        )
-    classes = found.class_names or layouts.class_order(trained)
-    for name, labels in present.items():
-        if unknown := sorted(labels - trained):
-            raise ValueError(
-                f"The {name} images of {where!r} have classes that no training image has: "
-                f"{layouts.listed(unknown)}."
-            )
+    known = set[str]().union(*present.values())
+    if not trained:
+        known = present.get("train") or known
+        _require_classes(where, known, present)
+    classes = found.class_names or layouts.class_order(known)
     numbers = {name: number for number, name in enumerate(classes)}
     sources = {}
     for name, entries in sections.items():
         names, texts, keys = zip(*entries, strict=True)
         indices = np.array([numbers[label] for label in texts], dtype="int64")
         sources[name] = Source(names, indices, found.reader, keys)
-    return tuple(classes), sources
+    return tuple(classes), _in_order(sources)
+
+
+def _require_classes(where: str, trained: set[str], present: Mapping[str, set[str]]) -> None:
+    """Refuse what no network can be trained on: one class, or images of a class for tests only."""
+    if len(trained) < 2:
+        raise ValueError(
+            f"{where!r} has one class, {min(trained)!r}: a network that tells classes apart needs "
+            "at least two class folders."
+        )
+    for name, labels in present.items():
+        if unknown := sorted(labels - trained):
+            raise ValueError(
+                f"The {name} images of {where!r} have classes that no training image has: "
+                f"{layouts.listed(unknown)}."
+            )
 
 
 def divide(

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from senet.data.preprocessing import Preprocessing
+from senet.data.trained_on import TrainedOn
 from senet.deployment.exported import MANIFEST, PRECISIONS, Exported, Manifest
 from senet.deployment.inference import inference_model
 from senet.deployment.verify import AGREEMENT, Comparison, compare
@@ -34,6 +35,7 @@ def export(
     preprocessing: Preprocessing,
     precision: str | None = None,
     pixels: bool = False,
+    trained_on: TrainedOn | None = None,
 ) -> Comparison:
     """Write a network for a runtime into a folder.
 
@@ -52,6 +54,7 @@ def export(
         preprocessing: how an image becomes an input.
         precision: to run in, of `PRECISIONS[format]`; int8 is what `quantize` makes.
         pixels: whether the graph normalises pixels 0-255 (`uint8`) itself.
+        trained_on: which images it was trained on, to travel with it.
 
     Returns:
         How its outputs compare with those of Keras.
@@ -69,7 +72,7 @@ def export(
     precision = check_precision(format, precision)
     with replacing_folder(folder, MANIFEST) as written:
         manifest = write_network(
-            model, written, format, precision, class_names, preprocessing, pixels
+            model, written, format, precision, class_names, preprocessing, pixels, trained_on
         )
         return prove(model, written, manifest, images, preprocessing)
 
@@ -100,6 +103,7 @@ def write_network(
     class_names: Sequence[str],
     preprocessing: Preprocessing,
     pixels: bool = False,
+    trained_on: TrainedOn | None = None,
 ) -> Manifest:
     """Fill a folder with what the runtime reads, and its manifest, without any comparison."""
     graph = inference_model(model)
@@ -115,6 +119,7 @@ def write_network(
         class_names=tuple(class_names),
         preprocessing=preprocessing.to_json(),
         pixels=pixels,
+        trained_on=None if trained_on is None else trained_on.to_json(),
     )
     write_manifest(folder, manifest)
     return manifest

@@ -38,6 +38,7 @@ class Manifest:
         preprocessing: how an image becomes an input, as plain JSON values.
         pixels: whether inputs are pixels 0-255 (`uint8`), which the graph normalises itself.
         checked: what the comparison with Keras gave.
+        trained_on: which images it was trained on, where that is known, as plain JSON values.
 
     Raises:
         ValueError: a field is missing, unknown or of another kind.
@@ -51,10 +52,11 @@ class Manifest:
     preprocessing: dict[str, Any]
     pixels: bool = False
     checked: dict[str, Any] = dataclasses.field(default_factory=dict)
+    trained_on: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
-        kinds = dict(
+        kinds: dict[str, Any] = dict(
             network=str,
             format=str,
             precision=str,
@@ -63,6 +65,7 @@ class Manifest:
             preprocessing=dict,
             pixels=bool,
             checked=dict,
+            trained_on=dict | None,
         )
         for field, kind in kinds.items():
             if not isinstance(getattr(self, field), kind):

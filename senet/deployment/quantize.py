@@ -20,6 +20,7 @@ import numpy as np
 
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
+from senet.data.trained_on import TrainedOn
 from senet.deployment.export import prove, write_network
 from senet.deployment.exported import MANIFEST, Exported
 from senet.deployment.verify import Comparison, Disagreement
@@ -60,6 +61,7 @@ def quantize(
     class_names: Sequence[str],
     preprocessing: Preprocessing,
     max_drop: float = 0.5,
+    trained_on: TrainedOn | None = None,
 ) -> Quantized:
     """Write a network in int8 into a folder, if it is as good as before.
 
@@ -73,6 +75,7 @@ def quantize(
         class_names: one for each class.
         preprocessing: how an image becomes an input.
         max_drop: top-1 that may be lost on them, percentage points.
+        trained_on: which images it was trained on, to travel with it.
 
     Returns:
         The scores before and after, and how outputs compare.
@@ -87,7 +90,9 @@ def quantize(
         raise ValueError(f"format must be one of {', '.join(FORMATS)} for int8; got {format!r}.")
     names = tuple(class_names)
     with replacing_folder(folder, MANIFEST) as written:
-        manifest = write_network(model, written, format, "int8", names, preprocessing)
+        manifest = write_network(
+            model, written, format, "int8", names, preprocessing, trained_on=trained_on
+        )
         inputs = np.stack([preprocessing.normalise(image) for image in images])
         QUANTIZERS[format](written / manifest.file, inputs)
         comparison = prove(model, written, manifest, images, preprocessing, agreement=0.0)

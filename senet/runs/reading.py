@@ -7,6 +7,7 @@ import pathlib
 import statistics
 from typing import Any
 
+from senet.data.trained_on import TrainedOn
 from senet.evaluation import wilson_interval
 from senet.runs.folder import METRICS, RECORD, RESULT, is_run
 from senet.runs.foreign import (
@@ -102,18 +103,18 @@ class PastRun:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedOn:
-    """The images that a run was trained on.
+class DataOfRun:
+    """The images of a run.
 
     Args:
         where: they lie, as `load_data` takes it.
-        options: of `load_data`, which split them.
-        digest: of which image is in which split.
+        class_map: that renames their classes, or `None`.
+        trained_on: which of them it was trained on.
     """
 
     where: str
-    options: dict[str, Any]
-    digest: str
+    class_map: str | None
+    trained_on: TrainedOn
 
 
 def read_run(folder: pathlib.Path, name: str) -> PastRun:
@@ -167,18 +168,31 @@ def read_record(folder: pathlib.Path) -> dict[str, Any]:
     return read_json(folder / RECORD, MAX_RECORD)
 
 
-def read_trained_on(folder: pathlib.Path) -> TrainedOn | None:
-    """The images that a run was trained on, if its record says so."""
-    kinds = dict(seed=int, validation=float, test=float, fraction=float, class_map=str | None)
+def read_data_of_run(folder: pathlib.Path) -> DataOfRun | None:
+    """The images of a run, if its record says what they are."""
     try:
         record = read_record(folder)
-        where, digest = record["recipe"]["data"], record["split_sha256"]
-        options = {name: record["recipe"][name] for name in kinds}
+        recipe = record["recipe"]
+        where, class_map = recipe["data"], recipe["class_map"]
+        trained_on = read_trained_on(record)
+        if trained_on is None:  # a run of version 0.1, of before it was noted
+            options = {name: recipe[name] for name in ("seed", "validation", "test", "fraction")}
+            images = record["images"]["train"]
+            trained_on = TrainedOn(**options, split_sha256=record["split_sha256"], images=images)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    known = isinstance(where, str) and isinstance(digest, str)
-    known = known and all(isinstance(options[name], kind) for name, kind in kinds.items())
-    return TrainedOn(where, options, digest) if known else None
+    known = isinstance(where, str) and isinstance(class_map, str | None)
+    return DataOfRun(where, class_map, trained_on) if known else None
+
+
+def read_trained_on(record: dict[str, Any]) -> TrainedOn | None:
+    """Which images a run was trained on, of its record; `None` where that was not noted.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    values = record.get("trained_on")
+    return None if values is None else TrainedOn.from_json(values)
 
 
 def _read_score(path: pathlib.Path) -> Score | None:

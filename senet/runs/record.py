@@ -13,13 +13,14 @@ import keras
 
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data
+from senet.data.trained_on import TrainedOn
 from senet.files import replacing, write_json, write_rows
 from senet.recipes.fields import merge_fields
 from senet.recipes.recipe import Recipe
 from senet.recipes.resolving import locate_paths
 from senet.runs.folder import IMAGES, RECIPE, RECORD
 from senet.runs.machine import PACKAGES, describe_machine
-from senet.runs.reading import read_record
+from senet.runs.reading import read_record, read_trained_on
 
 COLUMNS = ("split", "class", "image", "stamp")
 """Of `images.csv`."""
@@ -41,6 +42,7 @@ class RunRecord:
         preprocessing: of its images.
         class_names: one for each class.
         digest: of its data.
+        trained_on: which images it is trained on; `None` where that was not noted.
         rounding: what has to be the same for the same rounding: versions, cores, threads.
     """
 
@@ -51,6 +53,7 @@ class RunRecord:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     digest: str
+    trained_on: TrainedOn | None
     rounding: dict[str, Any]
 
     def change_recipe(self, changes: dict[str, Any]) -> Recipe:
@@ -145,6 +148,7 @@ def write(
     data: Data,
     model: keras.Model,
     preprocessing: Preprocessing,
+    trained_on: TrainedOn,
 ) -> None:
     """Write `recipe.toml`, `images.csv` and `run.json` into a run folder.
 
@@ -158,6 +162,7 @@ def write(
         data: that it trains on.
         model: that it trains.
         preprocessing: of its images.
+        trained_on: which images it trains on.
     """
     with replacing(folder / RECIPE) as path:
         path.write_text(recipe.to_toml(), encoding="utf-8")
@@ -172,6 +177,7 @@ def write(
         class_names=list(data.class_names),
         images={name: len(split) for name, split in data.splits.items()},
         split_sha256=data.digest,
+        trained_on=trained_on.to_json(),
         preprocessing=preprocessing.to_json(),
         backend=machine["backend"],
         versions={p: machine[p] for p in (*PACKAGES, "senet")}
@@ -211,6 +217,7 @@ def read(folder: pathlib.Path) -> RunRecord:
             Preprocessing.from_json(found["preprocessing"]),
             tuple(found["class_names"]),
             found["split_sha256"],
+            read_trained_on(found),
             dict(found["same"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -41,12 +41,25 @@ def finish(run: Run, interrupted: str | None) -> dict[str, Any]:
     if not run.state.history or interrupted == signal.SIGTERM.name:  # who sends it kills soon after
         return result
     split = run.data.held_out
-    evaluation = run.validation.score(load_scored_model(run), split, f"evaluating on {split}")
+    evaluation = score_unseen(run, split)
     bad_images = run.state.bad_images.counts()
     result |= dict(split=split, **evaluation.summary(), bad_images=bad_images)
     if run.team.leads:
         write_files(run, split, evaluation, result)
     return result
+
+
+def score_unseen(run: Run, split: str) -> Evaluation:
+    """Score the network on a split; images that were trained on too are set apart.
+
+    Where that leaves none, all of them count, as the warning at the start of the run said.
+    """
+    evaluation = run.validation.score(load_scored_model(run), split, f"evaluating on {split}")
+    seen = run.trained_on.recognise_names(run.data.split(split))
+    if seen is None:
+        return evaluation
+    apart = evaluation.set_apart(seen)
+    return apart if len(apart.labels) else evaluation
 
 
 def load_scored_model(run: Run) -> keras.Model:

@@ -187,6 +187,7 @@ def save_model(run: Run, name: str) -> None:
         run.folder / name,
         class_names=run.data.class_names,
         preprocessing=run.network.preprocessing.to_json(),
+        trained_on=run.trained_on.to_json(),
     )
 
 

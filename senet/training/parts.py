@@ -11,6 +11,7 @@ import keras
 from senet.data.pipeline import Batch
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data
+from senet.data.trained_on import TrainedOn
 from senet.training.averaging import Average
 from senet.training.distribution import Team
 from senet.training.optimization import Schedule
@@ -108,6 +109,7 @@ class Run:
         read_batches: of training images.
         validation: scores the network.
         plan: how much is done.
+        trained_on: which images it is trained on.
         state: where the run stands.
     """
 
@@ -122,6 +124,7 @@ class Run:
     read_batches: ReadBatches
     validation: Validation
     plan: Plan
+    trained_on: TrainedOn
     state: State
 
     @property

@@ -65,9 +65,11 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
             held.enter_context(lock_folder(folder))
         held.enter_context(setup.configure_keras(complete))
         network = setup.build_network(complete, data)
-        run = setup.make_run(complete, folder, data, network, team)
+        trained_on = setup.describe_images(complete, data, network)
+        run = setup.make_run(complete, folder, data, network, trained_on, team)
         if team.leads:  # the record is last: from here on the folder is a run's and can be resumed
-            record.write(folder, recipe, complete, data, network.model, network.preprocessing)
+            made = data, network.model, network.preprocessing, trained_on
+            record.write(folder, recipe, complete, *made)
         console.say_hello(run)
         return finish(run, fit(run))
 
@@ -124,7 +126,8 @@ def resume(
             network = setup.build_network(recipe, data)
         else:  # its weights come from the checkpoint: nothing is downloaded or read for the start
             network = setup.rebuild_network(recipe, data, began)
-        run = setup.make_run(recipe, folder, data, network, team)
+        trained_on = began.trained_on or setup.describe_images(recipe, data, network)
+        run = setup.make_run(recipe, folder, data, network, trained_on, team)
         if found is not None:
             restore_checkpoint(run, found)
         console.say_going_on(found.step if found else None)

@@ -15,6 +15,7 @@ from senet.data.damage import BadImages
 from senet.data.pipeline import training_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, load_data
+from senet.data.trained_on import TrainedOn, describe_training
 from senet.models.spec import Spec
 from senet.recipes.recipe import Recipe
 from senet.runs import events
@@ -60,6 +61,16 @@ def load_images(recipe: Recipe) -> Data:
     )
 
 
+def describe_images(recipe: Recipe, data: Data, network: Network) -> TrainedOn:
+    """Which images the network will have been trained on; every image is read for it once.
+
+    Those that the weights it starts from were trained on are among them.
+    """
+    options = {name: getattr(recipe, name) for name in ("seed", "validation", "test", "fraction")}
+    before = network.model.card.trained_on
+    return describe_training(data, options).after(before and TrainedOn.from_json(before))
+
+
 @contextlib.contextmanager
 def configure_keras(recipe: Recipe) -> Iterator[None]:
     """Seed all random numbers, and compute in the precision of the recipe while the body runs.
@@ -103,7 +114,14 @@ def _build_model(spec: Spec, recipe: Recipe, data: Data) -> keras.Model:
     return applications.create(recipe.model, classes=classes, input_shape=shape, **vars(spec))
 
 
-def make_run(recipe: Recipe, folder: pathlib.Path, data: Data, network: Network, team: Team) -> Run:
+def make_run(
+    recipe: Recipe,
+    folder: pathlib.Path,
+    data: Data,
+    network: Network,
+    trained_on: TrainedOn,
+    team: Team,
+) -> Run:
     """All parts of a run at its start.
 
     The order matters: layers draw seeds when they are made, and the same recipe must give the same
@@ -114,6 +132,7 @@ def make_run(recipe: Recipe, folder: pathlib.Path, data: Data, network: Network,
         folder: of the run.
         data: to train on.
         network: to train; layers that the recipe freezes are frozen.
+        trained_on: which images it is trained on.
         team: the processes that share the work.
 
     Raises:
@@ -152,6 +171,7 @@ def make_run(recipe: Recipe, folder: pathlib.Path, data: Data, network: Network,
         read_batches=_make_reader(recipe, data, network.preprocessing, team),
         validation=_make_validation(recipe, data, network, team),
         plan=_make_plan(recipe, network.preprocessing.size),
+        trained_on=trained_on,
         state=State(steps, bad_images),
     )
 

@@ -28,6 +28,7 @@ class Card:
         pooling: of a network without classifier, as in `keras.applications`.
         class_names: one for each class, where they are known.
         preprocessing: how an image becomes an input, where it is known, as plain JSON values.
+        trained_on: which images it was trained on, where that is known, as plain JSON values.
 
     Raises:
         ValueError: a field is of another kind.
@@ -45,6 +46,7 @@ class Card:
     data_format: str = "channels_last"
     class_names: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] | None = None
+    trained_on: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         kinds: dict[str, Any] = dict(
@@ -60,6 +62,7 @@ class Card:
             data_format=str,
             class_names=list | tuple | None,
             preprocessing=dict | None,
+            trained_on=dict | None,
         )
         for field, kind in kinds.items():
             if not isinstance(getattr(self, field), kind):

@@ -56,7 +56,8 @@ def senet(*args, cwd="."):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     photos = make_photos(folder / "photos", 24)
-    done = program("train", "--data", photos, "--epochs", "2", *TINY, "--out", folder / "run")
+    options = ["--epochs", "2", *TINY, "--seed", "1"]  # a seed that is not the default one
+    done = program("train", "--data", photos, *options, "--out", folder / "run")
     return folder / "run", photos, done
 
 
@@ -118,11 +119,116 @@ def test_evaluate_counts_every_image_and_agrees_with_training(trained, tmp_path)
     trained_result = json.loads(done.stdout)
     assert result["images"] == 10
     assert result["top1"] == trained_result["top1"]
-    assert [row.split()[0] for row in table] == ["class", "circle", "square"]
+    assert [row.split()[0] for row in table] == ["class", "circle", "square", "top-1"]
+    assert table[-1] == f"top-1 {result['top1']:.2%} on 10 test images"
     assert sum(row["images"] for row in result["per_class"]) == 10
     assert picture.exists()
     train = senet("evaluate", run, "--split", "train")
-    assert json.loads(train.stdout.splitlines()[-1])["images"] == 34
+    result = json.loads(train.stdout.splitlines()[-1])
+    assert (result["images"], result["trained_on"]) == (34, 34)
+    assert "trained on 34 of them" in train.stdout
+
+
+@pytest.fixture(scope="module")
+def made_of_the_run(trained, tmp_path_factory):
+    """Everything that a run can be made into, by its own commands and one after the other."""
+    run, photos, _ = trained
+    folder = tmp_path_factory.mktemp("made")
+    file = run / "model.keras"
+    quantized = ["--images", 20, "--max-drop", 100]
+    for command in (
+        ["export", run, "--out", folder / "openvino"],
+        ["export", file, "--format", "onnx", "--out", folder / "onnx"],
+        ["quantize", run, "--out", folder / "int8", *quantized],
+        ["quantize", file, "--data", photos, "--out", folder / "int8-of-file", *quantized],
+        ["convert", file, folder / "model.safetensors"],
+        ["convert", folder / "model.safetensors", folder / "back.keras"],
+        ["export", folder / "back.keras", "--out", folder / "openvino-of-back"],
+    ):
+        done = senet(*command)
+        assert done.returncode == 0, done.stderr
+    return [run, file, run / "best.keras", *sorted(folder.iterdir())]
+
+
+def test_whatever_is_made_of_a_run_is_scored_on_the_images_that_the_run_held_out(
+    trained, made_of_the_run
+):
+    assert len(made_of_the_run) == 10
+    for model in made_of_the_run:
+        done = senet("evaluate", model, "--data", trained[1])
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout.splitlines()[-1])
+        assert (result["split"], result["images"], result["trained_on"]) == ("test", 10, 0), model
+        result = json.loads(
+            senet(
+                "evaluate", model, "--data", trained[1], "--split", "validation"
+            ).stdout.splitlines()[-1]
+        )
+        assert (result["images"], result["trained_on"]) == (4, 0), model
+
+
+def test_images_that_were_trained_on_do_not_count_wherever_they_lie(
+    trained, made_of_the_run, tmp_path
+):
+    """The run's images under other names, without one: no longer the data of the training."""
+    run, photos, done = trained
+    for path in sorted(photos.rglob("*.png"))[1:]:
+        (tmp_path / "other" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        copy = tmp_path / "other" / path.parent.name / f"renamed-{path.name}"
+        copy.write_bytes(path.read_bytes())
+    with open(run / "images.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["image"] != "circle/00.png"]
+    of_training = sum(row["split"] == "train" for row in rows)
+    for model in made_of_the_run:
+        done = senet("evaluate", model, "--data", tmp_path / "other")
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout.splitlines()[-1])
+        assert result["split"] == "all"
+        assert (result["images"], result["trained_on"]) == (47 - of_training, of_training), model
+        assert sum(row["images"] for row in result["per_class"]) == 47 - of_training
+        assert f"{of_training} more were trained on and do not count" in done.stdout
+        both = result["top1"] * result["images"], result["top1_with_trained_on"] * 47
+        assert [round(number) for number in both] == [pytest.approx(number) for number in both]
+        drawn = senet("evaluate", model, "--data", tmp_path / "other", "--split", "test")
+        result = json.loads(drawn.stdout.splitlines()[-1])
+        assert (result["split"], result["images"] + result["trained_on"]) == ("test", 10)
+
+
+def test_nothing_but_images_that_were_trained_on_is_no_score(trained, tmp_path):
+    run, photos, _ = trained
+    with open(run / "images.csv", newline="") as file:
+        names = [row["image"] for row in csv.DictReader(file) if row["split"] == "train"]
+    for name in names:
+        (tmp_path / "seen" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "seen" / name).write_bytes((photos / name).read_bytes())
+    done = senet("evaluate", run / "model.keras", "--data", tmp_path / "seen")
+    assert "trained on every image" in error_of(done)
+    done = senet("evaluate", run / "model.keras", "--data", tmp_path / "seen", "--split", "train")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_network_that_does_not_say_what_it_was_trained_on_is_scored_with_that_said(tiny):
+    file, photos = tiny
+    done = senet("evaluate", file, "--data", photos)
+    assert json.loads(done.stdout.splitlines()[-1])["trained_on"] is None
+    assert "Whether it was trained on some of them is not known." in done.stdout
+
+
+def test_a_run_that_starts_from_another_does_not_count_what_that_was_trained_on(trained, tmp_path):
+    run, photos, _ = trained
+    options = ["--epochs", "1", *TINY, "--seed", "2", "--weights", run / "model.keras"]
+    done = senet("train", "--data", photos, *options, "--out", tmp_path / "second")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    with open(run / "images.csv", newline="") as file:
+        before = {row["image"] for row in csv.DictReader(file) if row["split"] == "train"}
+    with open(tmp_path / "second" / "images.csv", newline="") as file:
+        held_out = {row["image"] for row in csv.DictReader(file) if row["split"] == "test"}
+    assert 0 < len(held_out & before) < 10
+    expected = 10 - len(held_out & before), len(held_out & before)
+    assert (result["images"], result["trained_on"]) == expected
+    again = json.loads(senet("evaluate", tmp_path / "second").stdout.splitlines()[-1])
+    assert (again["images"], again["trained_on"], again["top1"]) == (*expected, result["top1"])
 
 
 @pytest.mark.parametrize("style", ["table", "csv", "jsonl"])

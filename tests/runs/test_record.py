@@ -5,6 +5,7 @@ import pytest
 
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import load_data
+from senet.data.trained_on import describe_training
 from senet.files import write_json
 from senet.models.complexity import shapes_only
 from senet.recipes.recipe import Recipe
@@ -29,7 +30,9 @@ def written(tmp_path, photos):
         model = senet.create(given.model, classes=2, input_shape=(32, 32, 3), **given.spec)
     folder = tmp_path / "run"
     folder.mkdir()
-    record.write(folder, given, complete, data, model, Preprocessing(32))
+    options = dict(seed=0, validation=0.1, test=0.2, fraction=1.0)
+    trained_on = describe_training(data, options)
+    record.write(folder, given, complete, data, model, Preprocessing(32), trained_on)
     return folder, given, complete, data
 
 
@@ -38,6 +41,8 @@ def test_a_record_is_read_as_it_was_written(written):
     began = record.read(folder)
     assert (began.folder, began.recipe, began.class_names) == (folder, complete, data.class_names)
     assert began.preprocessing == Preprocessing(32)
+    assert began.trained_on.recognise(data.split("train")).all()
+    assert not began.trained_on.recognise(data.split("test")).any()
     assert began.list_other_fields(locate_paths(given)) == []
     other = dataclasses.replace(locate_paths(given), mixup=0.1, seed=3)
     assert began.list_other_fields(other) == ["mixup", "seed"]
@@ -54,6 +59,9 @@ def test_what_a_resume_does_not_need_may_be_missing(written):
         began = record.read(folder)
         assert "model" in began.list_other_fields(given)
     values = read_record(folder)
+    values.pop("trained_on")
+    write_json(folder / RECORD, values)
+    assert record.read(folder).trained_on is None
     values.pop("same")
     write_json(folder / RECORD, values)
     with pytest.raises(ValueError, match=r"run\.json' is damaged: 'same'"):

@@ -13,7 +13,7 @@ RESULTS = dict(epochs=3, interrupted=None, top1=0.5)
 
 
 def began_in(folder):
-    return RunRecord(folder, {}, Recipe(epochs=3), {}, None, ("a", "b"), "1f", {})
+    return RunRecord(folder, {}, Recipe(epochs=3), {}, None, ("a", "b"), "1f", None, {})
 
 
 def after(epoch):

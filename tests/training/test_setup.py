@@ -22,7 +22,8 @@ def set_up(photos, folder, team=None, **fields):
     recipe = fill_defaults(recipe, data)
     with setup.configure_keras(recipe):
         network = setup.build_network(recipe, data)
-        return setup.make_run(recipe, folder, data, network, team or Team())
+        trained_on = setup.describe_images(recipe, data, network)
+        return setup.make_run(recipe, folder, data, network, trained_on, team or Team())
 
 
 def test_a_run_has_what_its_recipe_says(tmp_path, photos):
