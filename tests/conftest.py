@@ -80,7 +80,7 @@ def make_photos(folder, n, classes=("circle", "square")):
                 inside = (rows - row) ** 2 + (columns - column) ** 2 < 100
             else:
                 inside = np.maximum(abs(rows - row), abs(columns - column)) < 9
-            image[inside, 2 * label] = 220
+            image[inside, 2 * label % 3] = 220
             Image.fromarray(image).save(folder / name / f"{i:02d}.png")
     return folder
 

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import zipfile
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ SPLITS = {
     "testing": "test",
 }
 """What a split may be called, and what we call it."""
+SPLIT = re.compile(rf"({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?![a-z])", re.IGNORECASE)
+"""What a name begins with that stands for a split: `train-0001.tar`, `test1`, `Val_images`."""
 MAX_MAP = 2**24
 """Largest class map that is read, bytes."""
 
@@ -82,8 +85,15 @@ def images_in(names: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
         for name, parts in paths
         if name.lower().endswith(SUFFIXES) and not any(p.startswith((".", "__")) for p in parts)
     ]
-    while files and len({parts[0] for _, parts in files}) == 1:
-        if min(len(parts) for _, parts in files) < 3:
+    return _skip_lone_folders(files, least=2)
+
+
+def _skip_lone_folders(
+    files: list[tuple[str, tuple[str, ...]]], least: int = 1
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Files with their paths below the folder that all share; at least so many parts are left."""
+    while files and min(len(parts) for _, parts in files) > least:
+        if len({parts[0] for _, parts in files}) > 1:
             break
         files = [(name, parts[1:]) for name, parts in files]
     return files
@@ -102,8 +112,16 @@ def _sections(where: str, names: list[str]) -> dict[str, list[Entry]]:
             f"{where!r} has images that are in no class folder, {loose[0]!r} among them: expected "
             "a folder for each class, for example cat/1.jpg and dog/2.jpg."
         )
+    if all(SPLIT.match(parts[0]) and len(parts) == 2 for _, parts in files):
+        folders = sorted({parts[0] for _, parts in files})
+        raise ValueError(
+            f"{where!r} has images directly in {' and '.join(folders)}, {files[0][0]!r} among "
+            "them, so nothing says their classes: expected a folder for each class in there, as "
+            "train/cat/1.jpg, or a CSV list with the columns path and label."
+        )
     sections: dict[str, list[Entry]] = {}
     has_splits = any(parts[0].lower() in SPLITS and len(parts) > 2 for _, parts in files)
+    _require_images_in_classes(where, files, depth=2 if has_splits else 1)
     for name, parts in files:
         section, label = "train", parts[0]
         if has_splits:
@@ -115,6 +133,40 @@ def _sections(where: str, names: list[str]) -> dict[str, list[Entry]]:
                 )
         sections.setdefault(section, []).append(Entry(name, label, name))
     return sections
+
+
+def _require_images_in_classes(
+    where: str, files: Iterable[tuple[str, tuple[str, ...]]], depth: int
+) -> None:
+    """Refuse class folders that hold nothing but several folders of images.
+
+    These are the classes, as a rule, and the folder that was given lies too high. A folder that
+    stands alone in that of a class is passed over, and folders beside images are of their class.
+
+    Args:
+        where: as the data were named.
+        files: each with its path.
+        depth: parts of a path up to the class.
+    """
+    inside: dict[tuple[str, ...], list[tuple[str, tuple[str, ...]]]] = {}
+    for name, parts in files:
+        inside.setdefault(parts[:depth], []).append((name, parts[depth:]))
+    below = {path: _skip_lone_folders(held) for path, held in inside.items()}
+    nested = [path for path, held in below.items() if min(len(parts) for _, parts in held) > 1]
+    if not nested:
+        return
+    path = max(nested, key=lambda path: len(below[path]))
+    name, parts = below[path][0]
+    folder = "/".join(name.replace("\\", "/").split("/")[: -len(parts)])
+    folders = listed(class_order(parts[0] for _, parts in below[path]))
+    label = "/".join(path)
+    raise ValueError(
+        f"The folder {label!r} of {where!r} would be a class, and holds no image itself, only "
+        f"folders of images: {folders}. If these are the classes, give the folder "
+        f"{os.path.join(where, folder)!r} (of a zip file, unpacked); if they are parts of one "
+        f"class, move their images up into {label!r}, or give a CSV list with the columns path and "
+        "label."
+    )
 
 
 def find_in_list(where: str, path: pathlib.Path) -> Found:

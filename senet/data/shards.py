@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from senet.data.decode import SUFFIXES
-from senet.data.layouts import SPLITS, Entry, Found
+from senet.data.layouts import SPLIT, SPLITS, Entry, Found
 from senet.data.readers import TarReader
 
 LABELS = (".cls", ".txt", ".json")
@@ -19,7 +19,6 @@ MAX_LABEL = 2**20
 """Largest member with a label that is read, bytes."""
 MAX_SHARDS = 100_000
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-SPLIT = re.compile(rf"({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?![a-z])", re.IGNORECASE)
 
 
 def is_pattern(where: str) -> bool:

@@ -1,3 +1,4 @@
+import os
 import shutil
 import warnings
 import zipfile
@@ -157,6 +158,61 @@ def test_a_class_folder_may_have_folders_inside(photos):
     (photos / "circle" / "deep" / "er").mkdir(parents=True)
     shutil.move(photos / "circle" / "00.png", photos / "circle" / "deep" / "er" / "00.png")
     assert load_data(str(photos)).class_names == ("circle", "square")
+
+
+def test_a_folder_that_stands_alone_in_each_class_is_passed_over(tmp_path):
+    """As in Tiny ImageNet: train/n01443537/images/n01443537_0.JPEG."""
+    for name in ("cat", "dog"):
+        shutil.copytree(
+            make_photos(tmp_path / name, 4) / "circle", tmp_path / "data" / name / "images"
+        )
+    assert load_data(str(tmp_path / "data")).class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("inside", ["", "images/", "images/all/"])
+@pytest.mark.parametrize("above", ["", "download/"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_root_that_lies_too_high_is_refused_with_the_folder_to_give(
+    tmp_path, inside, above, packed
+):
+    root = tmp_path / "root"
+    signs = make_photos(root / above / "Dataset" / inside, 4, classes=[str(d) for d in range(10)])
+    make_photos(root / above / "Examples", 1, classes=("a",))
+    (root / above / "Examples" / "a" / "00.png").rename(root / above / "Examples" / "5.png")
+    where = zipped(root) if packed else root
+    expected = os.path.join(where, above, "Dataset", inside).rstrip("/")
+    with pytest.raises(ValueError, match="The folder 'Dataset' of") as error:
+        load_data(str(where))
+    assert f"give the folder {expected!r}" in str(error.value)
+    assert "folders of images: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in str(error.value)
+    assert load_data(str(signs)).class_names == tuple("0123456789")
+
+
+def test_classes_that_hold_only_folders_of_images_are_refused_in_splits_too(tmp_path):
+    for name in ("train", "test"):
+        for animal in ("cat", "dog"):
+            make_photos(tmp_path / "data" / name / animal, 2)
+    with pytest.raises(ValueError, match=r"'t\w+/cat' .* folders of images: circle, square"):
+        load_data(str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "test"), ("train", "test1"), ("train",), ("Train", "val_2")]
+)
+def test_split_folders_that_hold_images_directly_are_refused(tmp_path, names):
+    for name in names:
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(6):
+            file = f"{'cat' if i % 2 else 'dog'}.{i}.jpg"
+            Image.new("RGB", (4, 4)).save(tmp_path / "data" / name / file)
+    for options in ({}, dict(split=False, trained=True)):
+        with pytest.raises(ValueError, match=f"images directly in .*{names[-1]}"):
+            load_data(str(tmp_path / "data"), **options)
+
+
+def test_a_class_may_be_called_valid(tmp_path):
+    folder = make_photos(tmp_path / "tickets", 4, classes=("invalid", "valid"))
+    assert load_data(str(folder)).class_names == ("invalid", "valid")
 
 
 def test_every_class_is_in_both_parts_of_a_division():
