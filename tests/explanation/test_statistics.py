@@ -81,10 +81,10 @@ def test_the_statistics_of_a_network_are_those_of_its_gates(placement):
     found = senet.gate_statistics(model, x, labels, batch_size=3)
     assert list(found) == list(gates)
     for name, block in found.items():
-        np.testing.assert_allclose(block.mean, gates[name].mean(axis=0), rtol=1e-6)
-        np.testing.assert_allclose(
-            block.class_means[1], gates[name][labels == 1].mean(axis=0), rtol=1e-6
-        )
+        expected = gates[name].mean(axis=0), gates[name][labels == 1].mean(axis=0)
+        # batches of 3 and of 7 images are rounded differently, by some units of float32
+        np.testing.assert_allclose(block.mean, expected[0], rtol=1e-5)
+        np.testing.assert_allclose(block.class_means[1], expected[1], rtol=1e-5)
         assert block.count.tolist() == [3, 2, 2]
         assert block.ends == (0, 1)
 
