@@ -3,12 +3,13 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from senet.data.decode import ImageError
+from senet.data.layouts import listed
 from senet.data.pipeline import Batch, evaluation_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
@@ -44,6 +45,22 @@ def wilson_interval(share: float, images: int) -> tuple[float, float]:
     scale = 1 + z**2 / images
     # the score itself is inside, whatever rounding makes of an end at 0 or 1
     return min(share, (middle - half) / scale), max(share, (middle + half) / scale)
+
+
+def find_majority(labels: np.ndarray, class_names: Sequence[str]) -> tuple[str, float]:
+    """The class with the most labels, and its share of them, 0 to 1.
+
+    Args:
+        labels: index of the class of each image, `(N,)`, at least one.
+        class_names: one for each class.
+
+    Example:
+        >>> find_majority(np.array([0, 1, 1, 1]), ("cat", "dog"))
+        ('dog', 0.75)
+    """
+    counts = np.bincount(labels, minlength=len(class_names))
+    most = int(counts.argmax())
+    return class_names[most], float(counts[most] / len(labels))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +139,17 @@ class Evaluation:
         return confusion_matrix(self.labels, self.predictions, labels=classes)
 
     @property
+    def majority(self) -> tuple[str, float]:
+        """The class with the most images, and the share of the images that are of it, 0 to 1.
+
+        That share is the score of who always says this class: what a network knows is what it has
+        above it.
+        """
+        return find_majority(self.labels, self.class_names)
+
+    @property
     def per_class(self) -> list[dict[str, Any]]:
-        """Name, images, precision, recall and F1 of each class."""
+        """Name, images, precision, recall and F1 of each class; `None` where it has no images."""
         from sklearn.metrics import precision_recall_fscore_support
 
         columns = precision_recall_fscore_support(
@@ -136,12 +162,29 @@ class Evaluation:
             dict(
                 name=name,
                 images=int(images),
-                precision=float(precision),
-                recall=float(recall),
-                f1=float(f1),
+                precision=float(precision) if images else None,
+                recall=float(recall) if images else None,
+                f1=float(f1) if images else None,
             )
             for name, precision, recall, f1, images in zip(self.class_names, *columns, strict=True)
         ]
+
+    @property
+    def absent(self) -> list[str]:
+        """Names of the classes that have no images."""
+        return [row["name"] for row in self.per_class if not row["images"]]
+
+    @property
+    def unrecognised(self) -> list[str]:
+        """Names of the classes that have images, none of which is recognised."""
+        return [row["name"] for row in self.per_class if row["recall"] == 0]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the score hides, a sentence each; nothing where every class is recognised."""
+        if not self.unrecognised:
+            return []
+        return [f"No image of {listed(self.unrecognised)} is recognised (recall 0)."]
 
     @property
     def mistakes(self) -> np.ndarray:
@@ -219,13 +262,17 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """Images, top-1, top-5, loss, calibration error, and how many images do not count in them.
 
-        `skipped` could not be read, `trained_on` were trained on (`None` where that is not known);
-        `top1_with_trained_on` is the score with the latter, where there are any. With fewer than
-        five classes every image is in top-5.
+        `baseline` is the top-1 of who always says `majority_class`. `skipped` could not be read,
+        `trained_on` were trained on (`None` where that is not known); `top1_with_trained_on` is the
+        score with the latter, where there are any. With fewer than five classes every image is in
+        top-5.
         """
+        name, share = self.majority
         numbers = dict(
             images=len(self.labels),
             top1=self.top1,
+            baseline=share,
+            majority_class=name,
             top5=self.top(5),
             loss=self.loss,
             calibration_error=self.calibration_error,

@@ -68,8 +68,8 @@ def photos(tmp_path):
     return make_photos(tmp_path / "photos", 12)
 
 
-def make_photos(folder, n, classes=("circle", "square")):
-    rng = np.random.default_rng(0)
+def make_photos(folder, n, classes=("circle", "square"), seed=0):
+    rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:40, :48]
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True)

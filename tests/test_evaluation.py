@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from senet.evaluation import Evaluation, wilson_interval
+from senet.evaluation import Evaluation, find_majority, wilson_interval
 
 
 def evaluation_of(probabilities, labels, class_names=None):
@@ -92,3 +92,37 @@ def test_the_wilson_interval_agrees_with_scipy():
 
     expected = binomtest(349, 359).proportion_ci(0.95, "wilson")
     assert wilson_interval(349 / 359, 359) == pytest.approx((expected.low, expected.high))
+
+
+def test_the_baseline_is_the_share_of_the_most_frequent_class():
+    result = evaluation_of(np.eye(3)[[0, 0, 0, 0, 2]], [1, 1, 1, 0, 2], ("a", "b", "c"))
+    assert result.majority == ("b", 3 / 5)
+    summary = result.summary()
+    assert (summary["baseline"], summary["majority_class"]) == (3 / 5, "b")
+    assert find_majority(np.array([2, 2, 0]), ("a", "b", "c")) == ("c", 2 / 3)
+
+
+def test_classes_without_images_have_no_recall_and_those_of_recall_0_are_warned_of():
+    result = evaluation_of(np.eye(4)[[0, 0, 0, 3, 3]], [0, 0, 1, 1, 3], ("a", "b", "c", "d"))
+    rows = {row["name"]: row for row in result.per_class}
+    assert rows["c"] == dict(name="c", images=0, precision=None, recall=None, f1=None)
+    assert (rows["a"]["recall"], rows["b"]["recall"], rows["d"]["precision"]) == (1, 0, 1 / 2)
+    assert (result.absent, result.unrecognised) == (["c"], ["b"])
+    assert result.warnings == ["No image of b is recognised (recall 0)."]
+    assert evaluation_of(np.eye(2), [0, 1]).warnings == []
+
+
+def test_images_that_were_trained_on_are_set_apart_by_name(scored):
+    names = set(scored.names[:100]) | {"another.png"}
+    rest = scored.set_apart(names)
+    right = scored.predictions == scored.labels
+    assert rest.names == scored.names[100:]
+    assert rest.top1 == pytest.approx(right[100:].mean())
+    assert rest.trained_on.top1 == pytest.approx(right[:100].mean())
+    summary = rest.summary()
+    assert (summary["images"], summary["trained_on"]) == (200, 100)
+    assert summary["top1_with_trained_on"] == pytest.approx(right.mean())
+    assert scored.summary()["trained_on"] is None
+    none = scored.set_apart(()).summary()
+    assert (none["images"], none["trained_on"]) == (300, 0)
+    assert "top1_with_trained_on" not in none

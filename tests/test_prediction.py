@@ -1,3 +1,5 @@
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -93,6 +95,45 @@ def test_other_folders_are_refused_in_a_line_of_bearable_length(validation, tmp_
             Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / name / f"{i}.png")
     with pytest.raises(ValueError, match=r"n01440764, .* and 980 more; .* has cat, dog"):
         score(seer(), str(tmp_path))
+
+
+def test_classes_are_matched_by_name_and_some_of_them_will_do(tmp_path):
+    network = redness()
+    backwards = Trained(network.model, ("zebra", "circle"), network.preprocessing)
+    for classes, right in ((("circle",), 1.0), (("square",), 1.0), (("circle", "square"), 1.0)):
+        folder = make_photos(tmp_path / "-".join(classes), 6, ("circle", "square"))
+        for name in {"circle", "square"} - set(classes):
+            shutil.rmtree(folder / name)
+        evaluation, _ = score(network, str(folder))
+        assert evaluation.class_names == ("circle", "square")
+        assert evaluation.top1 == right
+        assert [row["images"] for row in evaluation.per_class] == [
+            6 * (name in classes) for name in ("circle", "square")
+        ]
+    evaluation, _ = score(backwards, str(tmp_path / "circle"))
+    assert evaluation.labels.tolist() == [1] * 6
+    assert evaluation.top1 == 0.0
+    with pytest.raises(ValueError, match=r"knows the classes zebra, circle; .* has square, which"):
+        score(backwards, str(tmp_path / "circle-square"))
+
+
+def test_a_class_map_gives_folders_the_names_that_the_network_knows(tmp_path):
+    folder = make_photos(tmp_path / "data", 3, ("Kreis", "Quadrat"))
+    (tmp_path / "map.csv").write_text("label,name\nKreis,circle\nQuadrat,square\n")
+    evaluation, _ = score(redness(), str(folder), class_map=tmp_path / "map.csv")
+    assert (evaluation.top1, len(evaluation.labels)) == (1.0, 6)
+    with pytest.raises(ValueError, match="rename them with a class map"):
+        score(redness(), str(folder))
+
+
+def test_images_of_a_test_alone_can_be_scored(tmp_path):
+    make_photos(tmp_path / "data" / "test", 4)
+    (tmp_path / "data" / "readme.txt").write_text("only a test")
+    make_photos(tmp_path / "data" / "val", 2)
+    evaluation, about = score(redness(), str(tmp_path / "data"))
+    assert (len(evaluation.labels), about["split"]) == (8, "test")
+    with pytest.raises(ValueError, match="no split 'train' in this data"):
+        score(redness(), str(tmp_path / "data"), "train")
 
 
 def test_a_network_of_the_family_without_weights_is_answered_with_the_flag():

@@ -56,7 +56,9 @@ def command(
     evaluation, about = score(load_trained(run, weights), data, split, batch_size, class_map)
     result = about | evaluation.summary() | about
     _print_classes(evaluation)
-    click.echo(_describe_score(evaluation, result))
+    click.echo(_describe_score(result))
+    for warning in evaluation.warnings:
+        click.echo(f"warning: {warning}", err=True)
     if confusion:
         from senet import plotting
 
@@ -65,8 +67,10 @@ def command(
 
 
 def _print_classes(evaluation: "Evaluation") -> None:
-    """The table of the classes."""
-    rows = evaluation.per_class
+    """The table of the classes that have images, and which have none."""
+    from senet.data.layouts import listed
+
+    rows = [row for row in evaluation.per_class if row["images"]]
     width = max(5, *(len(row["name"]) for row in rows))
     click.echo(f"{'class':<{width}}  images  precision  recall      F1")
     for row in rows:
@@ -74,13 +78,19 @@ def _print_classes(evaluation: "Evaluation") -> None:
             f"{row['name']:<{width}}  {row['images']:>6}  {row['precision']:>8.1%}  "
             f"{row['recall']:>6.1%}  {row['f1']:>6.1%}"
         )
+    if absent := evaluation.absent:
+        classes = len(evaluation.class_names)
+        click.echo(f"No image is of {listed(absent)} ({len(absent)} of {classes} classes).")
 
 
-def _describe_score(evaluation: "Evaluation", result: dict[str, Any]) -> str:
+def _describe_score(result: dict[str, Any]) -> str:
     """The score in a line or two, and on which images."""
     images, split, seen = result["images"], result["split"], result["trained_on"]
     name = "" if split == "all" else f"{split} "
-    lines = [f"top-1 {result['top1']:.2%} on {images} {name}images"]
+    lines = [
+        f"top-1 {result['top1']:.2%} on {images} {name}images (baseline {result['baseline']:.2%}: "
+        f"always {result['majority_class']!r})"
+    ]
     if seen is None:
         lines.append("Whether it was trained on some of them is not known.")
     elif split == "train":

@@ -52,5 +52,6 @@ def command(
 
     summary = experiment(arms, out, seeds=seeds)
     click.echo(table(summary))
+    click.echo(f"baseline, always saying the most frequent class: {summary['baseline']:.2%}")
     click.echo(json.dumps(summary))
     return 0

@@ -84,11 +84,12 @@ def command(
     click.echo(f"{style}: {result.comparison}")
     click.echo(
         f"top-1 on {len(after.labels)} {split} images: {before.top1:.2%} before, {after.top1:.2%} "
-        f"in int8"
+        f"in int8 (baseline {after.majority[1]:.2%}: always {after.majority[0]!r})"
     )
     click.echo(f"written: {out}")
     about = dict(out=str(out), format=style, data=where, split=split, images=len(after.labels))
     about |= dict(
         top1_before=before.top1, top1=after.top1, loss_before=before.loss, loss=after.loss
     )
+    about |= dict(baseline=after.majority[1], majority_class=after.majority[0])
     click.echo(json.dumps(about | {"agreement": result.comparison.agreement}))

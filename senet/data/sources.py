@@ -95,6 +95,18 @@ class Data:
         """The split to quote results on: `"test"`, else `"validation"`, else `"all"`."""
         return next((name for name in ("test", "validation") if name in self.splits), "all")
 
+    @property
+    def images_per_class(self) -> dict[str, dict[str, int]]:
+        """For each class the number of images in each split."""
+        counts = {
+            name: np.bincount(source.labels, minlength=len(self.class_names)).tolist()
+            for name, source in self.splits.items()
+        }
+        return {
+            label: {split: counts[split][number] for split in counts}
+            for number, label in enumerate(self.class_names)
+        }
+
     def relabel(self, class_names: Sequence[str], numbers: Sequence[int]) -> "Data":
         """The same images, their labels among other classes, as those of a network.
 

@@ -10,6 +10,7 @@ import binascii
 import dataclasses
 import hashlib
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -131,18 +132,31 @@ class TrainedOn:
             ) from error
 
 
-def describe_training(data: Data, options: dict[str, Any]) -> TrainedOn:
+def describe_training(
+    data: Data, options: dict[str, Any], digests: Mapping[str, np.ndarray] | None
+) -> TrainedOn:
     """Which images a network is about to be trained on.
 
     Args:
         data: split.
         options: of `split_data`, that it was split with.
+        digests: of its splits, as `digest_splits` gives them.
     """
-    source = data.split("train")
-    digests = None
-    if len(source) <= MAX_DIGESTS:
-        digests = np.setdiff1d(digest_images(source), np.uint64(UNKNOWN))
-    return TrainedOn(**options, split_sha256=data.digest, images=len(source), digests=digests)
+    return TrainedOn(
+        **options,
+        split_sha256=data.digest,
+        images=len(data.split("train")),
+        digests=None if digests is None else np.setdiff1d(digests["train"], np.uint64(UNKNOWN)),
+    )
+
+
+def digest_splits(data: Data) -> dict[str, np.ndarray] | None:
+    """`digest_images` of every split; `None` where the training images are more than 100,000."""
+    if len(data.split("train")) > MAX_DIGESTS:
+        return None
+    whole = digest_images(data.split("all"))
+    ends = np.cumsum([len(source) for source in data.splits.values()])
+    return dict(zip(data.splits, np.split(whole, ends[:-1]), strict=True))
 
 
 def digest_images(source: Source) -> np.ndarray:

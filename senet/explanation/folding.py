@@ -126,6 +126,7 @@ class Folding:
                 images=len(self.after.labels),
                 top1_before=self.before.top1,
                 top1=self.after.top1,
+                baseline=self.after.majority[1],
                 loss_before=self.before.loss,
                 loss=self.after.loss,
                 drop=self.drop,
@@ -257,7 +258,8 @@ def table(result: Folding) -> Iterator[str]:
         f"{result.folded} of {len(result.worth)} gates folded: top-1 on "
         f"{len(result.after.labels)} test images {result.before.top1:.2%} before, "
         f"{result.after.top1:.2%} after ({lost}, {result.max_drop:g} allowed: "
-        f"{'confirmed' if result.drop <= result.max_drop else 'NOT confirmed'}); parameters "
+        f"{'confirmed' if result.drop <= result.max_drop else 'NOT confirmed'}; baseline "
+        f"{result.after.majority[1]:.2%}); parameters "
         f"{before.parameters:,} to {after.parameters:,}; {before.milliseconds:.2f} to "
         f"{after.milliseconds:.2f} ms for an image"
     )

@@ -301,6 +301,7 @@ def _write(
         images=len(evaluation.labels),
         skipped=len(evaluation.skipped),
         top1=evaluation.top1,
+        baseline=evaluation.majority[1],
         chance=float(found.blocks[0].chance),
         findings=[dataclasses.asdict(finding) for finding in found.findings],
         profile=found.profile,

@@ -46,6 +46,7 @@ COLUMNS: dict[str, Callable[[dict[str, Any], PastRun], str]] = {
     "last": lambda run, _: percent(run["val_accuracy"]) if run["val_accuracy"] is not None else "-",
     "top-1 on held-out images": _show_held_out,
     "95 % interval": _show_interval,
+    "baseline": lambda run, _: percent(run["baseline"]) if run["baseline"] is not None else "-",
     "time": lambda run, _: clock(run["seconds"]) if run["seconds"] is not None else "-",
     "images/s": lambda run, _: (
         f"{run['images_per_second']:.1f}" if run["images_per_second"] else "-"

@@ -31,12 +31,14 @@ class Score:
         images: number of them.
         top1: share that is recognised, 0 to 1.
         interrupted: whether the run ended early.
+        baseline: top-1 of who always says the most frequent class, if it is known.
     """
 
     split: str
     images: int
     top1: float
     interrupted: bool
+    baseline: float | None = None
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -93,6 +95,7 @@ class PastRun:
             images=score.images if score else None,
             top1=score.top1 if score else None,
             top1_interval=score.interval if score else None,
+            baseline=score.baseline if score else None,
             seconds=round(sum(times), 2) if times else None,
             images_per_second=statistics.median(rates) if rates else None,
         )
@@ -208,8 +211,10 @@ def _read_score(path: pathlib.Path) -> Score | None:
     share = read_number(top1) if isinstance(top1, int | float) else None
     if share is None or not 0 <= share <= 1 or not is_count(images) or not images:
         raise ValueError(f"{str(path)!r} is damaged: it has no top1 from 0 to 1 of so many images.")
-    split = clean_text(result.get("split"))
-    return Score(split, images, share, bool(result.get("interrupted")))
+    given = result.get("baseline")
+    baseline = read_number(given) if isinstance(given, int | float) else None
+    split, interrupted = clean_text(result.get("split")), bool(result.get("interrupted"))
+    return Score(split, images, share, interrupted, baseline)
 
 
 def _read_history(path: pathlib.Path) -> list[dict[str, float]]:

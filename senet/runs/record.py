@@ -6,7 +6,7 @@ import json
 import math
 import pathlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -149,6 +149,7 @@ def write(
     model: keras.Model,
     preprocessing: Preprocessing,
     trained_on: TrainedOn,
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write `recipe.toml`, `images.csv` and `run.json` into a run folder.
 
@@ -163,6 +164,7 @@ def write(
         model: that it trains.
         preprocessing: of its images.
         trained_on: which images it trains on.
+        warnings: what is wrong with the data.
     """
     with replacing(folder / RECIPE) as path:
         path.write_text(recipe.to_toml(), encoding="utf-8")
@@ -177,7 +179,9 @@ def write(
         class_names=list(data.class_names),
         images={name: len(split) for name, split in data.splits.items()},
         split_sha256=data.digest,
+        images_per_class=data.images_per_class,
         trained_on=trained_on.to_json(),
+        warnings=list(warnings),
         preprocessing=preprocessing.to_json(),
         backend=machine["backend"],
         versions={p: machine[p] for p in (*PACKAGES, "senet")}

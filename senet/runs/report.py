@@ -76,6 +76,11 @@ def write(
         low=low,
         high=high,
         **_describe_classes(evaluation),
+        majority=evaluation.majority,
+        apart=evaluation.trained_on,
+        splits=list(config["images"]),
+        images_per_class=result.get("images_per_class", {}),
+        warnings=result.get("warnings", ()),
         confidence=evaluation.probabilities.max(axis=1).mean(),
         mistakes=_show_images(*shown, evaluation.mistakes[:MAX_MISTAKES]),
         correct=_show_images(*shown, choose_correct(evaluation, MAX_CORRECT)),
@@ -91,10 +96,11 @@ def write(
 
 def _describe_classes(evaluation: Evaluation) -> dict[str, Any]:
     """How good each class is and which are confused; of many classes the worst apart."""
-    per_class = evaluation.per_class
+    per_class = [row for row in evaluation.per_class if row["images"]]
     many = len(per_class) > MAX_CLASSES
     return dict(
-        classes=len(per_class),
+        classes=len(evaluation.class_names),
+        absent=evaluation.absent,
         per_class=per_class,
         worst=sorted(per_class, key=lambda row: row["f1"])[:WORST_CLASSES] if many else [],
         pairs=evaluation.confused_pairs(WORST_CLASSES if many else CONFUSED_PAIRS),

@@ -5,8 +5,10 @@ import math
 import pathlib
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from senet.data.sources import Data
+from senet.evaluation import find_majority
 from senet.progress import clock
 from senet.training.interruption import Stopped
 from senet.training.parts import Run
@@ -14,6 +16,8 @@ from senet.training.state import State
 
 PROBE_SECONDS = 2.0
 """Seconds for which the speed of the loader alone is measured."""
+MAX_CLASSES = 40
+"""Classes up to which the images of each are listed."""
 SLOW_SHARE = 0.1
 """Share of the time spent waiting for images above which it is said."""
 
@@ -27,10 +31,35 @@ def say_hello(run: Run) -> None:
         f"{plan.model}, {parameters:,} parameters to train, {plan.size} px, on {plan.data}: "
         f"{len(run.data.class_names)} classes; {counts} images"
     )
+    for line in tabulate_classes(run.data):
+        say(line)
+    name, share = find_majority(splits[run.data.held_out].labels, run.data.class_names)
+    say(
+        f"baseline: always saying {name!r}, the most frequent class, is right for {share:.1%} of "
+        f"the {run.data.held_out} images"
+    )
     if plan.peak_rule:
         say(plan.peak_rule)
     if run.state.steps_per_epoch > 1:  # the first batch, which starts the loader, is not timed
         say(f"the loader alone gives {measure_loader(run):.0f} images/s")
+
+
+def tabulate_classes(data: Data) -> Iterator[str]:
+    """Images of each class and split, in lines; of many classes the fewest and the most."""
+    counts, splits = data.images_per_class, list(data.splits)
+    if len(counts) > MAX_CLASSES:
+        for split in splits:
+            fewest, *_, most = sorted(counts, key=lambda label: counts[label][split])
+            yield (
+                f"{split} images of a class: {counts[fewest][split]} ({fewest}) to "
+                f"{counts[most][split]} ({most})"
+            )
+        return
+    width = max(len("class"), *map(len, counts))
+    widths = [max(7, len(split)) for split in splits]
+    for label, row in ({"class": dict(zip(splits, splits, strict=True))} | counts).items():
+        cells = [f"{row[split]:>{w}}" for split, w in zip(splits, widths, strict=True)]
+        yield f"{label:<{width}}  {'  '.join(cells)}"
 
 
 def measure_loader(run: Run) -> float:
@@ -49,6 +78,12 @@ def say_going_on(step: int | None) -> None:
     """Say where a run goes on: after so many steps, or from its start."""
     where = "the start, for it has no checkpoint yet" if step is None else f"step {step}"
     say(f"senet: going on from {where}")
+
+
+def say_warnings(warnings: Iterable[str]) -> None:
+    """Say what makes scores other than they seem, a line each."""
+    for line in warnings:
+        say(f"warning: {line}")
 
 
 def say_machine_changes(changes: Sequence[str]) -> None:
@@ -89,10 +124,12 @@ def say_epoch(run: Run) -> None:
     state, epochs = run.state, run.plan.epochs
     row, done = state.history[-1], len(state.history)
     left = state.seconds / done * (epochs - done)
+    baseline = find_majority(run.data.split("validation").labels, run.data.class_names)[1]
     slow = f" ({row['waiting']:.0%} waiting for images)" if row["waiting"] > SLOW_SHARE else ""
     say(
         f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.1%}"
         f" | validation loss {row['val_loss']:.3f}, accuracy {row['val_accuracy']:.1%}"
+        f" (baseline {baseline:.1%})"
         f" | {row['images_per_second']:.0f} images/s{slow}, {clock(left)} left"
     )
 

@@ -24,7 +24,7 @@ from senet.training.run import resume, train
 SUMMARY = "results.json"
 CONFIDENCE = 0.95
 """Of the intervals."""
-KEPT = ("top1", "loss", "images", "split", "epochs", "seconds")
+KEPT = ("top1", "baseline", "loss", "images", "split", "epochs", "seconds")
 """Of the result of a run, in the table of the experiment."""
 
 
@@ -75,6 +75,7 @@ def experiment(
         data=arms[0].data,
         seeds=list(seeds),
         images=rows[0]["images"],
+        baseline=max(row["baseline"] for row in rows),
         split=rows[0]["split"],
     )
     write_json(folder / SUMMARY, summary)

@@ -13,6 +13,7 @@ from senet.runs.folder import MODEL
 from senet.runs.pictures import draw_pictures, draw_samples
 from senet.runs.reading import read_record
 from senet.runs.results import write_result
+from senet.training import console
 from senet.training.distribution import use_one_device
 from senet.training.parts import Run
 
@@ -41,25 +42,38 @@ def finish(run: Run, interrupted: str | None) -> dict[str, Any]:
     if not run.state.history or interrupted == signal.SIGTERM.name:  # who sends it kills soon after
         return result
     split = run.data.held_out
-    evaluation = score_unseen(run, split)
+    evaluation, warnings = score_unseen(run, split)
     bad_images = run.state.bad_images.counts()
-    result |= dict(split=split, **evaluation.summary(), bad_images=bad_images)
+    result |= dict(
+        split=split,
+        **evaluation.summary(),
+        bad_images=bad_images,
+        images_per_class=run.data.images_per_class,
+        warnings=warnings,
+    )
     if run.team.leads:
+        console.say_warnings(warnings)
         write_files(run, split, evaluation, result)
     return result
 
 
-def score_unseen(run: Run, split: str) -> Evaluation:
+def score_unseen(run: Run, split: str) -> tuple[Evaluation, list[str]]:
     """Score the network on a split; images that were trained on too are set apart.
 
-    Where that leaves none, all of them count, as the warning at the start of the run said.
+    Returns:
+        The evaluation, of all images where that would leave none, and what its score hides.
     """
     evaluation = run.validation.score(load_scored_model(run), split, f"evaluating on {split}")
     seen = run.trained_on.recognise_names(run.data.split(split))
-    if seen is None:
-        return evaluation
-    apart = evaluation.set_apart(seen)
-    return apart if len(apart.labels) else evaluation
+    if seen is not None and seen.issuperset(evaluation.names):
+        only = (
+            f"Every {split} image is among those that were trained on: the score does not say how "
+            "good the network is on others."
+        )
+        return evaluation, [only, *evaluation.warnings]
+    if seen is not None:
+        evaluation = evaluation.set_apart(seen)
+    return evaluation, evaluation.warnings
 
 
 def load_scored_model(run: Run) -> keras.Model:
@@ -73,14 +87,15 @@ def load_scored_model(run: Run) -> keras.Model:
 def write_files(run: Run, split: str, evaluation: Evaluation, result: dict[str, Any]) -> None:
     """Write pictures and report, and the result last: it says that all of them are there."""
     folder, history, preprocessing = run.folder, run.state.history, run.network.preprocessing
-    source = run.data.split(split)
+    source, began = run.data.split(split), read_record(run.folder)
+    result["warnings"] = [*began.get("warnings", ()), *result["warnings"]]
     draw_pictures(folder, history, evaluation, split, source, preprocessing)
     with contextlib.closing(run.read_batches(epoch=0)) as batches:
         draw_samples(folder, next(batches), preprocessing, run.data.class_names)
     report.write(
         folder,
         result,
-        read_record(folder),
+        began,
         history,
         evaluation,
         source,

@@ -65,12 +65,13 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
             held.enter_context(lock_folder(folder))
         held.enter_context(setup.configure_keras(complete))
         network = setup.build_network(complete, data)
-        trained_on = setup.describe_images(complete, data, network)
+        trained_on, faults = setup.inspect_images(complete, data, network)
         run = setup.make_run(complete, folder, data, network, trained_on, team)
         if team.leads:  # the record is last: from here on the folder is a run's and can be resumed
-            made = data, network.model, network.preprocessing, trained_on
+            made = data, network.model, network.preprocessing, trained_on, faults
             record.write(folder, recipe, complete, *made)
         console.say_hello(run)
+        console.say_warnings(faults)
         return finish(run, fit(run))
 
 
@@ -126,7 +127,7 @@ def resume(
             network = setup.build_network(recipe, data)
         else:  # its weights come from the checkpoint: nothing is downloaded or read for the start
             network = setup.rebuild_network(recipe, data, began)
-        trained_on = began.trained_on or setup.describe_images(recipe, data, network)
+        trained_on = began.trained_on or setup.inspect_images(recipe, data, network)[0]
         run = setup.make_run(recipe, folder, data, network, trained_on, team)
         if found is not None:
             restore_checkpoint(run, found)

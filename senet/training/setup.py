@@ -12,10 +12,11 @@ from senet import applications
 from senet.acceleration import accelerate
 from senet.data.augment import Augmentation, Mixing
 from senet.data.damage import BadImages
+from senet.data.faults import list_faults
 from senet.data.pipeline import training_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, load_data
-from senet.data.trained_on import TrainedOn, describe_training
+from senet.data.trained_on import TrainedOn, describe_training, digest_splits
 from senet.models.spec import Spec
 from senet.recipes.recipe import Recipe
 from senet.runs import events
@@ -61,14 +62,16 @@ def load_images(recipe: Recipe) -> Data:
     )
 
 
-def describe_images(recipe: Recipe, data: Data, network: Network) -> TrainedOn:
-    """Which images the network will have been trained on; every image is read for it once.
+def inspect_images(recipe: Recipe, data: Data, network: Network) -> tuple[TrainedOn, list[str]]:
+    """Which images the network will have been trained on, and what is wrong with them.
 
-    Those that the weights it starts from were trained on are among them.
+    Every file is read for it once. What the weights at the start were trained on counts too.
     """
     options = {name: getattr(recipe, name) for name in ("seed", "validation", "test", "fraction")}
-    before = network.model.card.trained_on
-    return describe_training(data, options).after(before and TrainedOn.from_json(before))
+    digests, before = digest_splits(data), network.model.card.trained_on
+    trained_on = describe_training(data, options, digests)
+    trained_on = trained_on.after(before and TrainedOn.from_json(before))
+    return trained_on, list_faults(data, digests, trained_on)
 
 
 @contextlib.contextmanager

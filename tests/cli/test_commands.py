@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,42 @@ def test_train_ends_with_a_line_of_json_and_says_where_the_pictures_are(trained)
     assert str(run / "report.html") in done.stderr
     assert str(run / "curves.png") in done.stderr
     assert "epoch 2/2" in done.stderr
+    lines = [line.split() for line in done.stderr.splitlines()]
+    assert ["class", "train", "validation", "test"] in lines
+    assert ["circle", "17", "2", "5"] in lines
+    assert ["square", "17", "2", "5"] in lines
+    counts = dict(train=17, validation=2, test=5)
+    assert result["images_per_class"] == dict(circle=counts, square=counts)
+    assert "always saying 'circle', the most frequent class, is right for 50.0%" in done.stderr
+    assert done.stderr.count("(baseline 50.0%)") == 2  # beside the score of each epoch
+    assert (result["baseline"], result["majority_class"]) == (0.5, "circle")
+
+
+def test_faults_of_the_data_are_said_and_stand_in_the_report(tmp_path):
+    photos = make_photos(tmp_path / "photos", 12, ("circle", "square"))
+    make_photos(tmp_path / "more", 3, ("circle", "square", "star"), seed=1)
+    for split, folder in (("train", "photos"), ("test", "more")):
+        shutil.copytree(tmp_path / folder, tmp_path / "data" / split)
+    shutil.rmtree(tmp_path / "data" / "test" / "star")
+    shutil.copytree(tmp_path / "more" / "star", tmp_path / "data" / "train" / "star")
+    shutil.copy(photos / "circle" / "00.png", tmp_path / "data" / "test" / "circle" / "twice.png")
+    options = ["--epochs", "1", *THIN, "--learning-rate", "0", "--out", tmp_path / "run"]
+    done = senet("train", "--data", tmp_path / "data", *options)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["images"], result["trained_on"], result["split"]) == (6, 1, "test")
+    said = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert said == [f"warning: {warning}" for warning in result["warnings"]]
+    assert "No test image is of star" in said[0]
+    assert "Of the 7 test images 1 are among the training images too" in said[1]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count('<div class="warning">') == len(said)
+    assert "1 more test image is among what was trained on and does not count" in page
+    assert "No image is of 1 of the 3 classes: star." in page
+    assert "<tr><td>star</td><td>2</td><td>1</td><td>0</td></tr>" in page
+    again = senet("evaluate", tmp_path / "run")
+    assert json.loads(again.stdout.splitlines()[-1])["trained_on"] == 1
+    assert "No image is of star (1 of 3 classes)." in again.stdout
 
 
 def test_evaluate_counts_every_image_and_agrees_with_training(trained, tmp_path):
@@ -120,7 +157,10 @@ def test_evaluate_counts_every_image_and_agrees_with_training(trained, tmp_path)
     assert result["images"] == 10
     assert result["top1"] == trained_result["top1"]
     assert [row.split()[0] for row in table] == ["class", "circle", "square", "top-1"]
-    assert table[-1] == f"top-1 {result['top1']:.2%} on 10 test images"
+    assert (result["baseline"], result["majority_class"]) == (0.5, "circle")
+    assert table[-1] == (
+        f"top-1 {result['top1']:.2%} on 10 test images (baseline 50.00%: always 'circle')"
+    )
     assert sum(row["images"] for row in result["per_class"]) == 10
     assert picture.exists()
     train = senet("evaluate", run, "--split", "train")

@@ -9,10 +9,14 @@ from PIL import Image
 
 from senet.data import trained_on
 from senet.data.sources import from_arrays, load_data, split_data
-from senet.data.trained_on import TrainedOn, describe_training, digest_images
+from senet.data.trained_on import TrainedOn, describe_training, digest_images, digest_splits
 from tests.conftest import make_photos
 
 OPTIONS = dict(seed=1, validation=0.1, test=0.2, fraction=1.0)
+
+
+def describe(data):
+    return describe_training(data, OPTIONS, digest_splits(data))
 
 
 def test_a_digest_is_the_first_eight_bytes_of_the_hash_of_a_file(photos):
@@ -27,7 +31,7 @@ def test_a_digest_is_the_first_eight_bytes_of_the_hash_of_a_file(photos):
 
 def test_an_image_is_known_again_under_another_name_and_in_archives(photos, tmp_path):
     data = load_data(str(photos), **OPTIONS)
-    described = describe_training(data, OPTIONS)
+    described = describe(data)
     trained = [photos / name for name in data.split("train").names]
     others = sorted(set(photos.rglob("*.png")) - set(trained))
     assert (len(trained), described.images) == (18, 18)
@@ -69,13 +73,13 @@ def test_what_cannot_be_read_and_empty_files_are_like_nothing(photos):
     digests = digest_images(source)
     assert digests[:3].tolist() == [trained_on.UNKNOWN] * 3
     assert (digests[3:] != trained_on.UNKNOWN).all()
-    described = describe_training(load_data(str(photos), **OPTIONS), OPTIONS)
+    described = describe(load_data(str(photos), **OPTIONS))
     assert not described.recognise(source)[:3].any()
 
 
 def test_the_record_comes_back_from_json_and_draws_the_same_split(photos):
     data = load_data(str(photos), **OPTIONS)
-    described = describe_training(data, OPTIONS)
+    described = describe(data)
     again = TrainedOn.from_json(json.loads(json.dumps(described.to_json())))
     assert again.options == OPTIONS
     assert again.digests.tolist() == described.digests.tolist()
@@ -97,7 +101,7 @@ def test_the_record_comes_back_from_json_and_draws_the_same_split(photos):
     ],
 )
 def test_a_damaged_record_is_refused_in_a_line(photos, change):
-    values = describe_training(load_data(str(photos), **OPTIONS), OPTIONS).to_json() | change
+    values = describe(load_data(str(photos), **OPTIONS)).to_json() | change
     with pytest.raises(ValueError, match="images it was trained on is damaged"):
         TrainedOn.from_json(values)
 
@@ -105,7 +109,7 @@ def test_a_damaged_record_is_refused_in_a_line(photos, change):
 def test_more_images_than_the_limit_are_not_noted_one_by_one(photos, monkeypatch):
     monkeypatch.setattr(trained_on, "MAX_DIGESTS", 17)
     data = load_data(str(photos), **OPTIONS)
-    described = describe_training(data, OPTIONS)
+    described = describe(data)
     assert (described.images, described.digests) == (18, None)
     assert described.recognise(data.split("train")) is None
     assert described.recognise_names(data.split("train")) is None
@@ -113,16 +117,16 @@ def test_more_images_than_the_limit_are_not_noted_one_by_one(photos, monkeypatch
 
 
 def test_what_the_weights_were_trained_on_before_counts_too(photos, tmp_path, monkeypatch):
-    first = describe_training(load_data(str(photos), **OPTIONS), OPTIONS)
+    first = describe(load_data(str(photos), **OPTIONS))
     other = make_photos(tmp_path / "other", 8, classes=("triangle", "star"))
     for i, path in enumerate(sorted(other.rglob("*.png"))):
         Image.new("RGB", (8, 8), (i, 0, 0)).save(path)
     second = load_data(str(other), **OPTIONS)
-    described = describe_training(second, OPTIONS).after(first)
+    described = describe(second).after(first)
     assert (described.images, len(described.digests)) == (10, 28)
     assert described.split_sha256 == second.digest
     assert described.recognise(load_data(str(photos), **OPTIONS).split("train")).all()
     assert described.recognise(second.split("train")).all()
     monkeypatch.setattr(trained_on, "MAX_DIGESTS", 27)
-    assert len(describe_training(second, OPTIONS).after(first).digests) == 10
-    assert len(describe_training(second, OPTIONS).after(None).digests) == 10
+    assert len(describe(second).after(first).digests) == 10
+    assert len(describe(second).after(None).digests) == 10

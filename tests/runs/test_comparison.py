@@ -37,7 +37,8 @@ def make_run(folder, *, epochs=3, finished=True, digest="1f", result=None, confi
         writer.writeheader()
         writer.writerows(rows)
     if finished:
-        scores = dict(split="test", images=80, top1=0.75, interrupted=None) | (result or {})
+        scores = dict(split="test", images=80, top1=0.75, interrupted=None, baseline=0.125)
+        scores |= result or {}
         (folder / "result.json").write_text(json.dumps(scores))
     return folder
 
@@ -58,6 +59,7 @@ def test_a_run_is_a_row_of_its_numbers(tmp_path):
         **{"parameters": "1,234,567", "best validation": "75.0 % (epoch 2)", "last": "62.5 %"},
         "top-1 on held-out images": "75.00 % of 80 test",
         "95 % interval": f"{100 * low:.1f} to {100 * high:.1f} %",
+        "baseline": "12.5 %",
         **{"time": "30 s", "images/s": "80.0"},
     }
     summary = records[0].summary()

@@ -5,7 +5,7 @@ import pytest
 
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import load_data
-from senet.data.trained_on import describe_training
+from senet.data.trained_on import describe_training, digest_splits
 from senet.files import write_json
 from senet.models.complexity import shapes_only
 from senet.recipes.recipe import Recipe
@@ -31,7 +31,7 @@ def written(tmp_path, photos):
     folder = tmp_path / "run"
     folder.mkdir()
     options = dict(seed=0, validation=0.1, test=0.2, fraction=1.0)
-    trained_on = describe_training(data, options)
+    trained_on = describe_training(data, options, digest_splits(data))
     record.write(folder, given, complete, data, model, Preprocessing(32), trained_on)
     return folder, given, complete, data
 

@@ -236,12 +236,12 @@ def test_a_run_whose_images_changed_is_not_scored_as_held_out(tmp_path, photos):
 
 
 def test_other_data_is_scored_whole_unless_it_has_a_split(run, tmp_path):
-    flat = make_photos(tmp_path / "flat", 5)
+    flat = make_photos(tmp_path / "flat", 5, seed=1)
     evaluation, about = score(load_trained(run[0]), str(flat))
     assert (len(evaluation.labels), about["split"]) == (10, "all")
     assert {name.split("/")[0] for name in evaluation.names} == {"circle", "square"}
     for name in ("train", "test"):
-        make_photos(tmp_path / "split" / name, 4)
+        make_photos(tmp_path / "split" / name, 4, seed=1)
     evaluation, about = score(load_trained(run[0]), str(tmp_path / "split"))
     assert (len(evaluation.labels), about["split"]) == (8, "test")
 

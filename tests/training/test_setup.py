@@ -22,7 +22,7 @@ def set_up(photos, folder, team=None, **fields):
     recipe = fill_defaults(recipe, data)
     with setup.configure_keras(recipe):
         network = setup.build_network(recipe, data)
-        trained_on = setup.describe_images(recipe, data, network)
+        trained_on = setup.inspect_images(recipe, data, network)[0]
         return setup.make_run(recipe, folder, data, network, trained_on, team or Team())
 
 
