@@ -1,8 +1,6 @@
 """Diagrams of a network, with shapes and parameter counts read from the built model."""
 
-import collections
 import itertools
-import math
 import os
 import pathlib
 import re
@@ -14,7 +12,6 @@ from senet.graph import inbound
 from senet.models.complexity import complexity
 from senet.plotting import Box, Diagram, diagrams
 
-Part = collections.namedtuple("Part", "name output_shape parameters")
 SE, MERGE, PLAIN, DATA = "#fde7c8", "#e3f1df", "#e8eef7", "#f4f4f4"
 ROLES = re.compile(r"(.+?)_(pad|conv|bn|relu|pool|antialias)$")
 
@@ -40,16 +37,14 @@ def draw(model: keras.Model, folder: str | os.PathLike) -> list[pathlib.Path]:
         >>> draw(senet.create("se_resnet50"), "pictures")
     """
     folder = pathlib.Path(folder)
-    costs = {
-        cost.name: Part(cost.name, cost.output_shape, _trainable(model.get_layer(cost.name)))
-        for cost in complexity(model).layers
-    }
+    whole = complexity(model)
+    costs = {cost.name: cost for cost in whole.layers}
     blocks = _blocks(costs)
     if not blocks:
         raise ValueError(f"{model.name!r} has no stages: draw a network made by senet.create.")
     sources = inbound(model)
     stage = blocks[0][: blocks[0].index("_")]
-    macro = [_macro(model, costs), _group(stage, blocks, costs, sources)]
+    macro = [_macro(model, whole.by_group()), _group(stage, blocks, costs, sources)]
     shown = [_first(blocks, costs, True), _first(blocks, costs, False)]
     micro = [_block(model, block, costs, sources) for block in shown if block]
     squeezes = [block for block in [*shown[::-1], *blocks] if f"{block}_se_scale" in costs]
@@ -64,20 +59,13 @@ def draw(model: keras.Model, folder: str | os.PathLike) -> list[pathlib.Path]:
     return paths
 
 
-def _trainable(layer):
-    return sum(math.prod(weight.shape) for weight in layer.trainable_weights)
-
-
 def _input(names, costs, sources):
     """The box of what comes in to a part of the network: the first source outside of it."""
     outside = (s for name in names for s in sources[name] if s not in names)
     return Box("x", "", _note([costs[next(outside)]]).split("\n")[0], DATA)
 
 
-def _macro(model, costs):
-    groups = {}
-    for layer in costs.values():
-        groups.setdefault(layer.name.split("_")[0], []).append(layer)
+def _macro(model, groups):
     boxes = {}
     for group, members in groups.items():
         detail = ""
@@ -202,7 +190,7 @@ def _squeeze_excite(model, prefix, costs, sources):
 
 def _note(members):
     shape = " x ".join(map(str, members[-1].output_shape))
-    parameters = sum(layer.parameters for layer in members)
+    parameters = sum(layer.trainable_parameters for layer in members)
     return f"{shape}\n{parameters:,} parameters" if parameters else shape
 
 

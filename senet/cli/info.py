@@ -34,9 +34,9 @@ def command(name: str, variant: str, classes: int, size: int | None, as_json: bo
         f"(with running statistics {cost.parameters:,})\n"
         f"multiply-adds {cost.multiply_adds:,}, activations {cost.activations:,} for one image\n"
     )
-    click.echo(f"{'stage':<12}{'output':>16}{'parameters':>14}{'multiply-adds':>16}")
+    click.echo(f"{'stage':<12}{'output':>16}{'trainable parameters':>22}{'multiply-adds':>16}")
     for stage, group in cost.by_group().items():
         shape = " x ".join(map(str, group[-1].output_shape))
-        parameters = sum(layer.parameters for layer in group)
+        parameters = sum(layer.trainable_parameters for layer in group)
         operations = sum(layer.multiply_adds for layer in group)
-        click.echo(f"{stage:<12}{shape:>16}{parameters:>14,}{operations:>16,}")
+        click.echo(f"{stage:<12}{shape:>16}{parameters:>22,}{operations:>16,}")

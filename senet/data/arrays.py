@@ -18,8 +18,6 @@ FASHION_FOLDER = pathlib.Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its IDX files."""
 MAX_ARRAY = 4 * 2**30
 """Largest array that is read, bytes."""
-SMALL = 64
-"""Longest side of images that are taken whole rather than cropped, pixels."""
 
 CLASS_NAMES = {
     "fashion_mnist": (
@@ -217,13 +215,11 @@ def _found(
         sections[section] = [
             Entry(f"{prefix}/{i}", text, (number, i)) for i, text in enumerate(texts)
         ]
-    height, width = readers[0].images.shape[1:3]
     return Found(
         JoinedReader(tuple(readers)),
         sections,
         classes or tuple(class_order(e.label for entries in sections.values() for e in entries)),
         mirror,
-        pixels=height if height == width <= SMALL else None,
     )
 
 

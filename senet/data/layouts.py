@@ -46,14 +46,12 @@ class Found:
         sections: images by split; `"train"` alone where the data are not split.
         class_names: in order, where the data fix one; otherwise the labels are the classes.
         mirror: whether the mirror image of an image is of the same class.
-        pixels: side of the images where all have the same small size, else `None`.
     """
 
     reader: Reader
     sections: dict[str, list[Entry]]
     class_names: tuple[str, ...] | None = None
     mirror: bool = True
-    pixels: int | None = None
 
 
 def find_in_folder(where: str, path: pathlib.Path, names: list[str]) -> Found:

@@ -143,6 +143,16 @@ def evaluation_batches(
     return _batches(make, -(-len(source) // batch_size), 0, workers)
 
 
+def count_batches_ahead(workers: int) -> int:
+    """The most batches that may be made already when the first one is handed out.
+
+    Args:
+        workers: processes that make them, as for `training_batches`.
+    """
+    # Each worker goes on until four of its batches lie between it and who asks.
+    return 4 * workers or READING.prefetch_buffer_size
+
+
 @dataclasses.dataclass(frozen=True)
 class _Maker:
     """Makes the batch of a number; picklable."""

@@ -1,5 +1,6 @@
 """Labelled images that are decoded when asked for, and how a data set is split."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -21,6 +22,10 @@ from senet.data.readers import UNREADABLE, ArrayReader, JoinedReader, Reader
 NAMED = ("digits", *arrays.KERAS_DATA)
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.2
+SMALL = 64
+"""Longest side of images that are taken whole rather than cropped, pixels."""
+SAMPLE = 64
+"""Images that are asked for their size; those of one data set are alike."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,14 +72,12 @@ class Data:
         class_names: one for each label.
         splits: of `"train"`, `"validation"` and `"test"` those that there are.
         mirror: whether the mirror image of an image is of the same class.
-        pixels: side of the images where all have the same small size, else `None`.
         drawn: whether the images to hold out were drawn at random here.
     """
 
     class_names: tuple[str, ...]
     splits: dict[str, Source]
     mirror: bool = True
-    pixels: int | None = None
     drawn: bool = True
 
     def split(self, name: str) -> Source:
@@ -94,6 +97,21 @@ class Data:
     def held_out(self) -> str:
         """The split to quote results on: `"test"`, else `"validation"`, else `"all"`."""
         return next((name for name in ("test", "validation") if name in self.splits), "all")
+
+    @functools.cached_property
+    def small(self) -> bool:
+        """Whether the images are small ones: of a sample no side is above 64 pixels.
+
+        Images that cannot be read do not count; where none can, they are not small.
+        """
+        source = next(iter(self.splits.values()))
+        sizes = []
+        for index in np.linspace(0, len(source) - 1, min(SAMPLE, len(source)), dtype=int):
+            with contextlib.suppress(ImageError):
+                sizes.append(max(source.image(index).size))
+                if sizes[-1] > SMALL:  # photographs are large to decode, and one of them will do
+                    return False
+        return bool(sizes)
 
     @property
     def images_per_class(self) -> dict[str, dict[str, int]]:
@@ -202,7 +220,7 @@ def load_data(
     if class_map is not None:
         found = layouts.rename(found, class_map)
     classes, splits = _sources(where, found, trained=trained)
-    data = Data(classes, splits, found.mirror, found.pixels, drawn=False)
+    data = Data(classes, splits, found.mirror, drawn=False)
     if not split:
         return data
     if not trained and "train" not in splits:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import keras
 from keras import layers
@@ -19,6 +19,7 @@ class LayerCost:
         kind: class of the layer.
         output_shape: without the batch.
         parameters: trainable and not.
+        trainable_parameters: those that training changes.
         multiply_adds: of one forward pass.
         activations: values that a convolution or dense layer gives out, 0 for every other layer.
     """
@@ -27,6 +28,7 @@ class LayerCost:
     kind: str
     output_shape: tuple[int, ...]
     parameters: int
+    trainable_parameters: int
     multiply_adds: int
     activations: int
 
@@ -37,7 +39,7 @@ class Complexity:
 
     Args:
         layers: costs in network order.
-        trainable_parameters: weights that training changes; the running statistics of batch
+        trainable_parameters: parameters that training changes; the running statistics of batch
             normalisation are not among them.
         uncounted: layers with weights whose multiply-adds the convention has no rule for.
     """
@@ -112,7 +114,7 @@ def complexity(model: keras.Model) -> Complexity:
         convolutions only.
     """
     costs = tuple(_costs(model))
-    trainable = sum(math.prod(v.shape) for v in model.trainable_variables)
+    trainable = _count_values(model.trainable_variables)
     known = {*_RULES, *_FREE}
     uncounted = [c.name for c in costs if c.parameters and c.kind not in known]
     return Complexity(costs, trainable, tuple(uncounted))
@@ -135,7 +137,12 @@ def _costs(model: keras.Model, prefix: str = "") -> Iterator[LayerCost]:
         rule = _RULES.get(kind)
         products = rule(layer, math.prod(shape)) if rule else 0
         activations = math.prod(shape) if rule and layer.weights else 0
-        yield LayerCost(name, kind, shape, layer.count_params(), products, activations)
+        trainable = _count_values(layer.trainable_variables)
+        yield LayerCost(name, kind, shape, layer.count_params(), trainable, products, activations)
+
+
+def _count_values(variables: Iterable[keras.Variable]) -> int:
+    return sum(math.prod(variable.shape) for variable in variables)
 
 
 def _output_shape(layer: layers.Layer, name: str) -> tuple[int, ...]:

@@ -53,14 +53,20 @@ class Recipe:
         None, "side of the input, pixels; the network's own by default", 32, 4096
     )
     crop: Literal["resized", "shift", "centre"] | None = option(
-        None, "random crop; resized for photographs and shift for small images by default"
+        None,
+        "random crop; by default shift for small images (no side above 64 pixels) and resized for "
+        "others",
     )
     area: float = option(0.3, "smallest share of the image that a resized crop shows", 0.01, 1)
     flip: float | None = option(
         None, "probability of a mirror image; 0.5, and 0 for digits, by default", 0, 1
     )
     jitter: float | None = option(
-        None, "greatest change of brightness, contrast and colour; 0.2 for photographs", 0, 1
+        None,
+        "greatest change of brightness, contrast and colour; by default 0 for small images and "
+        "0.2 for others",
+        0,
+        1,
     )
     random_augment: float = option(0.0, "magnitude of RandAugment, 0 (none) to 10", 0, 10)
     erase: float = option(0.0, "probability that a rectangle is erased", 0, 1)

@@ -37,12 +37,11 @@ def fill_defaults(recipe: Recipe, data: Data) -> Recipe:
         A recipe with size, crop, flip and jitter, whose batches hold no more images than there
         are.
     """
-    small = data.pixels is not None
     defaults: dict[str, Any] = dict(
         size=recipe.built_spec().input_size,
-        crop="shift" if small else "resized",
+        crop="shift" if data.small else "resized",
         flip=0.5 if data.mirror else 0.0,
-        jitter=0.0 if small else 0.2,
+        jitter=0.0 if data.small else 0.2,
     )
     missing = {name: value for name, value in defaults.items() if getattr(recipe, name) is None}
     batch_size = min(recipe.batch_size, len(data.split("train")))

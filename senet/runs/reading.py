@@ -32,6 +32,7 @@ class Score:
         top1: share that is recognised, 0 to 1.
         interrupted: whether the run ended early.
         baseline: top-1 of who always says the most frequent class, if it is known.
+        seconds: that the run took, if it is known.
     """
 
     split: str
@@ -39,6 +40,7 @@ class Score:
     top1: float
     interrupted: bool
     baseline: float | None = None
+    seconds: float | None = None
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -76,7 +78,6 @@ class PastRun:
         """The numbers of the run; `None` for what is not known."""
         accuracies = self._rows_with("val_accuracy")
         rates = [row["images_per_second"] for row in self._rows_with("images_per_second")]
-        times = [row["seconds"] for row in self._rows_with("seconds")]
         best = max(accuracies, key=lambda r: (r["val_accuracy"], -r["epoch"]), default=None)
         score = self.score
         return dict(
@@ -96,9 +97,19 @@ class PastRun:
             top1=score.top1 if score else None,
             top1_interval=score.interval if score else None,
             baseline=score.baseline if score else None,
-            seconds=round(sum(times), 2) if times else None,
+            seconds=self._sum_seconds(),
             images_per_second=statistics.median(rates) if rates else None,
         )
+
+    def _sum_seconds(self) -> float | None:
+        """How long the run took: what its end says, the sum of the epochs where it says nothing.
+
+        The row of an epoch that was interrupted has only the time since it went on.
+        """
+        if self.score and self.score.seconds is not None:
+            return self.score.seconds
+        times = [row["seconds"] for row in self._rows_with("seconds")]
+        return round(sum(times), 2) if times else None
 
     def _rows_with(self, name: str) -> list[dict[str, float]]:
         """The rows of the epochs that have such a number."""
@@ -211,10 +222,12 @@ def _read_score(path: pathlib.Path) -> Score | None:
     share = read_number(top1) if isinstance(top1, int | float) else None
     if share is None or not 0 <= share <= 1 or not is_count(images) or not images:
         raise ValueError(f"{str(path)!r} is damaged: it has no top1 from 0 to 1 of so many images.")
-    given = result.get("baseline")
-    baseline = read_number(given) if isinstance(given, int | float) else None
+    baseline, seconds = (
+        read_number(given) if isinstance(given, int | float) else None
+        for given in (result.get("baseline"), result.get("seconds"))
+    )
     split, interrupted = clean_text(result.get("split")), bool(result.get("interrupted"))
-    return Score(split, images, share, interrupted, baseline)
+    return Score(split, images, share, interrupted, baseline, seconds)
 
 
 def _read_history(path: pathlib.Path) -> list[dict[str, float]]:

@@ -1,12 +1,14 @@
 """What a run says on standard error."""
 
 import contextlib
+import itertools
 import math
 import pathlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+from senet.data.pipeline import count_batches_ahead
 from senet.data.sources import Data
 from senet.evaluation import find_majority
 from senet.progress import clock
@@ -40,8 +42,8 @@ def say_hello(run: Run) -> None:
     )
     if plan.peak_rule:
         say(plan.peak_rule)
-    if run.state.steps_per_epoch > 1:  # the first batch, which starts the loader, is not timed
-        say(f"the loader alone gives {measure_loader(run):.0f} images/s")
+    if rate := measure_loader(run):
+        say(f"the loader alone gives {rate:.0f} images/s")
 
 
 def tabulate_classes(data: Data) -> Iterator[str]:
@@ -62,16 +64,25 @@ def tabulate_classes(data: Data) -> Iterator[str]:
         yield f"{label:<{width}}  {'  '.join(cells)}"
 
 
-def measure_loader(run: Run) -> float:
-    """Images per second when nothing else is done, after the first batch, which starts it."""
+def measure_loader(run: Run) -> float | None:
+    """Images per second when nothing else is done; `None` where an epoch is too short to tell.
+
+    Batches that were made while the loader started would count as made in no time, so as many as
+    may be are passed over; and because they come in bunches, no fewer are timed.
+    """
+    ahead = count_batches_ahead(run.plan.workers)
+    if run.state.steps_per_epoch < 2 * ahead:
+        return None
     with contextlib.closing(run.read_batches(epoch=0)) as batches:
-        next(batches)
+        for _ in itertools.islice(batches, ahead):
+            pass
         images, began = 0, time.monotonic()
-        for batch in batches:
+        for count, batch in enumerate(batches, 1):
             images += len(batch.images)
-            if time.monotonic() - began > PROBE_SECONDS:
+            lasted = time.monotonic() - began
+            if count >= ahead and lasted > PROBE_SECONDS:
                 break
-        return images / max(1e-9, time.monotonic() - began)
+        return images / max(1e-9, lasted)
 
 
 def say_going_on(step: int | None) -> None:

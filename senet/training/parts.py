@@ -74,6 +74,7 @@ class Plan:
         size: of an input, pixels.
         epochs: passes over the training images.
         batch_size: images in a step, of all processes together.
+        workers: processes that read images.
         save_seconds: between checkpoints within an epoch.
         skip_steps: whether a step that is no finite number is passed over instead of ending the
             run.
@@ -86,6 +87,7 @@ class Plan:
     size: int
     epochs: int
     batch_size: int
+    workers: int
     save_seconds: float
     skip_steps: bool
     tensorboard: bool

@@ -97,7 +97,7 @@ def build_network(recipe: Recipe, data: Data) -> Network:
         variant=recipe.variant,
         **recipe.spec,
     )
-    crop_fraction = 1.0 if data.pixels else PHOTO_CROP  # digits and the like fill their image
+    crop_fraction = 1.0 if data.small else PHOTO_CROP  # digits and the like fill their image
     if model.card.preprocessing is None:
         return Network(model, Preprocessing(size, crop_fraction=crop_fraction))
     published = Preprocessing.from_json(model.card.preprocessing)
@@ -251,6 +251,7 @@ def _make_plan(recipe: Recipe, size: int) -> Plan:
         size=size,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
+        workers=recipe.workers,
         save_seconds=60 * recipe.save_minutes,
         skip_steps=recipe.on_nan == "skip",
         tensorboard=recipe.tensorboard,

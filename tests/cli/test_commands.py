@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -416,6 +417,19 @@ def test_files_that_hold_no_network_are_answered_with_one_line(tmp_path):
         assert name in error_of(done)
     assert "There is no weights file" in error_of(senet("convert", "missing.pth", "out.keras"))
     assert not (tmp_path / "out.keras").exists()
+
+
+def test_info_and_draw_give_a_stage_the_same_parameters(tmp_path):
+    shown = senet("info", "se_resnet10", "--size", "64").stdout
+    stages = re.findall(r"^(stem|stage\d|classifier) +[\dx ]+?  +([\d,]+) +[\d,]+$", shown, re.M)
+    assert len(stages) == 6
+    assert sum(int(n.replace(",", "")) for _, n in stages) == int(
+        re.search(r"trainable parameters ([\d,]+)", shown)[1].replace(",", "")
+    )
+    senet("draw", "se_resnet10", "--size", "64", "--out", str(tmp_path))
+    drawn = (tmp_path / "se_resnet10-macro.svg").read_text()
+    for _, parameters in stages:
+        assert f">{parameters} parameters<" in drawn
 
 
 def test_info_shows_parameters_multiply_adds_and_stages():

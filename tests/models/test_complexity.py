@@ -29,6 +29,7 @@ def test_each_kind_of_layer_is_counted_by_the_stated_convention():
     ]
     assert cost.parameters == model.count_params()
     assert cost.trainable_parameters == cost.parameters - 2 * 6
+    assert sum(layer.trainable_parameters for layer in cost.layers) == cost.trainable_parameters
 
 
 def test_se_resnet50_costs_what_the_definition_says():

@@ -67,6 +67,18 @@ def test_a_run_is_a_row_of_its_numbers(tmp_path):
     assert (summary["best_epoch"], summary["val_accuracy"]) == (2, 0.625)
 
 
+def test_the_time_of_a_finished_run_is_the_one_that_its_report_shows(tmp_path):
+    folders = [
+        make_run(tmp_path / "done", result=dict(seconds=3661.4)),
+        make_run(tmp_path / "damaged", result=dict(seconds="long")),
+        make_run(tmp_path / "going", finished=False),
+    ]
+    comparison = Comparison(read_runs(folders)[0])
+    times = [cells(comparison, name)["time"] for name in ("done", "damaged", "going")]
+    assert times == ["1 h 01 min", "30 s", "30 s"]
+    assert comparison.to_json()["runs"][0]["seconds"] == 3661.4
+
+
 def test_an_unfinished_and_an_interrupted_run_are_shown_as_such(tmp_path):
     folders = [
         make_run(tmp_path / "going", epochs=30, finished=False),
