@@ -52,6 +52,7 @@ def command(
 
     summary = experiment(arms, out, seeds=seeds)
     click.echo(table(summary))
-    click.echo(f"baseline, always saying the most frequent class: {summary['baseline']:.2%}")
+    if summary["baseline"]:
+        click.echo(f"baseline, always saying the most frequent class: {summary['baseline']:.2%}")
     click.echo(json.dumps(summary))
     return 0

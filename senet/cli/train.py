@@ -86,9 +86,11 @@ def command(
 
         result = train(recipe, folder)
     if "top1" in result:
+        baseline = ""
+        if "baseline" in result:  # older runs have none
+            baseline = f" (baseline {result['baseline']:.2%}: always {result['majority_class']!r})"
         print(
-            f"top-1 {result['top1']:.2%} on {result['images']} {result['split']} images (baseline "
-            f"{result['baseline']:.2%}: always {result['majority_class']!r})\n"
+            f"top-1 {result['top1']:.2%} on {result['images']} {result['split']} images{baseline}\n"
             f"report: {folder / REPORT}\npictures: "
             + ", ".join(str(folder / name) for name in (CURVES, CONFUSION, PREDICTIONS))
             + f"\nmodel: {folder / MODEL}",

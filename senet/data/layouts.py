@@ -110,13 +110,7 @@ def _sections(where: str, names: list[str]) -> dict[str, list[Entry]]:
             f"{where!r} has images that are in no class folder, {loose[0]!r} among them: expected "
             "a folder for each class, for example cat/1.jpg and dog/2.jpg."
         )
-    if all(SPLIT.match(parts[0]) and len(parts) == 2 for _, parts in files):
-        folders = sorted({parts[0] for _, parts in files})
-        raise ValueError(
-            f"{where!r} has images directly in {' and '.join(folders)}, {files[0][0]!r} among "
-            "them, so nothing says their classes: expected a folder for each class in there, as "
-            "train/cat/1.jpg, or a CSV list with the columns path and label."
-        )
+    _require_classes_in_splits(where, files)
     sections: dict[str, list[Entry]] = {}
     has_splits = any(parts[0].lower() in SPLITS and len(parts) > 2 for _, parts in files)
     _require_images_in_classes(where, files, depth=2 if has_splits else 1)
@@ -131,6 +125,29 @@ def _sections(where: str, names: list[str]) -> dict[str, list[Entry]]:
                 )
         sections.setdefault(section, []).append(Entry(name, label, name))
     return sections
+
+
+def _require_classes_in_splits(where: str, files: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+    """Refuse folders of splits that hold images directly: nothing says the classes of those.
+
+    A class may be called like a split, so that one such name beside others is no sign of splits:
+    `train` beside `plane`, or `test_positive` beside `test_negative`.
+
+    Args:
+        where: as the data were named.
+        files: each with its path.
+    """
+    holders = {parts[0] for _, parts in files}
+    direct = {parts[0]: name for name, parts in reversed([*files]) if len(parts) == 2}
+    found = {folder: match for folder in sorted(direct) if (match := SPLIT.match(folder))}
+    splits = {SPLITS[match[1].lower()] for match in found.values()}
+    alone = holders == set(found) and (len(found) == 1 or any(f.lower() in SPLITS for f in found))
+    if len(splits) > 1 or alone:
+        raise ValueError(
+            f"{where!r} has images directly in {' and '.join(found)}, {direct[min(found)]!r} among "
+            "them, so nothing says their classes: expected a folder for each class in there, as "
+            "train/cat/1.jpg, or a CSV list with the columns path and label."
+        )
 
 
 def _require_images_in_classes(

@@ -67,15 +67,15 @@ def experiment(
             sys.exit(128 + signal.SIGTERM)
         if result["interrupted"]:
             raise KeyboardInterrupt
-        rows.append(dict(arm=arm.name, seed=seed, **{name: result[name] for name in KEPT}))
+        rows.append(dict(arm=arm.name, seed=seed, **{name: result.get(name) for name in KEPT}))
         write_rows(folder / "results.csv", list(rows[0]), rows)
-    summary = dict(
+    summary: dict[str, Any] = dict(
         arms=summarise(rows),
         recipe=arms[0].settings,
         data=arms[0].data,
         seeds=list(seeds),
         images=rows[0]["images"],
-        baseline=max(row["baseline"] for row in rows),
+        baseline=max((row["baseline"] for row in rows if row["baseline"]), default=None),
         split=rows[0]["split"],
     )
     write_json(folder / SUMMARY, summary)

@@ -197,7 +197,14 @@ def test_classes_that_hold_only_folders_of_images_are_refused_in_splits_too(tmp_
 
 
 @pytest.mark.parametrize(
-    "names", [("train", "test"), ("train", "test1"), ("train",), ("Train", "val_2")]
+    "names",
+    [
+        ("train", "test"),
+        ("train", "test1"),
+        ("train",),
+        ("Train", "val_2"),
+        ("figures", "test", "train"),
+    ],
 )
 def test_split_folders_that_hold_images_directly_are_refused(tmp_path, names):
     for name in names:
@@ -210,9 +217,12 @@ def test_split_folders_that_hold_images_directly_are_refused(tmp_path, names):
             load_data(str(tmp_path / "data"), **options)
 
 
-def test_a_class_may_be_called_valid(tmp_path):
-    folder = make_photos(tmp_path / "tickets", 4, classes=("invalid", "valid"))
-    assert load_data(str(folder)).class_names == ("invalid", "valid")
+@pytest.mark.parametrize(
+    "names", [("invalid", "valid"), ("test_negative", "test_positive"), ("Train A", "Train B")]
+)
+def test_classes_may_be_called_like_a_split(tmp_path, names):
+    folder = make_photos(tmp_path / "tickets", 4, classes=names)
+    assert load_data(str(folder)).class_names == names
 
 
 def test_every_class_is_in_both_parts_of_a_division():
