@@ -72,6 +72,17 @@ def error_of(done):
     return lines[0]
 
 
+def test_a_finished_run_of_before_the_baseline_gives_its_result_again(tmp_path, trained):
+    shutil.copytree(trained[0], tmp_path / "run")
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    del result["baseline"], result["majority_class"]
+    (tmp_path / "run/result.json").write_text(json.dumps(result))
+    done = senet("train", "--resume", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert f"top-1 {result['top1']:.2%} on {result['images']} test images\n" in done.stderr
+    assert json.loads(done.stdout) == result
+
+
 EXAMPLES = ("train", "experiment", "compare", "predict", "explain", "fold", "convert", "export")
 
 
