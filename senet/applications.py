@@ -8,6 +8,7 @@ import inspect
 import operator
 import os
 import pathlib
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Concatenate, ParamSpec
 
@@ -125,7 +126,22 @@ def create(
             preprocessing=stored.preprocessing if stored else None,
             trained_on=stored.trained_on if stored else None,
         )
+        _note_weights(model)
     return model
+
+
+def _note_weights(model: keras.Model) -> None:
+    """Keep a checksum of the weights whose training is known, to notice when they change."""
+    if model.card.trained_on is not None:
+        model.weights_at_start = _sum_weights(model)
+
+
+def _sum_weights(model: keras.Model) -> int:
+    """A checksum of all weights: another one where any of them is another."""
+    total = 0
+    for variable in model.weights:
+        total = zlib.crc32(keras.ops.convert_to_numpy(variable).tobytes(), total)
+    return total
 
 
 @contextlib.contextmanager
@@ -242,7 +258,15 @@ def save(
     card = getattr(model, "card", None)
     if not isinstance(card, Card):
         card = _card_of_another(model)
-    transfer.save(model, path, dataclasses.replace(card, **about), names)
+    transfer.save(model, path, dataclasses.replace(_note_own_training(model, card), **about), names)
+
+
+def _note_own_training(model: keras.Model, card: Card) -> Card:
+    """The card, with it said where the weights changed since: by training that nothing names."""
+    before = getattr(model, "weights_at_start", None)
+    if before is None or not isinstance(card.trained_on, dict) or before == _sum_weights(model):
+        return card
+    return dataclasses.replace(card, trained_on=card.trained_on | dict(trained_elsewhere=True))
 
 
 def _card_of_another(model: keras.Model) -> Card:
@@ -298,7 +322,9 @@ def fold(model: keras.Model, gates: Mapping[str, np.ndarray | None]) -> keras.Mo
     folded = with_constant_gates(model, gates)
     card = getattr(model, "card", None)
     if isinstance(card, Card):
+        card = _note_own_training(model, card)
         folded.card = dataclasses.replace(card, spec=_spec_of_folded(card.spec, folded))
+        _note_weights(folded)
     return folded
 
 
@@ -366,6 +392,7 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
                 model = source.graph()
             source.fill(model, None)
             model.card = card
+            _note_weights(model)
             return model
         if network not in (None, card.network):
             wanted = family.named_spec(network)

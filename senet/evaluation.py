@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,8 +73,10 @@ class Evaluation:
         labels: index of the true class, `(N,)`.
         probabilities: `(N, C)`.
         skipped: names of the images that could not be read; they are in none of the above.
-        trained_on: the evaluation of those that the network was trained on, which are in none of
-            the above either; `None` where it is not known which these are.
+        trained_on: the evaluation of those that the network is known to have been trained on, which
+            are in none of the above either; `None` where it is not known which these are.
+        trained_on_complete: whether it was trained on none of the others, as far as images can be
+            known again.
     """
 
     class_names: tuple[str, ...]
@@ -83,12 +85,14 @@ class Evaluation:
     probabilities: np.ndarray
     skipped: tuple[str, ...] = ()
     trained_on: "Evaluation | None" = None
+    trained_on_complete: bool = False
 
-    def set_apart(self, names: Collection[str]) -> "Evaluation":
+    def set_apart(self, names: Collection[str], complete: bool = True) -> "Evaluation":
         """The evaluation without these images, which the network was trained on.
 
         Args:
             names: of images; others than are here do not matter.
+            complete: whether they are all that it was trained on.
 
         Returns:
             The evaluation of the other images, which may be none; that of these is its
@@ -97,7 +101,8 @@ class Evaluation:
         names = set(names)
         seen = np.array([name in names for name in self.names], bool)
         apart = dataclasses.replace(self._take(seen), skipped=())
-        return dataclasses.replace(self._take(~seen), trained_on=apart)
+        rest = self._take(~seen)
+        return dataclasses.replace(rest, trained_on=apart, trained_on_complete=complete)
 
     def _take(self, chosen: np.ndarray) -> "Evaluation":
         """The evaluation of some images, `(N,)` bool."""
@@ -263,21 +268,26 @@ class Evaluation:
         """Images, top-1, top-5, loss, calibration error, and how many images do not count in them.
 
         `baseline` is the top-1 of who always says `majority_class`. `skipped` could not be read,
-        `trained_on` were trained on (`None` where that is not known); `top1_with_trained_on` is the
-        score with the latter, where there are any. With fewer than five classes every image is in
-        top-5.
+        `trained_on` were trained on (`None` where that is not known), and `trained_on_complete`
+        says whether these are all; `top1_with_trained_on` is the score with them, where there are
+        any. With fewer than five classes every image is in top-5. Where no image counts, there are
+        no scores.
         """
-        name, share = self.majority
-        numbers = dict(
-            images=len(self.labels),
-            top1=self.top1,
-            baseline=share,
-            majority_class=name,
-            top5=self.top(5),
-            loss=self.loss,
-            calibration_error=self.calibration_error,
+        numbers: dict[str, Any] = dict(images=len(self.labels))
+        if numbers["images"]:
+            name, share = self.majority
+            numbers |= dict(
+                top1=self.top1,
+                baseline=share,
+                majority_class=name,
+                top5=self.top(5),
+                loss=self.loss,
+                calibration_error=self.calibration_error,
+            )
+        numbers |= dict(
             skipped=len(self.skipped),
             trained_on=None if self.trained_on is None else len(self.trained_on.labels),
+            trained_on_complete=self.trained_on_complete,
         )
         if self.trained_on is not None and len(self.trained_on.labels):
             numbers["top1_with_trained_on"] = self.top1_with_trained_on
@@ -289,6 +299,38 @@ class Evaluation:
         parts = (self, self.trained_on) if self.trained_on is not None else (self,)
         right = sum(int((part.predictions == part.labels).sum()) for part in parts)
         return right / sum(len(part.labels) for part in parts)
+
+
+def describe_seen(about: Mapping[str, Any]) -> Iterator[str]:
+    """What to say of the images that were trained on, and of how the others were found.
+
+    Args:
+        about: `split`, and `trained_on`, `trained_on_complete` and `top1_with_trained_on` as
+            `Evaluation.summary` gives them; `own_split`, whether the images are those of the
+            training, split as they were then; `seed`, where they were split for this.
+
+    Yields:
+        Sentences.
+    """
+    count, complete = about["trained_on"], about["trained_on_complete"]
+    training = about["split"] == "train" and about.get("own_split")
+    if count is None:
+        yield "Whether it was trained on some of them is not known."
+    elif training:
+        yield f"It was trained on {count} of them: that is no score on images it has not seen."
+    elif count:
+        were, do, them = ("was", "does", "it") if count == 1 else ("were", "do", "them")
+        share = about.get("top1_with_trained_on")
+        score = "" if share is None else f"; with {them} it would be {share:.2%}"
+        yield f"{count} more {were} trained on and {do} not count{score}."
+    if count is not None and not training and not complete:
+        yield (
+            "It was trained on other images too, which are not noted: some of these may be among "
+            "them."
+        )
+    if "seed" in about:
+        drawn = f"The images were split at random for this (seed {about['seed']})"
+        yield f"{drawn}, not as in training."
 
 
 def evaluate(

@@ -2,12 +2,13 @@
 
 import csv
 import dataclasses
+import functools
 import glob
 import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import keras
 import numpy as np
@@ -36,15 +37,73 @@ class Trained:
         model: gives probabilities: a Keras model, or an exported network.
         class_names: one for each class.
         preprocessing: makes inputs of images.
+        where: it was loaded from, to name it to people.
         run: its run folder, or `None` for a file alone.
-        trained_on: which images it was trained on; `None` where that is not known.
+        record: which images it was trained on, as it travels with the network.
     """
 
     model: keras.Model | Exported
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    where: str = ""
     run: pathlib.Path | None = None
-    trained_on: TrainedOn | None = None
+    record: Any = None
+
+    @functools.cached_property
+    def trained_on(self) -> TrainedOn | None:
+        """Which images it was trained on; `None` where that is not known.
+
+        It is read when it is asked for, because to use the network it is not needed.
+
+        Raises:
+            ValueError: the record is damaged.
+        """
+        if self.record is None:
+            of_run = read_data_of_run(self.run) if self.run else None
+            return of_run.trained_on if of_run else None
+        try:
+            return TrainedOn.from_json(self.record)
+        except ValueError as error:
+            raise ValueError(f"{self.where!r} is damaged: {error}.") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledImages:
+    """Images to score a network on.
+
+    Args:
+        where: they are, as `load_data` takes it.
+        data: that they are, split if that was wanted.
+        own: whether they are those that the network was trained on, split as they were then.
+        seed: that they were split with at random for this, if they were.
+    """
+
+    where: str
+    data: Data
+    own: bool = False
+    seed: int | None = None
+
+    def about(self, split: str) -> dict[str, Any]:
+        """Where the images of a split come from, for the result of what is done with them.
+
+        `own_split` says whether they are those of the training, split as they were then; otherwise
+        `seed` is that of a split that was drawn for this.
+        """
+        drawn = {} if self.seed is None or split == "all" else dict(seed=self.seed)
+        return dict(data=self.where, split=split, own_split=self.own) | drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """Which images of a split a network was trained on.
+
+    Args:
+        names: of those that are known to be; `None` where nothing is known.
+        complete: whether it was trained on none of the others, as far as images can be known again.
+    """
+
+    names: frozenset[str] | None = None
+    complete: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +155,7 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
         exported = Exported(path)
         about = exported.manifest
         own = Preprocessing.from_json(about.preprocessing)
-        return Trained(exported, about.class_names, own, None, _trained_on(about.trained_on))
+        return Trained(exported, about.class_names, own, str(path), record=about.trained_on)
     file, run = path, None
     if path.is_dir():
         file = path / MODEL
@@ -135,15 +194,7 @@ def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) ->
     if card.classifier_activation is None:
         model = keras.Model(model.input, keras.layers.Softmax(dtype="float32")(model.output))
         model.card = dataclasses.replace(card, classifier_activation="softmax")
-    trained_on = _trained_on(card.trained_on)
-    if trained_on is None and run is not None:
-        of_run = read_data_of_run(run)
-        trained_on = of_run.trained_on if of_run else None
-    return Trained(model, card.class_names, preprocessing, run, trained_on)
-
-
-def _trained_on(values: dict[str, Any] | None) -> TrainedOn | None:
-    return None if values is None else TrainedOn.from_json(values)
+    return Trained(model, card.class_names, preprocessing, where, run, card.trained_on)
 
 
 def score(
@@ -156,7 +207,7 @@ def score(
     """Evaluate a trained network on labelled images.
 
     Images that it was trained on are set apart, in the `trained_on` of the evaluation, unless it is
-    the training images that are asked for.
+    the training images of its own split that are asked for.
 
     Args:
         trained: the network.
@@ -167,57 +218,92 @@ def score(
         class_map: of `load_data`; by default that of the run for its own images.
 
     Returns:
-        The evaluation, and which data and split it was made on, as `data` and `split`; of training
-        images that were asked for also how many are known to be, as `trained_on`.
+        The evaluation, and which images it was made on, as `LabelledImages.about` gives it; of
+        training images that were asked for also how many are known to be, as `trained_on`.
 
     Raises:
         ValueError: no data is named, it has classes that the network does not know, the images of
             the run are not those it was trained on, or all of them were trained on.
     """
-    where, images = labelled_images(trained, data, split, class_map)
-    split = split or images.held_out
-    source = images.split(split)
-    about: dict[str, Any] = dict(data=where, split=split)
-    seen = trained.trained_on.recognise_names(source) if trained.trained_on else None
-    if seen is not None and split != "train":
-        _require_unseen(len(source) - len(seen), about)
+    images = labelled_images(trained, data, split, class_map)
+    split = split or images.data.held_out
+    source = images.data.split(split)
+    about = images.about(split)
+    wanted = split == "train" and images.own
+    seen = recognise(trained, images, split)
+    if seen.names is not None and not wanted:
+        _require_unseen(len(source) - len(seen.names), images, split)
     evaluation = evaluate(
         trained.model, source, trained.preprocessing, trained.class_names, batch_size=batch_size
     )
-    if seen is not None and split != "train":
-        evaluation = evaluation.set_apart(seen)
-        _require_unseen(len(evaluation.labels), about)
-    elif seen is not None:
-        about["trained_on"] = len(seen.intersection(evaluation.names))
+    if seen.names is None:
+        return evaluation, about
+    if wanted:
+        about["trained_on"] = len(seen.names.intersection(evaluation.names))
+        about["trained_on_complete"] = seen.complete
+        return evaluation, about
+    evaluation = evaluation.set_apart(seen.names, seen.complete)
+    _require_unseen(len(evaluation.labels), images, split)
     return evaluation, about
 
 
-def _require_unseen(images: int, about: dict[str, Any]) -> None:
-    """Refuse to score a network on nothing but images that it was trained on."""
-    if not images:
+def _require_unseen(count: int, images: LabelledImages, split: str) -> None:
+    """Refuse to use nothing but images that the network was trained on."""
+    if not count:
         raise ValueError(
-            f"The network was trained on every image of {about['data']!r} ({about['split']}) that "
-            "can be scored: that would not say how good it is on others. Name other images with "
-            "--data; --split train scores training images."
+            f"The network was trained on every image of {images.where!r} ({split}) that can be "
+            "scored: that would not say how good it is on others. Name other images with --data"
+            + ("; --split train scores training images." if images.own else ".")
         )
 
 
-def take_held_out(trained: Trained, images: Data, split: str) -> Source:
+def recognise(trained: Trained, images: LabelledImages, split: str) -> Seen:
+    """Which images of a split a network was trained on: by their content, and by the split.
+
+    Args:
+        trained: the network.
+        images: that are split.
+        split: one of them.
+
+    Raises:
+        ValueError: there is no such split, or what the network says of its training is damaged.
+    """
+    source, known = images.data.split(split), trained.trained_on
+    if known is None or not (images.own or known.noted or len(known.digests)):
+        return Seen()
+    names = known.recognise_names(source)
+    if images.own:
+        names |= set(images.data.split("train").names).intersection(source.names)
+    return Seen(frozenset(names), (images.own or known.noted) and not known.trained_elsewhere)
+
+
+def take_held_out(
+    trained: Trained, images: LabelledImages, split: str
+) -> tuple[Source, dict[str, Any]]:
     """The images of a split that a network was not trained on, as far as that is known.
+
+    Args:
+        trained: the network.
+        images: that are split.
+        split: one of them; of the training images of its own split all are given.
+
+    Returns:
+        The images, and how many were left out, as `trained_on` (`None` where it is not known which
+        were trained on) and `trained_on_complete`.
 
     Raises:
         ValueError: there is no such split, or no such image.
     """
-    source = images.split(split)
-    seen = trained.trained_on.recognise(source) if trained.trained_on else None
-    if seen is None or not seen.any():
-        return source
-    if seen.all():
-        raise ValueError(
-            f"The network was trained on all {len(source)} {split} images: name other ones with "
-            "--data."
-        )
-    return source.take(np.flatnonzero(~seen))
+    source, seen = images.data.split(split), recognise(trained, images, split)
+    about = dict(
+        trained_on=None if seen.names is None else len(seen.names),
+        trained_on_complete=seen.complete,
+    )
+    if not seen.names or (split == "train" and images.own):
+        return source, about
+    unseen = np.array([name not in seen.names for name in source.names])
+    _require_unseen(int(unseen.sum()), images, split)
+    return source.take(np.flatnonzero(unseen)), about
 
 
 def find_images(paths: Iterable[str]) -> list[str]:
@@ -331,7 +417,7 @@ def images_of(
     data: str | None = None,
     split: str | None = None,
     class_map: str | os.PathLike | None = None,
-) -> tuple[str, Data]:
+) -> LabelledImages:
     """The images to use a network on; those that it was trained on are split as they were then.
 
     Args:
@@ -340,35 +426,49 @@ def images_of(
         split: the one that is wanted; `None` or `"all"` draws none from other data.
         class_map: of `load_data`; by default that of the run for its own images.
 
-    Returns:
-        Where the images are, and the data.
-
     Raises:
         ValueError: no data is named, or the images of the run have changed.
     """
     of_run = read_data_of_run(trained.run) if trained.run else None
-    own = False
-    if of_run is not None and (data is None or absolute(data) == of_run.where):
-        own, data, class_map = True, of_run.where, class_map or of_run.class_map
+    known, named, own_map = trained.trained_on, data is not None, class_map is None
+    of_training = of_run is not None and (data is None or absolute(data) == of_run.where)
+    if of_run is not None and of_training:
+        data, class_map = of_run.where, class_map or of_run.class_map
     if data is None:
         raise ValueError(
             "Say which images to evaluate on with --data: there is no record of the training data."
         )
     images = load_data(data, class_map=class_map, split=False, trained=True)
-    before = trained.trained_on
-    if before is not None:
-        again = _split_or_none(images, before.options)
-        if again is not None and again.digest == before.split_sha256:
-            return data, again
-    if own:
-        raise ValueError(
-            f"The images in {data!r} are not those of the training, so that some which were "
-            "trained on could count as held out: put the images to score in a folder of their own "
-            "and name it with --data."
-        )
+    if known is not None:
+        again = _split_or_none(images, known.options)
+        if again is not None and again.digest == known.split_sha256:
+            return LabelledImages(data, again, own=True)
+    if of_training and not (named and known is not None and known.noted):
+        _refuse_changed(data, own_map, noted=known is not None and known.noted)
     if split in (None, "all"):
-        return data, images
-    return data, split_data(images, **(before.options if before else {}))
+        return LabelledImages(data, images)
+    options = known.options if known else dict(seed=0)
+    parts = split_data(images, **options)
+    drawn = parts.splits.keys() != images.splits.keys() and split not in {*images.splits} - {
+        "train"
+    }
+    return LabelledImages(data, parts, seed=options["seed"] if drawn else None)
+
+
+def _refuse_changed(data: str, own_map: bool, noted: bool) -> NoReturn:
+    """Say why images at the place of the training images cannot be split as they were then."""
+    if not own_map:
+        why = "With this class map the images in {} are not split as in the training: leave it out"
+    else:
+        why = "The images in {} are not those of the training any more"
+    if noted:
+        way = "to score all that is there but what was trained on, name it with --data"
+    else:
+        way = (
+            "and which of them were trained on was not noted, so that some could count as held "
+            "out: put the images to score in a folder of their own and name it with --data"
+        )
+    raise ValueError(f"{why.format(repr(data))}{', or ' if not own_map else '; '}{way}.")
 
 
 def _split_or_none(images: Data, options: dict[str, Any]) -> Data | None:
@@ -384,7 +484,7 @@ def labelled_images(
     data: str | None = None,
     split: str | None = None,
     class_map: str | os.PathLike | None = None,
-) -> tuple[str, Data]:
+) -> LabelledImages:
     """`images_of` with labels that are indices of the network's classes, matched by name.
 
     The data may have some of the classes only. Those of ImageNet may be called by their WordNet
@@ -393,19 +493,19 @@ def labelled_images(
     Raises:
         ValueError: as there, or the network does not know a class of the data.
     """
-    where, images = images_of(trained, data, split, class_map)
-    known = trained.class_names
-    if images.class_names == known:
-        return where, images
+    images = images_of(trained, data, split, class_map)
+    known, given = trained.class_names, images.data.class_names
+    if given == known:
+        return images
     numbers = {name: number for number, name in enumerate(known) if known.count(name) == 1}
     if known == imagenet.class_names():
         known = tuple(synset for synset, _ in imagenet.classes())
         numbers |= {synset: number for number, synset in enumerate(known)}
-    if unknown := [name for name in images.class_names if name not in numbers]:
+    if unknown := [name for name in given if name not in numbers]:
         raise ValueError(
-            f"The network knows the classes {listed(known)}; {where!r} has {listed(unknown)}, "
-            "which it does not know: leave them out, or rename them with a class map."
+            f"The network knows the classes {listed(known)}; {images.where!r} has "
+            f"{listed(unknown)}, which it does not know: leave them out, or rename them with a "
+            "class map (--class-map)."
         )
-    return where, images.relabel(
-        trained.class_names, [numbers[name] for name in images.class_names]
-    )
+    labels = [numbers[name] for name in given]
+    return dataclasses.replace(images, data=images.data.relabel(trained.class_names, labels))

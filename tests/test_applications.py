@@ -128,6 +128,55 @@ def test_impossible_arguments_are_refused_with_what_to_do(options, message):
         senet.create("se_resnet20_cifar", **options)
 
 
+RECORD = dict(
+    **dict(seed=0, validation=0.1, test=0.2, fraction=1.0, split_sha256="", images=4),
+    **dict(digests="", noted=True, trained_elsewhere=False),
+)
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A file of a network that says which images it was trained on."""
+    model = senet.create("se_resnet20_cifar", **SMALL)
+    senet.save(model, tmp_path / "recorded.keras", trained_on=RECORD)
+    return tmp_path / "recorded.keras"
+
+
+def record_of(model, path):
+    senet.save(model, path)
+    return senet.load(path).card.trained_on
+
+
+@pytest.mark.parametrize("ending", [".keras", ".safetensors"])
+def test_what_a_network_was_trained_on_stays_as_long_as_its_weights_do(recorded, tmp_path, ending):
+    model = senet.load(recorded)
+    model.predict_on_batch(IMAGES)
+    assert record_of(model, tmp_path / f"again{ending}") == RECORD
+    with pytest.warns(UserWarning, match="all but the classifier was loaded"):
+        other = senet.create("se_resnet20_cifar", weights=recorded, **SMALL | dict(classes=7))
+    assert record_of(other, tmp_path / f"other{ending}") == RECORD
+    gate = senet.models.graph.find_se_blocks(model)[0].scale
+    folded = senet.fold(model, {gate: None})
+    assert record_of(folded, tmp_path / f"folded{ending}") == RECORD
+
+
+def test_a_network_that_was_trained_on_by_hand_does_not_say_that_it_names_all_images(
+    recorded, tmp_path
+):
+    model = senet.load(recorded)
+    model.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy")
+    model.fit(IMAGES, np.eye(4)[:2], verbose=0)
+    expected = RECORD | dict(trained_elsewhere=True)
+    assert record_of(model, tmp_path / "fitted.keras") == expected
+    gate = senet.models.graph.find_se_blocks(model)[0].scale
+    assert record_of(senet.fold(model, {gate: None}), tmp_path / "folded.keras") == expected
+    again = senet.load(tmp_path / "fitted.keras")
+    assert record_of(again, tmp_path / "again.keras") == expected
+    classifier = senet.load(recorded)
+    classifier.layers[-1].set_weights([w + 1 for w in classifier.layers[-1].get_weights()])
+    assert record_of(classifier, tmp_path / "classifier.keras") == expected
+
+
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
 def test_weights_take_the_path_of_a_file(tmp_path, ending):
     first = senet.create("se_resnet20_cifar", classes=4)

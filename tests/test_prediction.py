@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import senet
 from senet.data.preprocessing import Preprocessing
-from senet.prediction import Trained, load_trained, score
+from senet.prediction import Trained, load_trained, predict, score
 from senet.weights import imagenet
 from tests.conftest import make_photos
 
@@ -21,6 +22,26 @@ def validation(tmp_path_factory):
             color = (i % 250, i // 250, 0)
             Image.new("RGB", (8, 8), color).save(folder / synset / f"{j}.png")
     return folder
+
+
+@pytest.mark.parametrize("record", ["abc", dict(seed=0), ["\x1b[31m" * 10_000], 3])
+def test_a_damaged_record_of_the_training_is_named_where_it_is_needed_and_only_there(
+    photos, tmp_path, record
+):
+    model = senet.create(
+        "se_resnet10", n_blocks=(1,), n_filters=(16,), input_shape=(32, 32, 3), classes=2
+    )
+    about = dict(class_names=("circle", "square"), preprocessing=Preprocessing(32).to_json())
+    file = tmp_path / "model.keras"
+    senet.save(model, file, **about, trained_on=record)
+    trained = load_trained(file)
+    (prediction,) = predict(trained, [str(photos / "circle" / "00.png")])
+    assert prediction.classes
+    with pytest.raises(ValueError, match="record of the images it was trained on") as error:
+        score(trained, str(photos))
+    assert repr(str(file)) in str(error.value)
+    assert len(str(error.value)) < 1000
+    assert str(error.value).isprintable()
 
 
 def seer():

@@ -9,27 +9,31 @@ from senet.runs import folder
 ROOT = pathlib.Path(senet.__file__).parent
 MAY_USE = {
     "files": set(),
+    "foreign": set(),
     "graph": set(),
     "progress": set(),
     "quiet": set(),
     "timing": set(),
     "models": {"graph"},
     "acceleration": {"graph"},
-    "data": {"files", "progress"},
+    "data": {"files", "foreign", "progress"},
     "plotting": {"files"},
     "drawing": {"graph", "models", "plotting"},
-    "weights": {"models", "files"},
+    "weights": {"models", "files", "foreign"},
     "evaluation": {"data", "progress"},
     "applications": {"models", "weights"},
-    "deployment": {"graph", "models", "data", "evaluation", "files", "progress", "quiet"},
+    "deployment": {
+        *("graph", "models", "data", "evaluation", "files", "foreign", "progress", "quiet"),
+    },
     "explanation": {
         *("graph", "models", "data", "evaluation", "acceleration"),
         *("runs", "plotting", "timing", "files", "progress"),
     },
     "recipes": {"models", "data"},
-    "runs": {"recipes", "data", "evaluation", "plotting", "files", "progress"},
+    "runs": {"recipes", "data", "evaluation", "plotting", "files", "foreign", "progress"},
     "prediction": {
-        *("applications", "data", "deployment", "evaluation", "progress", "runs", "weights"),
+        *("applications", "data", "deployment", "evaluation", "foreign"),
+        *("progress", "runs", "weights"),
     },
     "training": {
         *("applications", "models", "data", "evaluation", "acceleration"),

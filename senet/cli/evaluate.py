@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -35,10 +35,10 @@ def command(
 
     RUN is a run folder, a .keras file or an exported network (the last two need --data). Without
     --data, and of data that the network was trained on, the images are scored that were held out
-    then; of other data the test folder, or all images where it has no such folders. Images that the
-    network was trained on are told by their content and do not count, unless --split train asks for
-    them. Classes are matched by name; the data may have some of them only. Prints precision and
-    recall of each class, then one line of JSON.
+    then; of other data the test folder, else the validation folder, else all images. Images that
+    the network was trained on are told by their content and do not count, unless --split train asks
+    for those of its own split. Classes are matched by name; the data may have some of them only.
+    Prints precision and recall of each class, then one line of JSON.
 
     Published weights are scored on the validation images of ImageNet, one folder for each WordNet
     id:
@@ -51,12 +51,19 @@ def command(
             f"{str(confusion)!r} must end in .png and lie in a folder that exists.",
             param_hint="--confusion",
         )
+    from senet.evaluation import describe_seen
     from senet.prediction import load_trained, score
 
     evaluation, about = score(load_trained(run, weights), data, split, batch_size, class_map)
     result = about | evaluation.summary() | about
     _print_classes(evaluation)
-    click.echo(_describe_score(result))
+    images = f"{result['images']} {'' if result['split'] == 'all' else result['split'] + ' '}images"
+    click.echo(
+        f"top-1 {result['top1']:.2%} on {images} (baseline {result['baseline']:.2%}: always "
+        f"{result['majority_class']!r})"
+    )
+    for line in describe_seen(result):
+        click.echo(line)
     for warning in evaluation.warnings:
         click.echo(f"warning: {warning}", err=True)
     if confusion:
@@ -81,25 +88,3 @@ def _print_classes(evaluation: "Evaluation") -> None:
     if absent := evaluation.absent:
         classes = len(evaluation.class_names)
         click.echo(f"No image is of {listed(absent)} ({len(absent)} of {classes} classes).")
-
-
-def _describe_score(result: dict[str, Any]) -> str:
-    """The score in a line or two, and on which images."""
-    images, split, seen = result["images"], result["split"], result["trained_on"]
-    name = "" if split == "all" else f"{split} "
-    lines = [
-        f"top-1 {result['top1']:.2%} on {images} {name}images (baseline {result['baseline']:.2%}: "
-        f"always {result['majority_class']!r})"
-    ]
-    if seen is None:
-        lines.append("Whether it was trained on some of them is not known.")
-    elif split == "train":
-        lines.append(
-            f"It was trained on {seen} of them: that is no score on images it has not seen."
-        )
-    elif seen:
-        lines.append(
-            f"{seen} more were trained on and do not count; with them it would be "
-            f"{result['top1_with_trained_on']:.2%}."
-        )
-    return "\n".join(lines)

@@ -61,8 +61,9 @@ def command(
     if data is None and trained.run is None:
         pictures, where = photographs(trained.preprocessing), "parts of two photographs"
     else:
-        where, found = images_of(trained, data)
-        pictures = crops(found.split(found.held_out), trained.preprocessing, images)
+        found = images_of(trained, data)
+        where, source = found.where, found.data.split(found.data.held_out)
+        pictures = crops(source, trained.preprocessing, images)
     comparison = export(
         trained.model,
         out,

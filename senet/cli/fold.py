@@ -11,6 +11,7 @@ import click
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
 @click.option("--weights", help="Published weights, where MODEL is the name of a network.")
 @click.option("--data", help="Images; by default those of the run.")
+@click.option("--class-map", help="File that renames or merges classes, .csv or .json.")
 @click.option(
     "--out",
     required=True,
@@ -36,6 +37,7 @@ def command(
     model: pathlib.Path,
     weights: str | None,
     data: str | None,
+    class_map: str | None,
     out: pathlib.Path,
     max_drop: float,
     images: int,
@@ -54,17 +56,20 @@ def command(
     senet fold runs/pets --out pets-folded --max-drop 0.5
     """
     from senet import applications
+    from senet.evaluation import describe_seen
     from senet.explanation.folding import fold_within, table
     from senet.prediction import labelled_images, load_in_keras, take_held_out
 
     trained = load_in_keras(model, weights)
-    where, found = labelled_images(trained, data, "test")
-    held_out = [name for name in ("validation", "test") if name in found.splits]
-    unseen = {name: take_held_out(trained, found, name) for name in held_out}
-    found = dataclasses.replace(found, splits=found.splits | unseen)
+    found = labelled_images(trained, data, "test", class_map)
+    about, unseen = found.about("test"), {}
+    for name in ("validation", "test"):
+        if name in found.data.splits:
+            unseen[name], seen = take_held_out(trained, found, name)
+            about |= seen
     result = fold_within(
         trained.model,
-        found,
+        dataclasses.replace(found.data, splits=found.data.splits | unseen),
         trained.preprocessing,
         out,
         save=lambda gates, path: applications.save(applications.fold(trained.model, gates), path),
@@ -72,8 +77,11 @@ def command(
         images=images,
         batch_size=batch_size,
         run=trained.run,
+        about=about,
     )
     for line in table(result):
         click.echo(line)
+    for line in describe_seen(about):
+        click.echo(line)
     click.echo(f"written: {out}")
-    click.echo(json.dumps(dict(out=str(out), data=where) | result.to_json()))
+    click.echo(json.dumps(dict(out=str(out)) | about | result.to_json()))

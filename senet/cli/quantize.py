@@ -24,6 +24,7 @@ import click
     help="Folder to write; an earlier export there is replaced.",
 )
 @click.option("--data", help="Images; by default those of the run.")
+@click.option("--class-map", help="File that renames or merges classes, .csv or .json.")
 @click.option(
     "--images",
     type=click.IntRange(10),
@@ -44,6 +45,7 @@ def command(
     style: str,
     out: pathlib.Path,
     data: str | None,
+    class_map: str | None,
     images: int,
     max_drop: float,
 ) -> None:
@@ -59,22 +61,25 @@ def command(
     """
     from senet.deployment.images import crops
     from senet.deployment.quantize import quantize
+    from senet.evaluation import describe_seen
     from senet.prediction import labelled_images, load_in_keras, take_held_out
 
     trained = load_in_keras(model, weights)
-    where, found = labelled_images(trained, data, "test")
-    split = found.held_out
-    if split == "all" or "train" not in found.splits:
+    found = labelled_images(trained, data, "test", class_map)
+    split = found.data.held_out
+    if split == "all" or "train" not in found.data.splits:
         raise ValueError(
-            f"{where!r} must have images to calibrate on and others to score on: folders train and "
-            "test, or no such folders at all."
+            f"{found.where!r} must have images to calibrate on and others to score on: folders "
+            "train and test, or no such folders at all."
         )
+    held_out, seen = take_held_out(trained, found, split)
+    source = found.about(split) | seen
     result = quantize(
         trained.model,
         out,
         style,
-        images=crops(found.split("train"), trained.preprocessing, images),
-        held_out=take_held_out(trained, found, split),
+        images=crops(found.data.split("train"), trained.preprocessing, images),
+        held_out=held_out,
         class_names=trained.class_names,
         preprocessing=trained.preprocessing,
         max_drop=max_drop,
@@ -86,8 +91,10 @@ def command(
         f"top-1 on {len(after.labels)} {split} images: {before.top1:.2%} before, {after.top1:.2%} "
         f"in int8 (baseline {after.majority[1]:.2%}: always {after.majority[0]!r})"
     )
+    for line in describe_seen(source):
+        click.echo(line)
     click.echo(f"written: {out}")
-    about = dict(out=str(out), format=style, data=where, split=split, images=len(after.labels))
+    about = dict(out=str(out), format=style) | source | dict(images=len(after.labels))
     about |= dict(
         top1_before=before.top1, top1=after.top1, loss_before=before.loss, loss=after.loss
     )

@@ -85,13 +85,16 @@ def command(
         from senet.training.run import train
 
         result = train(recipe, folder)
-    if "top1" in result:
+    if "split" in result:
         baseline = ""
         if "baseline" in result:  # older runs have none
             baseline = f" (baseline {result['baseline']:.2%}: always {result['majority_class']!r})"
+        score = f"no score: all {result['trained_on']} {result['split']} images were trained on"
+        if "top1" in result:
+            count = f"{result['images']} {result['split']} images"
+            score = f"top-1 {result['top1']:.2%} on {count}{baseline}"
         print(
-            f"top-1 {result['top1']:.2%} on {result['images']} {result['split']} images{baseline}\n"
-            f"report: {folder / REPORT}\npictures: "
+            f"{score}\nreport: {folder / REPORT}\npictures: "
             + ", ".join(str(folder / name) for name in (CURVES, CONFUSION, PREDICTIONS))
             + f"\nmodel: {folder / MODEL}",
             file=sys.stderr,

@@ -23,10 +23,15 @@ def list_faults(
         trained_on: what the network will have been trained on, before too.
 
     Returns:
-        Classes without images in a split, images that are in two classes, and held-out images that
-        are trained on; nothing where all is well.
+        Classes without images in a split, weights that do not say what they were trained on, images
+        that are in two classes, and held-out images that are trained on; nothing where all is well.
     """
     faults = list(_find_absent_classes(data))
+    if trained_on.trained_elsewhere:
+        faults.append(
+            "The weights that the run starts from do not name every image that they were trained "
+            "on: where such an image is held out here, the scores are better than the truth."
+        )
     if digests is not None:
         faults += _find_images_of_two_classes(data, digests)
         faults += _find_trained_on(data, digests, trained_on)
@@ -66,8 +71,7 @@ def _find_trained_on(
     train = data.split("train")
     places = {digest: place for place, digest in enumerate(digests["train"].tolist())}
     places.pop(UNKNOWN, None)
-    known = () if trained_on.digests is None else trained_on.digests
-    before = np.setdiff1d(known, digests["train"])
+    before = np.setdiff1d(trained_on.digests, digests["train"])
     for split in ("validation", "test"):
         if split not in data.splits:
             continue
@@ -77,11 +81,12 @@ def _find_trained_on(
             for name, digest in zip(names, found, strict=True)
             if digest in places
         ]
-        effect = (
-            "they do not count in the result of the run"
-            if split == data.held_out
-            else f"{split} scores are better than the truth"
-        )
+        if split != data.held_out:
+            effect = f"{split} scores are better than the truth"
+        elif np.isin(digests[split], trained_on.digests).all():
+            effect = "no image is left to score the run on"
+        else:
+            effect = "they do not count in the result of the run"
         if twice:
             yield (
                 f"Of the {len(names)} {split} images {len(twice)} are among the training images "

@@ -8,6 +8,7 @@ split is drawn again as it was, and images are known again by their content.
 import base64
 import binascii
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Mapping
@@ -19,11 +20,17 @@ import numpy as np
 from senet.data.decode import ImageError
 from senet.data.readers import UNREADABLE
 from senet.data.sources import Data, Source
+from senet.foreign import MAX_PATH, clean_text
 from senet.progress import meter
 
 MAX_DIGESTS = 100_000
 """Training images up to which the content of each is noted; all of a larger set would take long to
 read, and megabytes of every file of the network."""
+MAX_TOGETHER = 1_000_000
+"""Images up to which those of earlier trainings are noted too: 11 MB of the file of the network,
+which may have 16 MB of such records."""
+CHUNK = 4096
+"""Images that wait for a thread at once; each takes about 2 kB then."""
 DIGEST_BYTES = 8
 """Of the hash of an image: among so many images two have the same one by chance once in a billion
 cases."""
@@ -44,9 +51,11 @@ class TrainedOn:
         fraction: share of the training images that was used.
         split_sha256: `Data.digest` of the images and their splits.
         images: number of training images.
-        digests: of the content of each training image and of those that the weights it started from
-            were trained on, `(N,)` uint64 in rising order; `None` where there are more than
-            100,000.
+        digests: of the content of images that it was trained on, those of the weights it started
+            from among them, `(N,)` uint64 in rising order.
+        noted: whether each training image is among the digests; those of more than 100,000 are not.
+        trained_elsewhere: whether it was trained on other images too that are not noted: by the
+            weights that it started from, or by hand since.
 
     Raises:
         ValueError: a field is of another kind.
@@ -58,7 +67,9 @@ class TrainedOn:
     fraction: float
     split_sha256: str
     images: int
-    digests: np.ndarray | None = None
+    digests: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, "uint64"))
+    noted: bool = False
+    trained_elsewhere: bool = True
 
     def __post_init__(self) -> None:
         kinds: dict[str, Any] = dict(
@@ -68,14 +79,14 @@ class TrainedOn:
             fraction=int | float,
             split_sha256=str,
             images=int,
-            digests=np.ndarray | None,
+            digests=np.ndarray,
+            noted=bool,
+            trained_elsewhere=bool,
         )
         for field, kind in kinds.items():
             if not isinstance(getattr(self, field), kind):
-                raise ValueError(
-                    f"The {field} of the images that a network was trained on cannot be "
-                    f"{getattr(self, field)!r}."
-                )
+                given = clean_text(repr(getattr(self, field)))
+                raise ValueError(f"the field {field} cannot be {given}")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -83,34 +94,44 @@ class TrainedOn:
         names = ("seed", "validation", "test", "fraction")
         return {name: getattr(self, name) for name in names}
 
-    def recognise(self, source: Source) -> np.ndarray | None:
-        """Which images of a source were trained on, `(N,)` bool; `None` where that is not known.
+    @property
+    def complete(self) -> bool:
+        """Whether an image that is not among the digests was never trained on."""
+        return self.noted and not self.trained_elsewhere
+
+    def recognise(self, source: Source) -> np.ndarray:
+        """Which images of a source are known to have been trained on, `(N,)` bool.
 
         An image is known again by the bytes of its file: it may have another name or lie in an
         archive, but one that was saved anew is another image.
         """
-        if self.digests is None:
-            return None
+        if not len(self.digests):
+            return np.zeros(len(source), bool)
         return np.isin(digest_images(source), self.digests)
 
-    def recognise_names(self, source: Source) -> set[str] | None:
-        """Names of the images of a source that were trained on; `None` as for `recognise`."""
-        seen = self.recognise(source)
-        return None if seen is None else {source.names[i] for i in np.flatnonzero(seen).tolist()}
+    def recognise_names(self, source: Source) -> set[str]:
+        """Names of the images of a source that are known to have been trained on."""
+        return {source.names[i] for i in np.flatnonzero(self.recognise(source)).tolist()}
 
     def after(self, before: "TrainedOn | None") -> "TrainedOn":
-        """This training, after the one that made the weights it started from."""
-        if before is None or before.digests is None or self.digests is None:
-            return self
+        """This training, after the one that made the weights it started from.
+
+        Args:
+            before: what those weights say of it; `None` where they say nothing.
+        """
+        if before is None:
+            return dataclasses.replace(self, trained_elsewhere=True)
         together = np.union1d(self.digests, before.digests)
-        return dataclasses.replace(self, digests=together) if len(together) <= MAX_DIGESTS else self
+        fits = len(together) <= MAX_TOGETHER
+        return dataclasses.replace(
+            self,
+            digests=together if fits else self.digests,
+            trained_elsewhere=not (fits and before.complete),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """This record as plain JSON values; `from_json` reads it back."""
-        digests = self.digests
-        if digests is None:
-            return vars(self)
-        packed = digests.astype("<u8").tobytes()
+        packed = self.digests.astype("<u8").tobytes()
         return vars(self) | dict(digests=base64.b64encode(packed).decode())
 
     @classmethod
@@ -120,22 +141,23 @@ class TrainedOn:
         Raises:
             ValueError: a field is missing, unknown or of another kind.
         """
-        values = dict(values)
         try:
-            if values["digests"] is not None:
-                packed = base64.b64decode(values["digests"], validate=True)
-                values["digests"] = np.frombuffer(packed, "<u8").astype("uint64")
-            return cls(**values)
+            packed = values["digests"]
+            digests = np.frombuffer(base64.b64decode(packed or "", validate=True), "<u8")
+            # older records do not say whether there was other training, and have none for many
+            given = dict(noted=packed is not None) | values | dict(digests=digests.astype("uint64"))
+            return cls(**given)
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
+            reason = f"the field {error} is missing" if isinstance(error, KeyError) else error
             raise ValueError(
-                f"What it says of the images it was trained on is damaged: {error}"
+                "in its record of the images it was trained on, " + clean_text(reason, MAX_PATH)
             ) from error
 
 
 def describe_training(
     data: Data, options: dict[str, Any], digests: Mapping[str, np.ndarray] | None
 ) -> TrainedOn:
-    """Which images a network is about to be trained on.
+    """Which images a network is about to be trained on, from new weights.
 
     Args:
         data: split.
@@ -146,7 +168,9 @@ def describe_training(
         **options,
         split_sha256=data.digest,
         images=len(data.split("train")),
-        digests=None if digests is None else np.setdiff1d(digests["train"], np.uint64(UNKNOWN)),
+        digests=np.setdiff1d(() if digests is None else digests["train"], np.uint64(UNKNOWN)),
+        noted=digests is not None,
+        trained_elsewhere=False,
     )
 
 
@@ -170,11 +194,12 @@ def digest_images(source: Source) -> np.ndarray:
         ThreadPoolExecutor(READING_THREADS) as threads,
         meter("reading images", len(source)) as progress,
     ):
-        for place, digest in enumerate(
-            threads.map(_digest_image, [source] * len(source), source.keys)
-        ):
-            digests[place] = digest
-            progress.advance(1)
+        for start in range(0, len(source), CHUNK):
+            keys = source.keys[start : start + CHUNK]
+            found = threads.map(functools.partial(_digest_image, source), keys)
+            for place, digest in enumerate(found, start):
+                digests[place] = digest
+                progress.advance(1)
     return digests
 
 

@@ -1,7 +1,6 @@
 """Exported networks: a folder that its runtime reads, and the use of it."""
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from senet.foreign import MAX_PATH, clean_text, read_json
 from senet.quiet import held_output
 
 MANIFEST = "senet.json"
@@ -38,7 +38,8 @@ class Manifest:
         preprocessing: how an image becomes an input, as plain JSON values.
         pixels: whether inputs are pixels 0-255 (`uint8`), which the graph normalises itself.
         checked: what the comparison with Keras gave.
-        trained_on: which images it was trained on, where that is known, as plain JSON values.
+        trained_on: which images it was trained on, where that is known, as plain JSON values; they
+            are checked where they are used.
 
     Raises:
         ValueError: a field is missing, unknown or of another kind.
@@ -52,7 +53,7 @@ class Manifest:
     preprocessing: dict[str, Any]
     pixels: bool = False
     checked: dict[str, Any] = dataclasses.field(default_factory=dict)
-    trained_on: dict[str, Any] | None = None
+    trained_on: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
@@ -65,15 +66,16 @@ class Manifest:
             preprocessing=dict,
             pixels=bool,
             checked=dict,
-            trained_on=dict | None,
         )
         for field, kind in kinds.items():
             if not isinstance(getattr(self, field), kind):
-                raise ValueError(f"the {field} cannot be {getattr(self, field)!r}")
+                given = clean_text(repr(getattr(self, field)))
+                raise ValueError(f"the {field} cannot be {given}")
         if self.precision not in PRECISIONS.get(self.format, ()):
-            raise ValueError(f"{self.format!r} in {self.precision!r} is not known")
+            kind = f"{clean_text(self.format)!r} in {clean_text(self.precision)!r}"
+            raise ValueError(f"{kind} is not known")
         if pathlib.PurePath(self.file).is_absolute() or ".." in pathlib.PurePath(self.file).parts:
-            raise ValueError(f"{self.file!r} is outside of the folder")
+            raise ValueError(f"{clean_text(self.file)!r} is outside of the folder")
 
     def to_json(self) -> dict[str, Any]:
         """This record as plain JSON values; `read` reads it back from a file."""
@@ -85,16 +87,21 @@ class Manifest:
 
         Raises:
             FileNotFoundError: the folder has none.
-            ValueError: it is damaged, or of a later version.
+            ValueError: it is damaged, larger than any that senet writes, or of a later version.
         """
         path = pathlib.Path(folder, MANIFEST)
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{str(folder)!r} is no exported network: it has no {MANIFEST}."
+            )
+        values = read_json(path)
         try:
-            values = json.loads(path.read_text())
             if values.pop("version", None) != 1:
                 raise ValueError("it was written by a later version of senet")
             return cls(**values)
         except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{str(path)!r} cannot be used: {error}.") from error
+            reason = clean_text(error, MAX_PATH)
+            raise ValueError(f"{str(path)!r} cannot be used: {reason}.") from error
 
 
 class Exported:

@@ -153,6 +153,7 @@ def fold_within(
     images: int = 2000,
     batch_size: int = 64,
     run: pathlib.Path | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Folding:
     """Fold as many gates as validation images allow, and confirm it on test images.
 
@@ -170,6 +171,7 @@ def fold_within(
             evenly spread. Of test images all count.
         batch_size: images in a batch.
         run: folder of the run that the network comes of.
+        about: what else to say in `fold.json`, as which images these are.
 
     Returns:
         The numbers.
@@ -222,7 +224,8 @@ def fold_within(
         after = evaluate(smaller, *test, batch_size=batch_size, label="test, after")
         result = Folding(worth, steps, folded, first, after, max_drop, difference)
         save(gates, written / MODEL)
-        (written / MANIFEST).write_text(json.dumps(result.to_json(), indent=1) + "\n")
+        numbers = dict(about or {}) | result.to_json()
+        (written / MANIFEST).write_text(json.dumps(numbers, indent=1) + "\n")
         if run is not None and is_run(run):
             shutil.copyfile(run / RECORD, written / RECORD)
         _draw(result, len(validation), written / "tradeoff.png")

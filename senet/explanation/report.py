@@ -18,7 +18,7 @@ from senet import plotting
 from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
-from senet.evaluation import Evaluation, batches, evaluation_of
+from senet.evaluation import Evaluation, batches, describe_seen, evaluation_of
 from senet.explanation.gradcam import grad_cam
 from senet.explanation.statistics import GateCounter, GateStatistics
 from senet.files import replacing_folder
@@ -87,7 +87,7 @@ def explain(
     class_names: Sequence[str],
     folder: str | os.PathLike,
     *,
-    about: dict[str, str],
+    about: dict[str, Any],
     batch_size: int = 64,
 ) -> Explanation:
     """Look inside a network on labelled images and write what was seen into a folder.
@@ -102,7 +102,8 @@ def explain(
         preprocessing: makes inputs of them.
         class_names: one for each class.
         folder: to write; an earlier report there is replaced.
-        about: `data` and `split`, to say in the report.
+        about: `data` and `split`, to say in the report; `trained_on`, how many more were left out
+            because the network was trained on them, and `trained_on_complete`.
         batch_size: images in a batch.
 
     Returns:
@@ -293,7 +294,7 @@ def _crops(source: Source, preprocessing: Preprocessing, chosen: Sequence[int]) 
 
 
 def _write(
-    found: Explanation, model: keras.Model, folder: pathlib.Path, about: dict[str, str]
+    found: Explanation, model: keras.Model, folder: pathlib.Path, about: dict[str, Any]
 ) -> None:
     evaluation = found.evaluation
     numbers = about | dict(
@@ -312,6 +313,7 @@ def _write(
         "explain.html",
         numbers=numbers,
         data=pathlib.Path(about["data"]).name,
+        seen=list(describe_seen(about)) if "trained_on" in about else [],
         label=block_label,
         chosen=[block_label(block.name) for block in chosen_blocks(found.blocks)],
         mistakes=len(evaluation.mistakes),

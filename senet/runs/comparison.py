@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from senet import plotting
+from senet.foreign import MAX_PATH, clean_text
 from senet.runs.comparison_table import COLUMNS, TEXT_COLUMNS, align_columns, fill_row
-from senet.runs.foreign import MAX_PATH, clean_text
 from senet.runs.page import picture, value, write_page
 from senet.runs.reading import PastRun, read_run
 

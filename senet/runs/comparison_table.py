@@ -4,8 +4,8 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from senet.foreign import clean_text
 from senet.progress import clock
-from senet.runs.foreign import clean_text
 from senet.runs.page import percent
 from senet.runs.reading import PastRun
 
@@ -28,6 +28,8 @@ def _show_held_out(run: dict[str, Any], _: PastRun) -> str:
     if not run["finished"]:
         return "unfinished"
     note = ", interrupted" if run["interrupted"] else ""
+    if run["top1"] is None:
+        return f"no score: all {run['split']} images were trained on{note}"
     return f"{percent(run['top1'], 2)} of {run['images']} {run['split']}{note}"
 
 

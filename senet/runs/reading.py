@@ -9,8 +9,7 @@ from typing import Any
 
 from senet.data.trained_on import TrainedOn
 from senet.evaluation import wilson_interval
-from senet.runs.folder import METRICS, RECORD, RESULT, is_run
-from senet.runs.foreign import (
+from senet.foreign import (
     MAX_PATH,
     MAX_RECORD,
     clean_text,
@@ -20,6 +19,7 @@ from senet.runs.foreign import (
     read_number,
     read_text,
 )
+from senet.runs.folder import METRICS, RECORD, RESULT, is_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Score:
 
     Args:
         split: of the data.
-        images: number of them.
-        top1: share that is recognised, 0 to 1.
+        images: number of them; 0 where all that were held out were trained on too.
+        top1: share that is recognised, 0 to 1; `None` without images.
         interrupted: whether the run ended early.
         baseline: top-1 of who always says the most frequent class, if it is known.
         seconds: that the run took, if it is known.
@@ -37,15 +37,15 @@ class Score:
 
     split: str
     images: int
-    top1: float
+    top1: float | None
     interrupted: bool
     baseline: float | None = None
     seconds: float | None = None
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of top-1."""
-        return wilson_interval(self.top1, self.images)
+    def interval(self) -> tuple[float, float] | None:
+        """Wilson's 95 % interval of top-1; `None` without images."""
+        return None if self.top1 is None else wilson_interval(self.top1, self.images)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +192,12 @@ def read_data_of_run(folder: pathlib.Path) -> DataOfRun | None:
         if trained_on is None:  # a run of version 0.1, of before it was noted
             options = {name: recipe[name] for name in ("seed", "validation", "test", "fraction")}
             images = record["images"]["train"]
-            trained_on = TrainedOn(**options, split_sha256=record["split_sha256"], images=images)
+            trained_on = TrainedOn(
+                **options,
+                split_sha256=record["split_sha256"],
+                images=images,
+                trained_elsewhere=recipe["weights"] is not None,
+            )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     known = isinstance(where, str) and isinstance(class_map, str | None)
@@ -220,7 +225,9 @@ def _read_score(path: pathlib.Path) -> Score | None:
     result = read_json(path)
     top1, images = result.get("top1"), result.get("images")
     share = read_number(top1) if isinstance(top1, int | float) else None
-    if share is None or not 0 <= share <= 1 or not is_count(images) or not images:
+    # of no image there is no score: all that were held out were trained on
+    whole = (share is None and top1 is None) if images == 0 else share is not None
+    if not is_count(images) or images is None or not whole or not 0 <= (share or 0) <= 1:
         raise ValueError(f"{str(path)!r} is damaged: it has no top1 from 0 to 1 of so many images.")
     baseline, seconds = (
         read_number(given) if isinstance(given, int | float) else None

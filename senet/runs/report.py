@@ -10,7 +10,7 @@ from typing import Any
 
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
-from senet.evaluation import Evaluation, wilson_interval
+from senet.evaluation import Evaluation, describe_seen, wilson_interval
 from senet.progress import clock
 from senet.recipes.recipe import Recipe
 from senet.runs.folder import CALIBRATION, CONFUSION, CURVES, REPORT, SAMPLES
@@ -58,12 +58,13 @@ def write(
         result: scores and facts of the run.
         config: recipe, versions, machine.
         history: a row for each epoch.
-        evaluation: on held-out images.
+        evaluation: on held-out images; where all of these were trained on, on them.
         source: these images, to show some; one that cannot be read is named only.
         preprocessing: of the network, for the part of an image that it sees.
         skipped: images that could not be read; `result["skipped"]` where there is none.
     """
-    low, high = wilson_interval(result["top1"], result["images"])
+    scored = evaluation.summary()
+    low, high = wilson_interval(scored["top1"], scored["images"])
     shown = evaluation, source, preprocessing
     write_page(
         folder / REPORT,
@@ -72,12 +73,13 @@ def write(
         config=config,
         history=history,
         data=pathlib.Path(result["data"]).name,
-        right=round(result["top1"] * result["images"]),
+        scored=scored,
+        right=round(scored["top1"] * scored["images"]),
         low=low,
         high=high,
         **_describe_classes(evaluation),
         majority=evaluation.majority,
-        apart=evaluation.trained_on,
+        seen=list(describe_seen(result)) if result["images"] else [],
         splits=list(config["images"]),
         images_per_class=result.get("images_per_class", {}),
         warnings=result.get("warnings", ()),

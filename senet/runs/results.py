@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from senet.files import write_json, write_rows
+from senet.foreign import read_text
 from senet.runs.checkpoint import Checkpoint
 from senet.runs.folder import METRICS, RESULT
-from senet.runs.foreign import read_text
 from senet.runs.record import RunRecord
 
 

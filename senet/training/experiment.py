@@ -67,6 +67,11 @@ def experiment(
             sys.exit(128 + signal.SIGTERM)
         if result["interrupted"]:
             raise KeyboardInterrupt
+        if result.get("top1") is None:
+            raise ValueError(
+                f"Every {result['split']} image of {arm.name}, seed {seed}, was trained on: there "
+                "is no score to compare. Take other images, or other weights to start from."
+            )
         rows.append(dict(arm=arm.name, seed=seed, **{name: result.get(name) for name in KEPT}))
         write_rows(folder / "results.csv", list(rows[0]), rows)
     summary: dict[str, Any] = dict(

@@ -61,19 +61,17 @@ def score_unseen(run: Run, split: str) -> tuple[Evaluation, list[str]]:
     """Score the network on a split; images that were trained on too are set apart.
 
     Returns:
-        The evaluation, of all images where that would leave none, and what its score hides.
+        The evaluation, which may be of no image then, and what its score hides.
     """
     evaluation = run.validation.score(load_scored_model(run), split, f"evaluating on {split}")
     seen = run.trained_on.recognise_names(run.data.split(split))
-    if seen is not None and seen.issuperset(evaluation.names):
-        only = (
-            f"Every {split} image is among those that were trained on: the score does not say how "
-            "good the network is on others."
-        )
-        return evaluation, [only, *evaluation.warnings]
-    if seen is not None:
-        evaluation = evaluation.set_apart(seen)
-    return evaluation, evaluation.warnings
+    evaluation = evaluation.set_apart(seen, complete=not run.trained_on.trained_elsewhere)
+    if len(evaluation.labels):
+        return evaluation, evaluation.warnings
+    return evaluation, [
+        f"Every {split} image is among those that were trained on: there is no score, for it would "
+        "not say how good the network is on others."
+    ]
 
 
 def load_scored_model(run: Run) -> keras.Model:
@@ -85,11 +83,17 @@ def load_scored_model(run: Run) -> keras.Model:
 
 
 def write_files(run: Run, split: str, evaluation: Evaluation, result: dict[str, Any]) -> None:
-    """Write pictures and report, and the result last: it says that all of them are there."""
+    """Write pictures and report, and the result last: it says that all of them are there.
+
+    Where every image was trained on, these are shown; they have no place in the result.
+    """
     folder, history, preprocessing = run.folder, run.state.history, run.network.preprocessing
     source, began = run.data.split(split), read_record(run.folder)
     result["warnings"] = [*began.get("warnings", ()), *result["warnings"]]
-    draw_pictures(folder, history, evaluation, split, source, preprocessing)
+    shown, skipped = evaluation, evaluation.skipped
+    if not len(shown.labels) and shown.trained_on is not None:
+        shown, split = shown.trained_on, f"{split}, trained on"
+    draw_pictures(folder, history, shown, split, source, preprocessing)
     with contextlib.closing(run.read_batches(epoch=0)) as batches:
         draw_samples(folder, next(batches), preprocessing, run.data.class_names)
     report.write(
@@ -97,9 +101,9 @@ def write_files(run: Run, split: str, evaluation: Evaluation, result: dict[str, 
         result,
         began,
         history,
-        evaluation,
+        shown,
         source,
         preprocessing,
-        skipped=evaluation.skipped,
+        skipped=skipped,
     )
     write_result(folder, result)

@@ -68,10 +68,20 @@ def inspect_images(recipe: Recipe, data: Data, network: Network) -> tuple[Traine
     Every file is read for it once. What the weights at the start were trained on counts too.
     """
     options = {name: getattr(recipe, name) for name in ("seed", "validation", "test", "fraction")}
-    digests, before = digest_splits(data), network.model.card.trained_on
+    digests = digest_splits(data)
     trained_on = describe_training(data, options, digests)
-    trained_on = trained_on.after(before and TrainedOn.from_json(before))
+    if recipe.weights is not None:
+        trained_on = trained_on.after(_read_earlier_training(recipe.weights, network))
     return trained_on, list_faults(data, digests, trained_on)
+
+
+def _read_earlier_training(weights: str, network: Network) -> TrainedOn | None:
+    """What the weights at the start say of the images that they were trained on."""
+    values = network.model.card.trained_on
+    try:
+        return None if values is None else TrainedOn.from_json(values)
+    except ValueError as error:
+        raise ValueError(f"{weights!r} is damaged: {error}.") from error
 
 
 @contextlib.contextmanager

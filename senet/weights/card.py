@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from senet.foreign import clean_text
 from senet.models.spec import Spec
 
 MEMBER = "senet.json"
@@ -28,7 +29,8 @@ class Card:
         pooling: of a network without classifier, as in `keras.applications`.
         class_names: one for each class, where they are known.
         preprocessing: how an image becomes an input, where it is known, as plain JSON values.
-        trained_on: which images it was trained on, where that is known, as plain JSON values.
+        trained_on: which images it was trained on, where that is known, as plain JSON values; they
+            are checked where they are used.
 
     Raises:
         ValueError: a field is of another kind.
@@ -46,7 +48,7 @@ class Card:
     data_format: str = "channels_last"
     class_names: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] | None = None
-    trained_on: dict[str, Any] | None = None
+    trained_on: Any = None
 
     def __post_init__(self) -> None:
         kinds: dict[str, Any] = dict(
@@ -62,11 +64,11 @@ class Card:
             data_format=str,
             class_names=list | tuple | None,
             preprocessing=dict | None,
-            trained_on=dict | None,
         )
         for field, kind in kinds.items():
             if not isinstance(getattr(self, field), kind):
-                raise ValueError(f"The {field} of a network cannot be {getattr(self, field)!r}.")
+                given = clean_text(repr(getattr(self, field)))
+                raise ValueError(f"The {field} of a network cannot be {given}.")
         if self.class_names is None:
             return
         object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))

@@ -150,7 +150,7 @@ def test_faults_of_the_data_are_said_and_stand_in_the_report(tmp_path):
     assert "Of the 7 test images 1 are among the training images too" in said[1]
     page = (tmp_path / "run" / "report.html").read_text()
     assert page.count('<div class="warning">') == len(said)
-    assert "1 more test image is among what was trained on and does not count" in page
+    assert "1 more was trained on and does not count; with it it would be" in page
     assert "No image is of 1 of the 3 classes: star." in page
     assert "<tr><td>star</td><td>2</td><td>1</td><td>0</td></tr>" in page
     again = senet("evaluate", tmp_path / "run")
@@ -256,7 +256,31 @@ def test_nothing_but_images_that_were_trained_on_is_no_score(trained, tmp_path):
     done = senet("evaluate", run / "model.keras", "--data", tmp_path / "seen")
     assert "trained on every image" in error_of(done)
     done = senet("evaluate", run / "model.keras", "--data", tmp_path / "seen", "--split", "train")
+    assert "trained on every image" in error_of(done)
+    assert "--split train" not in error_of(done)
+
+
+def test_training_images_of_other_data_are_set_apart_of_its_training_split_too(trained, tmp_path):
+    """Only the training images of its own split are scored when they are asked for."""
+    run, photos, _ = trained
+    shutil.copytree(photos, tmp_path / "data" / "train")
+    make_photos(tmp_path / "data" / "test", 4, seed=1)
+    asked = ["--data", tmp_path / "data", "--split", "train"]
+    done = senet("evaluate", run / "model.keras", *asked)
     assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    with open(run / "images.csv", newline="") as file:
+        before = {row["image"] for row in csv.DictReader(file) if row["split"] == "train"}
+    assert result["own_split"] is False
+    assert result["trained_on"] + result["images"] == 44  # 4 of 48 were drawn for validation
+    assert len(before) - 4 <= result["trained_on"] <= len(before)
+    assert f"{result['trained_on']} more were trained on and do not count" in done.stdout
+    assert "no score on images it has not seen" not in done.stdout
+    other = make_photos(tmp_path / "other", 6, seed=2)
+    done = senet("evaluate", run / "model.keras", "--data", other, "--split", "train")
+    assert json.loads(done.stdout.splitlines()[-1])["trained_on"] == 0
+    assert "trained on" not in done.stdout.rsplit("\n", 2)[0]
+    assert "split at random for this (seed 1), not as in training" in done.stdout
 
 
 def test_a_network_that_does_not_say_what_it_was_trained_on_is_scored_with_that_said(tiny):
@@ -588,7 +612,9 @@ def test_quantize_prints_the_score_before_and_after(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert {"top1_before", "top1", "agreement"} <= set(result)
-    assert result["images"] == 10
+    assert (result["images"], result["own_split"], result["trained_on"]) == (10, True, 0)
+    assert (result["baseline"], result["majority_class"]) == (0.5, "circle")
+    assert "(baseline 50.00%: always 'circle')" in done.stdout
     assert (tmp_path / "int8" / "model.xml").is_file()
     alone = senet("quantize", run / "model.keras", "--out", tmp_path / "other")
     assert "--data" in error_of(alone)
@@ -628,6 +654,131 @@ def tiny(tmp_path_factory):
     about = dict(class_names=("circle", "square"), preprocessing=Preprocessing(32).to_json())
     package.save(model, folder / "tiny.keras", **about)
     return folder / "tiny.keras", make_photos(folder / "photos", 16)
+
+
+@pytest.fixture(scope="module")
+def noted(tiny, tmp_path_factory):
+    """The same network, which says that it was trained on 24 of the images, drawn with seed 1."""
+    import senet as package
+    from senet.data.sources import load_data
+    from senet.data.trained_on import describe_training, digest_splits
+
+    options = dict(seed=1, validation=0.1, test=0.2, fraction=1.0)
+    data = load_data(str(tiny[1]), **options)
+    assert {name: len(split) for name, split in data.splits.items()} == dict(
+        train=24, validation=2, test=6
+    )
+    file = tmp_path_factory.mktemp("noted") / "noted.keras"
+    described = describe_training(data, options, digest_splits(data))
+    package.save(package.load(tiny[0]), file, trained_on=described.to_json())
+    return file, data
+
+
+def copy_some(photos, data, folder, split, count):
+    """So many images of a split and as many that are new, under other names."""
+    make_photos(folder, count // 2, seed=7)
+    for i, name in enumerate(data.split(split).names[:count]):
+        shutil.copy(photos / name, folder / name.split("/")[0] / f"again{i}.png")
+    return folder
+
+
+QUANTIZED = ["--images", 10, "--max-drop", 100]
+FOLDED = ["--max-drop", 100]
+
+
+@pytest.mark.parametrize(("command", "options"), [("quantize", QUANTIZED), ("fold", FOLDED)])
+def test_what_a_file_was_trained_on_is_neither_scored_nor_split_anew(
+    tiny, noted, tmp_path, command, options
+):
+    (file, photos), (known, data) = tiny, noted
+
+    def result_of(model, images):
+        out = tmp_path / "out"
+        done = senet(command, model, "--data", images, "--out", out, *options)
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout.splitlines()[-1])
+        test = result.get("test", result)  # that of folding has a part for it
+        return done.stdout, result, test
+
+    said, result, test = result_of(known, photos)
+    assert (test["images"], result["own_split"], result["trained_on"]) == (6, True, 0)
+    assert result["trained_on_complete"] is True
+    assert "trained on" not in said.rsplit("\n", 2)[0]
+    assert test["baseline"] == 0.5
+    said, result, test = result_of(file, photos)
+    assert (test["images"], result["own_split"], result["trained_on"]) == (6, False, None)
+    assert result["seed"] == 0
+    assert "Whether it was trained on some of them is not known." in said
+    assert "split at random for this (seed 0), not as in training" in said
+    for split in ("train", "validation"):
+        make_photos(tmp_path / "mixed" / split, 10, seed=3)
+    copy_some(photos, data, tmp_path / "mixed" / "test", "train", 8)
+    said, result, test = result_of(known, tmp_path / "mixed")
+    assert (test["images"], result["trained_on"], result["own_split"]) == (8, 8, False)
+    assert "8 more were trained on and do not count." in said
+    assert "seed" not in result  # all folders were there
+
+
+def test_explain_leaves_out_what_the_network_was_trained_on(tiny, noted, tmp_path):
+    (file, photos), (known, data) = tiny, noted
+    mixed = copy_some(photos, data, tmp_path / "mixed", "train", 8)
+
+    def result_of(model, images, *options):
+        done = senet("explain", model, "--data", images, "--out", tmp_path / "out", *options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout, json.loads(done.stdout.splitlines()[-1])
+
+    said, result = result_of(known, mixed)
+    assert (result["images"], result["trained_on"], result["split"]) == (8, 8, "all")
+    page = (tmp_path / "out" / "report.html").read_text()
+    for text in (said, page):
+        assert "8 more were trained on and do not count." in text
+    assert 0 < result["baseline"] < 1
+    assert f"(the most frequent class alone: {result['baseline']:.2%})".replace("%", " %") in page
+    assert json.loads((tmp_path / "out" / "explain.json").read_text()) == result
+    said, result = result_of(known, photos)
+    assert (result["images"], result["trained_on"], result["split"]) == (6, 0, "test")
+    said, result = result_of(known, photos, "--split", "train")
+    assert (result["images"], result["trained_on"], result["split"]) == (24, 24, "train")
+    assert "It was trained on 24 of them" in said
+    said, result = result_of(file, mixed)
+    assert (result["images"], result["trained_on"]) == (16, None)
+    assert "Whether it was trained on some of them is not known." in said
+    assert "Whether it was trained on some of them is not known." in (
+        (tmp_path / "out" / "report.html").read_text()
+    )
+
+
+def test_a_class_map_gives_every_command_the_names_that_the_network_knows(tiny, tmp_path):
+    file, _ = tiny
+    images = make_photos(tmp_path / "photos", 8, ("ring", "box"))
+    names = tmp_path / "map.csv"
+    names.write_text("label,name\nring,circle\nbox,square\n")
+    for command, options in (
+        ("evaluate", []),
+        ("explain", ["--out", tmp_path / "inside"]),
+        ("quantize", ["--out", tmp_path / "int8", "--images", 10, "--max-drop", 100]),
+        ("fold", ["--out", tmp_path / "folded", "--max-drop", 100]),
+    ):
+        given = [command, file, "--data", images, *options]
+        assert "rename them with a class map (--class-map)" in error_of(senet(*given)), command
+        done = senet(*given, "--class-map", names)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_class_map_that_the_run_does_not_have_is_not_called_a_change_of_the_images(
+    trained, tmp_path
+):
+    run, _, _ = trained
+    names = tmp_path / "map.csv"
+    names.write_text("label,name\ncircle,square\nsquare,circle\n")
+    error = error_of(senet("evaluate", run, "--class-map", names))
+    assert "With this class map" in error
+    assert "any more" not in error
+    same = tmp_path / "same.csv"
+    same.write_text("label,name\ncircle,circle\nsquare,square\n")
+    done = senet("evaluate", run, "--class-map", same)
+    assert json.loads(done.stdout.splitlines()[-1])["own_split"] is True
 
 
 def test_explain_writes_a_report_and_ends_with_its_numbers(tiny, tmp_path):

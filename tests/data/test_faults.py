@@ -21,7 +21,8 @@ def folder(tmp_path):
 def faults_of(folder, before: TrainedOn | None = None):
     data = load_data(str(folder))
     digests = digest_splits(data)
-    return list_faults(data, digests, describe_training(data, OPTIONS, digests).after(before))
+    described = describe_training(data, OPTIONS, digests)
+    return list_faults(data, digests, described.after(before) if before else described)
 
 
 def test_there_is_nothing_to_say_of_data_without_faults(folder):
@@ -86,6 +87,24 @@ def test_where_images_are_too_many_to_compare_classes_are_looked_at(folder):
     shutil.rmtree(folder / "validation" / "fox")
     data = load_data(str(folder))
     described = describe_training(data, OPTIONS, None)
-    assert described.digests is None
+    assert len(described.digests) == 0
     (found,) = list_faults(data, None, described)
     assert "No validation image is of fox" in found
+
+
+def test_weights_that_do_not_say_what_they_were_trained_on_are_a_fault(folder):
+    data = load_data(str(folder))
+    digests = digest_splits(data)
+    described = describe_training(data, OPTIONS, digests)
+    (found,) = list_faults(data, digests, described.after(None))
+    assert "do not name every image that they were trained on" in found
+    (found,) = list_faults(data, None, describe_training(data, OPTIONS, None).after(None))
+    assert "do not name every image that they were trained on" in found
+
+
+def test_where_every_held_out_image_is_trained_on_it_is_said_that_none_is_left(folder):
+    shutil.rmtree(folder / "test")
+    shutil.copytree(folder / "train", folder / "test")
+    (found,) = faults_of(folder)
+    assert found.startswith("Of the 12 test images 12 are among the training images too")
+    assert found.endswith("; no image is left to score the run on.")

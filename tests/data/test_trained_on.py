@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import tarfile
@@ -98,35 +99,97 @@ def test_the_record_comes_back_from_json_and_draws_the_same_split(photos):
         dict(digests=3),
         dict(images=None),
         dict(unknown=1),
+        dict(noted="yes"),
+        dict(trained_elsewhere=None),
+        dict(split_sha256=["\x1b[31m" * 10000]),
     ],
 )
 def test_a_damaged_record_is_refused_in_a_line(photos, change):
     values = describe(load_data(str(photos), **OPTIONS)).to_json() | change
-    with pytest.raises(ValueError, match="images it was trained on is damaged"):
+    with pytest.raises(ValueError, match="record of the images it was trained on, ") as error:
         TrainedOn.from_json(values)
+    assert len(str(error.value)) < 500
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("values", [None, 3, "abc", [], ["ab"], {}])
+def test_what_is_no_record_is_refused_as_one_that_is_damaged(values):
+    with pytest.raises(ValueError, match="record of the images it was trained on, "):
+        TrainedOn.from_json(values)
+
+
+def test_a_record_of_before_other_training_was_noted_does_not_say_that_there_was_none(photos):
+    values = describe(load_data(str(photos), **OPTIONS)).to_json()
+    del values["noted"], values["trained_elsewhere"]
+    again = TrainedOn.from_json(values)
+    assert (again.noted, again.trained_elsewhere, len(again.digests)) == (True, True, 18)
+    again = TrainedOn.from_json(values | dict(digests=None))
+    assert (again.noted, again.complete, len(again.digests)) == (False, False, 0)
 
 
 def test_more_images_than_the_limit_are_not_noted_one_by_one(photos, monkeypatch):
     monkeypatch.setattr(trained_on, "MAX_DIGESTS", 17)
     data = load_data(str(photos), **OPTIONS)
     described = describe(data)
-    assert (described.images, described.digests) == (18, None)
-    assert described.recognise(data.split("train")) is None
-    assert described.recognise_names(data.split("train")) is None
-    assert TrainedOn.from_json(described.to_json()).digests is None
+    assert (described.images, len(described.digests), described.noted) == (18, 0, False)
+    assert not described.complete
+    assert not described.recognise(data.split("train")).any()
+    again = TrainedOn.from_json(json.loads(json.dumps(described.to_json())))
+    assert (again.noted, again.trained_elsewhere) == (False, False)
 
 
-def test_what_the_weights_were_trained_on_before_counts_too(photos, tmp_path, monkeypatch):
-    first = describe(load_data(str(photos), **OPTIONS))
-    other = make_photos(tmp_path / "other", 8, classes=("triangle", "star"))
-    for i, path in enumerate(sorted(other.rglob("*.png"))):
+@pytest.fixture
+def other(tmp_path):
+    """Data of 10 training images, none of which is in the photos."""
+    folder = make_photos(tmp_path / "other", 8, classes=("triangle", "star"))
+    for i, path in enumerate(sorted(folder.rglob("*.png"))):
         Image.new("RGB", (8, 8), (i, 0, 0)).save(path)
-    second = load_data(str(other), **OPTIONS)
-    described = describe(second).after(first)
+    return load_data(str(folder), **OPTIONS)
+
+
+def test_what_the_weights_were_trained_on_before_counts_too(photos, other):
+    first = describe(load_data(str(photos), **OPTIONS))
+    assert first.complete
+    described = describe(other).after(first)
     assert (described.images, len(described.digests)) == (10, 28)
-    assert described.split_sha256 == second.digest
+    assert described.split_sha256 == other.digest
+    assert described.complete
     assert described.recognise(load_data(str(photos), **OPTIONS).split("train")).all()
-    assert described.recognise(second.split("train")).all()
-    monkeypatch.setattr(trained_on, "MAX_DIGESTS", 27)
-    assert len(describe(second).after(first).digests) == 10
-    assert len(describe(second).after(None).digests) == 10
+    assert described.recognise(other.split("train")).all()
+
+
+def test_earlier_training_that_is_not_noted_is_said(photos, other, monkeypatch):
+    first = describe(load_data(str(photos), **OPTIONS))
+    second = describe(other)
+    for before in (
+        None,
+        dataclasses.replace(first, trained_elsewhere=True),
+        dataclasses.replace(first, noted=False),
+    ):
+        together = second.after(before)
+        assert (together.noted, together.trained_elsewhere) == (True, True)
+        assert not together.complete
+        assert together.after(None).trained_elsewhere
+    assert len(second.after(None).digests) == 10
+    assert len(second.after(dataclasses.replace(first, noted=False)).digests) == 28
+    monkeypatch.setattr(trained_on, "MAX_TOGETHER", 27)
+    together = second.after(first)
+    assert (len(together.digests), together.complete) == (10, False)
+
+
+def test_earlier_training_is_known_where_the_later_one_has_too_many_images(
+    photos, other, monkeypatch
+):
+    first = describe(load_data(str(photos), **OPTIONS))
+    monkeypatch.setattr(trained_on, "MAX_DIGESTS", 9)
+    together = describe(other).after(first)
+    assert (len(together.digests), together.noted, together.trained_elsewhere) == (18, False, False)
+    assert together.recognise(load_data(str(photos), **OPTIONS).split("train")).all()
+    assert not together.recognise(other.split("train")).any()
+
+
+def test_images_are_read_in_chunks_and_stay_in_order(photos, monkeypatch):
+    source = load_data(str(photos)).split("all")
+    whole = digest_images(source).tolist()
+    monkeypatch.setattr(trained_on, "CHUNK", 7)
+    assert digest_images(source).tolist() == whole

@@ -10,6 +10,7 @@ from senet.deployment.export import export
 from senet.deployment.exported import MANIFEST, PRECISIONS, Exported, Manifest, is_exported
 from senet.deployment.images import photographs
 from senet.deployment.verify import Disagreement, compare
+from senet.foreign import MAX_FILE
 
 NEEDS = {
     "onnx": ("tf2onnx", "onnxruntime"),
@@ -175,6 +176,30 @@ def test_a_manifest_that_was_tampered_with_is_refused(tmp_path, change):
     )
     (tmp_path / MANIFEST).write_text(json.dumps(about | change))
     with pytest.raises(ValueError, match="cannot be used"):
+        Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        (" " * (MAX_FILE + 1), "no file of up to"),
+        ("[]", "holds no record"),
+        ('{"version": 1, "network": "' + "\\u001b[31m" * 10_000 + '"}', "cannot be used"),
+        ('{"version": 1, "' + "x" * 100_000 + '": 1}', "cannot be used"),
+    ],
+)
+def test_a_manifest_that_anybody_may_have_written_is_refused_in_a_line(tmp_path, text, said):
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(ValueError, match=said) as error:
+        Manifest.read(tmp_path)
+    assert str(tmp_path / MANIFEST) in str(error.value)
+    assert len(str(error.value)) < 1000
+    assert str(error.value).isprintable()
+
+
+def test_a_folder_without_a_manifest_is_no_export(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no exported network"):
         Manifest.read(tmp_path)
 
 

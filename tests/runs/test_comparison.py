@@ -4,8 +4,8 @@ import json
 import pytest
 
 from senet.evaluation import wilson_interval
+from senet.foreign import MAX_NUMBER
 from senet.runs.comparison import Comparison, read_runs
-from senet.runs.foreign import MAX_NUMBER
 from senet.runs.reading import read_run
 
 HOSTILE = "<script>\x1b[31m\n$a$"

@@ -7,12 +7,12 @@ from senet.data.preprocessing import Preprocessing
 from senet.data.sources import load_data
 from senet.data.trained_on import describe_training, digest_splits
 from senet.files import write_json
+from senet.foreign import MAX_FILE, MAX_RECORD
 from senet.models.complexity import shapes_only
 from senet.recipes.recipe import Recipe
 from senet.recipes.resolving import fill_defaults, locate_paths
 from senet.runs import record
 from senet.runs.folder import IMAGES, RECIPE, RECORD
-from senet.runs.foreign import MAX_FILE, MAX_RECORD
 from senet.runs.reading import read_record
 
 GIVEN = dict(model="se_resnet20_cifar", spec=dict(n_blocks=(1, 1), n_filters=(8, 16), ratio=4))

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -29,6 +30,26 @@ def test_differences_are_paired_by_seed():
     # 0.01, 0.02, 0.03: standard error 0.01 / sqrt(3), and t of 2 degrees at 97.5 % is 4.3027
     reach = 4.302653 * 0.01 / 3**0.5
     assert (se["low"], se["high"]) == pytest.approx((0.02 - reach, 0.02 + reach), rel=1e-5)
+
+
+def test_an_experiment_without_scores_says_so(tmp_path, photos):
+    for split in ("train", "validation", "test"):
+        shutil.copytree(photos, tmp_path / "data" / split)
+    recipe = Recipe(data=str(tmp_path / "data"), **TINY, spec={"n_blocks": (1, 1, 1)})
+    with pytest.raises(ValueError, match="Every test image of plain, seed 0, was trained on"):
+        experiment(arms_of(recipe), tmp_path / "out", seeds=(0, 1))
+    again = arms_of(dataclasses.replace(recipe, data=str(photos)))
+    assert experiment(again, tmp_path / "again", seeds=(0, 1))["baseline"] == 0.5
+
+
+def test_a_run_of_before_the_baseline_counts_in_an_experiment(tmp_path, photos):
+    recipe = Recipe(data=str(photos), **TINY, spec={"n_blocks": (1, 1, 1)})
+    experiment(arms_of(recipe), tmp_path / "out", seeds=(0, 1))
+    for path in (tmp_path / "out" / "runs").glob("*/result.json"):
+        result = json.loads(path.read_text())
+        del result["baseline"]
+        path.write_text(json.dumps(result))
+    assert experiment(arms_of(recipe), tmp_path / "out", seeds=(0, 1))["baseline"] is None
 
 
 def test_an_experiment_trains_every_arm_with_every_seed_once(tmp_path, photos, monkeypatch, capsys):

@@ -10,15 +10,18 @@ import pytest
 from PIL import Image
 
 import senet
+from senet.data import trained_on
 from senet.data.pipeline import training_batches
 from senet.data.sources import load_data
 from senet.evaluation import Evaluation, evaluate
 from senet.prediction import load_trained, score
 from senet.recipes.recipe import Recipe
 from senet.runs import checkpoint
+from senet.runs.comparison_table import fill_row
+from senet.runs.reading import read_run
 from senet.training import loop, setup
 from senet.training.parts import Diverged
-from senet.training.run import train
+from senet.training.run import resume, train
 from tests.conftest import make_photos
 
 TINY = dict(
@@ -229,10 +232,67 @@ def test_the_recorded_command_is_the_recipe(run):
 def test_a_run_whose_images_changed_is_not_scored_as_held_out(tmp_path, photos):
     train(Recipe(data=str(photos), epochs=1, **TINY), tmp_path / "out")
     shutil.copy(photos / "circle" / "00.png", photos / "circle" / "new.png")
-    with pytest.raises(ValueError, match="not those of the training"):
+    with pytest.raises(ValueError, match="not those of the training any more; to score all that"):
         score(load_trained(tmp_path / "out"))
-    with pytest.raises(ValueError, match="not those of the training"):
-        score(load_trained(tmp_path / "out"), str(photos))
+    evaluation, about = score(load_trained(tmp_path / "out"), str(photos))
+    seen = len(evaluation.trained_on.labels)
+    assert (about["split"], about["own_split"]) == ("all", False)
+    assert len(evaluation.labels) + seen == 25
+    assert seen in (18, 19)  # the new one is that of the training, if the old one is
+
+
+def test_a_run_that_does_not_name_its_images_is_not_scored_on_changed_ones(
+    tmp_path, photos, monkeypatch
+):
+    monkeypatch.setattr(trained_on, "MAX_DIGESTS", 17)
+    train(Recipe(data=str(photos), epochs=1, **TINY), tmp_path / "out")
+    shutil.copy(photos / "circle" / "00.png", photos / "circle" / "new.png")
+    for data in (None, str(photos)):
+        with pytest.raises(ValueError, match="any more; and which of them were trained on was not"):
+            score(load_trained(tmp_path / "out"), data)
+
+
+def test_of_too_many_images_to_note_the_split_tells_which_were_trained_on(
+    tmp_path, photos, monkeypatch
+):
+    """As of more than 100,000: known by name as long as the data are the same, not elsewhere."""
+    monkeypatch.setattr(trained_on, "MAX_DIGESTS", 17)
+    result = train(Recipe(data=str(photos), epochs=1, **TINY), tmp_path / "out")
+    assert (result["trained_on"], result["trained_on_complete"]) == (0, True)
+    for path in (tmp_path / "out", tmp_path / "out" / "model.keras"):
+        network = load_trained(path)
+        evaluation, about = score(network, str(photos))
+        assert (about["split"], about["own_split"]) == ("test", True)
+        summary = evaluation.summary()
+        assert (summary["images"], summary["trained_on"]) == (result["images"], 0)
+        assert summary["trained_on_complete"]
+        evaluation, _ = score(network, str(photos), "all")
+        assert len(evaluation.trained_on.labels) == 18
+        evaluation, about = score(network, str(photos), "train")
+        assert (len(evaluation.labels), about["trained_on"]) == (18, 18)
+        shutil.copytree(photos, tmp_path / "copy", dirs_exist_ok=True)
+        (tmp_path / "copy" / "circle" / "00.png").unlink(missing_ok=True)
+        evaluation, about = score(network, str(tmp_path / "copy"))
+        assert evaluation.summary()["trained_on"] is None
+
+
+def test_a_run_all_of_whose_held_out_images_were_trained_on_has_no_score(tmp_path, photos):
+    for split in ("train", "validation", "test"):
+        shutil.copytree(photos, tmp_path / "data" / split)
+    folder = tmp_path / "out"
+    result = train(Recipe(data=str(tmp_path / "data"), epochs=1, **TINY), folder)
+    assert (result["images"], result["trained_on"], result["split"]) == (0, 24, "test")
+    assert not {"top1", "loss", "baseline"} & set(result)
+    assert "there is no score" in result["warnings"][-1]
+    page = (folder / "report.html").read_text()
+    assert "No score:</b> all 24 test images were trained on." in page
+    assert "images are recognised" not in page
+    compared = read_run(folder, "out")
+    assert (compared.score.top1, compared.score.interval) == (None, None)
+    assert "no score: all test images were trained on" in fill_row(compared)
+    with pytest.raises(ValueError, match="trained on every image"):
+        score(load_trained(folder))
+    assert resume(folder) == json.loads(json.dumps(result))
 
 
 def test_other_data_is_scored_whole_unless_it_has_a_split(run, tmp_path):

@@ -1,4 +1,4 @@
-"""Files that anybody may have written: of bounded size, checked, and never run."""
+"""Text and records that anybody may have written: of bounded size, checked, and never run."""
 
 import json
 import pathlib

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from senet.foreign import MAX_TEXT, clean_text, is_count, plain_fields, read_json, read_number
+
+
+def test_text_has_no_control_characters_and_is_not_long():
+    assert clean_text("a\x1b[31mb\nc") == "a?[31mb?c"
+    assert clean_text(None) == "-"
+    short = clean_text("x" * 500 + "end")
+    assert len(short) == MAX_TEXT
+    assert short.startswith("xxx")
+    assert short.endswith("end")
+    assert clean_text("x" * 500, 500) == "x" * 500
+
+
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [
+        ("1.5", 1.5),
+        (2, 2.0),
+        ("nan", None),
+        ("1e999", None),
+        (1e15, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_numbers_are_finite_and_of_a_sensible_size(given, number):
+    assert read_number(given) == number
+
+
+def test_counts_are_whole_numbers_and_no_truth_values():
+    assert [is_count(given) for given in (0, 7, True, -1, 1.0, "3", 2**63)] == [
+        *(True, True, False, False, False, False, False),
+    ]
+
+
+def test_fields_become_text_and_numbers():
+    given = {"a": 1, "b\n": [1, 2], "c": None}
+    assert plain_fields(given) == {"a": 1, "b?": "[1, 2]", "c": None}
+    assert plain_fields(given, only=("a",)) == {"a": 1}
+    assert plain_fields("no record") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is damaged"),
+        ("[1]", "holds no record"),
+        ("[" * 100_000, "nested too deeply"),
+        (json.dumps(dict(text="x" * 100)), "no file of up to 50 bytes"),
+    ],
+)
+def test_a_record_that_is_none_is_named(tmp_path, text, said):
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=said) as error:
+        read_json(path, 100_001 if "nested" in said else 50)
+    assert repr(str(path)) in str(error.value)
+
+
+def test_numbers_that_are_not_finite_are_none(tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text('{"a": NaN, "b": 1e999, "c": 1.5}')
+    assert read_json(path) == {"a": None, "b": None, "c": 1.5}
