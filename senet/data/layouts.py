@@ -25,6 +25,9 @@ SPLITS = {
 """What a split may be called, and what we call it."""
 SPLIT = re.compile(rf"({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?![a-z])", re.IGNORECASE)
 """What a name begins with that stands for a split: `train-0001.tar`, `test1`, `Val_images`."""
+NESTED = 0.9
+"""Share of a class's images that lie in several folders of their own, from which on these are taken
+for the classes; what lies beside them, an overview say, is a few files."""
 MAX_MAP = 2**24
 """Largest class map that is read, bytes."""
 
@@ -83,14 +86,7 @@ def images_in(names: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
         for name, parts in paths
         if name.lower().endswith(SUFFIXES) and not any(p.startswith((".", "__")) for p in parts)
     ]
-    return _skip_lone_folders(files, least=2)
-
-
-def _skip_lone_folders(
-    files: list[tuple[str, tuple[str, ...]]], least: int = 1
-) -> list[tuple[str, tuple[str, ...]]]:
-    """Files with their paths below the folder that all share; at least so many parts are left."""
-    while files and min(len(parts) for _, parts in files) > least:
+    while files and min(len(parts) for _, parts in files) > 2:
         if len({parts[0] for _, parts in files}) > 1:
             break
         files = [(name, parts[1:]) for name, parts in files]
@@ -153,10 +149,11 @@ def _require_classes_in_splits(where: str, files: Iterable[tuple[str, tuple[str,
 def _require_images_in_classes(
     where: str, files: Iterable[tuple[str, tuple[str, ...]]], depth: int
 ) -> None:
-    """Refuse class folders that hold nothing but several folders of images.
+    """Refuse class folders whose images lie in several folders, all of them or nearly so.
 
     These are the classes, as a rule, and the folder that was given lies too high. A folder that
-    stands alone in that of a class is passed over, and folders beside images are of their class.
+    stands alone in that of a class is passed over, and a few folders beside images are of their
+    class.
 
     Args:
         where: as the data were named.
@@ -166,22 +163,35 @@ def _require_images_in_classes(
     inside: dict[tuple[str, ...], list[tuple[str, tuple[str, ...]]]] = {}
     for name, parts in files:
         inside.setdefault(parts[:depth], []).append((name, parts[depth:]))
-    below = {path: _skip_lone_folders(held) for path, held in inside.items()}
-    nested = [path for path, held in below.items() if min(len(parts) for _, parts in held) > 1]
-    if not nested:
+    below = {path: nested for path, held in inside.items() if (nested := _take_nested(held))}
+    if not below:
         return
-    path = max(nested, key=lambda path: len(below[path]))
+    path = max(below, key=lambda path: len(below[path]))
     name, parts = below[path][0]
     folder = "/".join(name.replace("\\", "/").split("/")[: -len(parts)])
-    folders = listed(class_order(parts[0] for _, parts in below[path]))
-    label = "/".join(path)
+    folders = listed(class_order({parts[0] for _, parts in below[path]}))
+    label, count, whole = "/".join(path), len(below[path]), len(inside[path])
     raise ValueError(
-        f"The folder {label!r} of {where!r} would be a class, and holds no image itself, only "
-        f"folders of images: {folders}. If these are the classes, give the folder "
-        f"{os.path.join(where, folder)!r} (of a zip file, unpacked); if they are parts of one "
-        f"class, move their images up into {label!r}, or give a CSV list with the columns path and "
-        "label."
+        f"The folder {label!r} of {where!r} would be a class, and "
+        f"{'all' if count == whole else count} of its {whole} images lie in folders: {folders}. If "
+        f"these are the classes, give the folder {os.path.join(where, folder)!r} (of a zip file, "
+        f"unpacked); if they are parts of one class, move their images up into {label!r}, or give "
+        "a CSV list with the columns path and label."
     )
+
+
+def _take_nested(
+    files: list[tuple[str, tuple[str, ...]]],
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Those files of a class that lie in several folders; none where too many lie beside them."""
+    least = NESTED * len(files)
+    while True:
+        files = [(name, parts) for name, parts in files if len(parts) > 1]
+        if not files or len(files) < least:
+            return []
+        if len({parts[0] for _, parts in files}) > 1:
+            return files
+        files = [(name, parts[1:]) for name, parts in files]
 
 
 def find_in_list(where: str, path: pathlib.Path) -> Found:

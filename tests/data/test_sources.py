@@ -184,15 +184,42 @@ def test_a_root_that_lies_too_high_is_refused_with_the_folder_to_give(
     with pytest.raises(ValueError, match="The folder 'Dataset' of") as error:
         load_data(str(where))
     assert f"give the folder {expected!r}" in str(error.value)
-    assert "folders of images: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in str(error.value)
+    assert "all of its 40 images lie in folders: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in str(error.value)
     assert load_data(str(signs)).class_names == tuple("0123456789")
+
+
+@pytest.mark.parametrize("inside", ["", "images/"])
+def test_a_stray_image_beside_the_classes_does_not_hide_that_the_root_lies_too_high(
+    tmp_path, inside
+):
+    signs = make_photos(tmp_path / "root/Dataset" / inside, 5, classes=("0", "1"))
+    make_photos(tmp_path / "root/Examples", 2, classes=("a",))
+    for path in sorted((tmp_path / "root/Examples/a").iterdir()):
+        path.rename(tmp_path / "root/Examples" / path.name)
+    shutil.rmtree(tmp_path / "root/Examples/a")
+    shutil.copy(signs / "0/00.png", tmp_path / "root/Dataset/overview.png")
+    with pytest.raises(ValueError, match="10 of its 11 images lie in folders: 0, 1") as error:
+        load_data(str(tmp_path / "root"))
+    assert f"give the folder {str(signs)!r}" in str(error.value)
+    (tmp_path / "root/Dataset/overview.png").unlink()
+    assert load_data(str(signs)).class_names == ("0", "1")
+
+
+def test_a_few_folders_beside_the_images_of_a_class_are_of_it(tmp_path):
+    """As many as 8 of 9 images lie in folders; 90 % and more would be classes."""
+    for name in ("cat", "dog"):
+        make_photos(tmp_path / "data" / name, 4, classes=("indoors", "outdoors"))
+        shutil.copy(tmp_path / "data" / name / "indoors/00.png", tmp_path / "data" / name)
+    data = load_data(str(tmp_path / "data"), split=False)
+    assert data.class_names == ("cat", "dog")
+    assert len(data.split("train")) == 18
 
 
 def test_classes_that_hold_only_folders_of_images_are_refused_in_splits_too(tmp_path):
     for name in ("train", "test"):
         for animal in ("cat", "dog"):
             make_photos(tmp_path / "data" / name / animal, 2)
-    with pytest.raises(ValueError, match=r"'t\w+/cat' .* folders of images: circle, square"):
+    with pytest.raises(ValueError, match=r"'t\w+/cat' .* lie in folders: circle, square"):
         load_data(str(tmp_path / "data"))
 
 
