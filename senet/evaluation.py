@@ -75,8 +75,8 @@ class Evaluation:
         skipped: names of the images that could not be read; they are in none of the above.
         trained_on: the evaluation of those that the network is known to have been trained on, which
             are in none of the above either; `None` where it is not known which these are.
-        trained_on_complete: whether it was trained on none of the others, as far as images can be
-            known again.
+        trained_on_complete: whether every image that it was trained on is noted, so that it was
+            trained on none of the others, as far as images can be known again.
     """
 
     class_names: tuple[str, ...]
@@ -321,13 +321,10 @@ def describe_seen(about: Mapping[str, Any]) -> Iterator[str]:
     elif count:
         were, do, them = ("was", "does", "it") if count == 1 else ("were", "do", "them")
         share = about.get("top1_with_trained_on")
-        score = "" if share is None else f"; with {them} it would be {share:.2%}"
+        score = "" if share is None else f"; with {them} the score would be {share:.2%}"
         yield f"{count} more {were} trained on and {do} not count{score}."
     if count is not None and not training and not complete:
-        yield (
-            "It was trained on other images too, which are not noted: some of these may be among "
-            "them."
-        )
+        yield "Not every image that it was trained on is noted: some of these may be among them."
     if "seed" in about:
         drawn = f"The images were split at random for this (seed {about['seed']})"
         yield f"{drawn}, not as in training."

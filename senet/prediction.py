@@ -23,6 +23,7 @@ from senet.data.sources import Data, Source, absolute, load_data, split_data
 from senet.data.trained_on import TrainedOn
 from senet.deployment.exported import Exported, is_exported
 from senet.evaluation import Evaluation, evaluate
+from senet.foreign import MAX_PATH, clean_text
 from senet.progress import meter
 from senet.runs.folder import MODEL
 from senet.runs.reading import read_data_of_run
@@ -154,7 +155,7 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
     if is_exported(path):
         exported = Exported(path)
         about = exported.manifest
-        own = Preprocessing.from_json(about.preprocessing)
+        own = _preprocessing(about.preprocessing, str(path))
         return Trained(exported, about.class_names, own, str(path), record=about.trained_on)
     file, run = path, None
     if path.is_dir():
@@ -190,11 +191,19 @@ def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) ->
             f"{where!r} does not say its class names and preprocessing: save it with "
             "senet.save(model, path, class_names=..., preprocessing=...)."
         )
-    preprocessing = Preprocessing.from_json(card.preprocessing)
+    preprocessing = _preprocessing(card.preprocessing, where)
     if card.classifier_activation is None:
         model = keras.Model(model.input, keras.layers.Softmax(dtype="float32")(model.output))
         model.card = dataclasses.replace(card, classifier_activation="softmax")
     return Trained(model, card.class_names, preprocessing, where, run, card.trained_on)
+
+
+def _preprocessing(values: dict[str, Any], where: str) -> Preprocessing:
+    """The preprocessing that travels with a network."""
+    try:
+        return Preprocessing.from_json(values)
+    except ValueError as error:
+        raise ValueError(f"{where!r} is damaged: {clean_text(error, MAX_PATH)}") from error
 
 
 def score(
@@ -252,8 +261,7 @@ def _require_unseen(count: int, images: LabelledImages, split: str) -> None:
     if not count:
         raise ValueError(
             f"The network was trained on every image of {images.where!r} ({split}) that can be "
-            "scored: that would not say how good it is on others. Name other images with --data"
-            + ("; --split train scores training images." if images.own else ".")
+            "scored: that would not say how good it is on others. Name other images with --data."
         )
 
 
@@ -274,7 +282,7 @@ def recognise(trained: Trained, images: LabelledImages, split: str) -> Seen:
     names = known.recognise_names(source)
     if images.own:
         names |= set(images.data.split("train").names).intersection(source.names)
-    return Seen(frozenset(names), (images.own or known.noted) and not known.trained_elsewhere)
+    return Seen(frozenset(names), known.complete)
 
 
 def take_held_out(

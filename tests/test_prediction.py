@@ -1,4 +1,6 @@
+import json
 import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ import senet
 from senet.data.preprocessing import Preprocessing
 from senet.prediction import Trained, load_trained, predict, score
 from senet.weights import imagenet
+from senet.weights.card import MEMBER
 from tests.conftest import make_photos
 
 
@@ -40,6 +43,26 @@ def test_a_damaged_record_of_the_training_is_named_where_it_is_needed_and_only_t
     with pytest.raises(ValueError, match="record of the images it was trained on") as error:
         score(trained, str(photos))
     assert repr(str(file)) in str(error.value)
+    assert len(str(error.value)) < 1000
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("field", ["card", "preprocessing"])
+def test_foreign_texts_of_a_card_are_shown_short_and_clean(tmp_path, field):
+    model = senet.create("se_resnet10", n_blocks=(1,), n_filters=(16,), classes=2)
+    hostile = {"\x1b[31m" * 10_000: 1}
+    about = dict(class_names=("a", "b"), preprocessing=Preprocessing(32).to_json())
+    file = tmp_path / "model.keras"
+    senet.save(model, file, **about | (dict(preprocessing=hostile) if field != "card" else {}))
+    if field == "card":
+        with zipfile.ZipFile(file) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        members[MEMBER] = json.dumps(json.loads(members[MEMBER]) | hostile).encode()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    with pytest.raises(ValueError, match=r"model\.keras") as error:
+        load_trained(file)
     assert len(str(error.value)) < 1000
     assert str(error.value).isprintable()
 

@@ -61,12 +61,12 @@ def command(
     from senet.prediction import labelled_images, load_in_keras, take_held_out
 
     trained = load_in_keras(model, weights)
-    found = labelled_images(trained, data, "test", class_map)
+    found = labelled_images(trained, data, "validation", class_map)  # drawn where test is
     about, unseen = found.about("test"), {}
     for name in ("validation", "test"):
         if name in found.data.splits:
             unseen[name], seen = take_held_out(trained, found, name)
-            about |= seen
+            about |= seen if name == "test" else {f"{name}_trained_on": seen["trained_on"]}
     result = fold_within(
         trained.model,
         dataclasses.replace(found.data, splits=found.data.splits | unseen),
@@ -81,7 +81,7 @@ def command(
     )
     for line in table(result):
         click.echo(line)
-    for line in describe_seen(about):
+    for line in describe_seen(about):  # of the test images
         click.echo(line)
     click.echo(f"written: {out}")
     click.echo(json.dumps(dict(out=str(out)) | about | result.to_json()))

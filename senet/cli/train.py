@@ -86,13 +86,20 @@ def command(
 
         result = train(recipe, folder)
     if "split" in result:
+        from senet.evaluation import describe_seen
+
         baseline = ""
         if "baseline" in result:  # older runs have none
             baseline = f" (baseline {result['baseline']:.2%}: always {result['majority_class']!r})"
-        score = f"no score: all {result['trained_on']} {result['split']} images were trained on"
         if "top1" in result:
             count = f"{result['images']} {result['split']} images"
-            score = f"top-1 {result['top1']:.2%} on {count}{baseline}"
+            lines = [f"top-1 {result['top1']:.2%} on {count}{baseline}"]
+            if "trained_on_complete" in result:  # older runs do not say it
+                lines += describe_seen(result)
+        else:
+            count = f"{result['trained_on']} {result['split']} images"
+            lines = [f"no score: all {count} were trained on"]
+        score = "\n".join(lines)
         print(
             f"{score}\nreport: {folder / REPORT}\npictures: "
             + ", ".join(str(folder / name) for name in (CURVES, CONFUSION, PREDICTIONS))

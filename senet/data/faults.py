@@ -6,7 +6,7 @@ import numpy as np
 
 from senet.data.layouts import listed
 from senet.data.sources import Data
-from senet.data.trained_on import UNKNOWN, TrainedOn
+from senet.data.trained_on import MAX_DIGESTS, UNKNOWN, TrainedOn
 
 SHOWN = 3
 """Images that a warning names."""
@@ -19,7 +19,8 @@ def list_faults(
 
     Args:
         data: split.
-        digests: of its splits, as `digest_splits` gives them; without, images are not compared.
+        digests: of its splits, as `digest_splits` gives them; without, images are not compared,
+            and that is said.
         trained_on: what the network will have been trained on, before too.
 
     Returns:
@@ -29,10 +30,15 @@ def list_faults(
     faults = list(_find_absent_classes(data))
     if trained_on.trained_elsewhere:
         faults.append(
-            "The weights that the run starts from do not name every image that they were trained "
-            "on: where such an image is held out here, the scores are better than the truth."
+            "Not every image that the weights at the start were trained on is noted: where such an "
+            "image is held out here, the scores are better than the truth."
         )
-    if digests is not None:
+    if digests is None:
+        faults.append(
+            f"With more than {MAX_DIGESTS:,} training images, the same image in two classes, or in "
+            "training and held-out images, is not looked for."
+        )
+    else:
         faults += _find_images_of_two_classes(data, digests)
         faults += _find_trained_on(data, digests, trained_on)
     return faults
@@ -83,7 +89,7 @@ def _find_trained_on(
         ]
         if split != data.held_out:
             effect = f"{split} scores are better than the truth"
-        elif np.isin(digests[split], trained_on.digests).all():
+        elif np.isin(digests[split], [*trained_on.digests, UNKNOWN]).all():
             effect = "no image is left to score the run on"
         else:
             effect = "they do not count in the result of the run"

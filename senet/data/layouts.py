@@ -25,9 +25,9 @@ SPLITS = {
 """What a split may be called, and what we call it."""
 SPLIT = re.compile(rf"({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?![a-z])", re.IGNORECASE)
 """What a name begins with that stands for a split: `train-0001.tar`, `test1`, `Val_images`."""
-NESTED = 0.9
-"""Share of a class's images that lie in several folders of their own, from which on these are taken
-for the classes; what lies beside them, an overview say, is a few files."""
+BESIDE = 0.1
+"""Share of a class's images, or one, that may lie beside several folders of others, which are taken
+for the classes nevertheless: an overview, say."""
 MAX_MAP = 2**24
 """Largest class map that is read, bytes."""
 
@@ -184,7 +184,7 @@ def _take_nested(
     files: list[tuple[str, tuple[str, ...]]],
 ) -> list[tuple[str, tuple[str, ...]]]:
     """Those files of a class that lie in several folders; none where too many lie beside them."""
-    least = NESTED * len(files)
+    least = len(files) - max(1, BESIDE * len(files))
     while True:
         files = [(name, parts) for name, parts in files if len(parts) > 1]
         if not files or len(files) < least:

@@ -74,6 +74,8 @@ class Manifest:
         if self.precision not in PRECISIONS.get(self.format, ()):
             kind = f"{clean_text(self.format)!r} in {clean_text(self.precision)!r}"
             raise ValueError(f"{kind} is not known")
+        if len(self.file) > MAX_PATH or not self.file.isprintable():
+            raise ValueError(f"{clean_text(self.file)!r} is no name of a file")
         if pathlib.PurePath(self.file).is_absolute() or ".." in pathlib.PurePath(self.file).parts:
             raise ValueError(f"{clean_text(self.file)!r} is outside of the folder")
 

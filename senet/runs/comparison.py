@@ -43,7 +43,21 @@ class Comparison:
 
     @property
     def warnings(self) -> list[str]:
-        """What keeps the scores from being compared."""
+        """What keeps the scores from being compared, or may make them better than the truth."""
+        found, doubtful = (
+            self.differing_images,
+            [run.name for run in self.runs if run.score and run.score.trained_on_complete is False],
+        )
+        if doubtful:
+            found.append(
+                f"Not every image that {', '.join(doubtful)} was trained on is noted: images that "
+                "it was scored on may be among them."
+            )
+        return found
+
+    @property
+    def differing_images(self) -> list[str]:
+        """What says that the scores are not of the same images."""
         found = []
         unknown = [run.name for run in self.runs if not run.digest]
         if unknown and len(self.runs) > 1:
@@ -94,7 +108,7 @@ class Comparison:
         return dict(
             runs=[run.summary() for run in self.runs],
             differences=self.differences,
-            same_images=not self.warnings,
+            same_images=not self.differing_images,
         )
 
     def __str__(self) -> str:

@@ -33,6 +33,8 @@ class Score:
         interrupted: whether the run ended early.
         baseline: top-1 of who always says the most frequent class, if it is known.
         seconds: that the run took, if it is known.
+        trained_on_complete: whether none of the images were trained on; `None` where the run does
+            not say.
     """
 
     split: str
@@ -41,6 +43,7 @@ class Score:
     interrupted: bool
     baseline: float | None = None
     seconds: float | None = None
+    trained_on_complete: bool | None = None
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -97,6 +100,7 @@ class PastRun:
             top1=score.top1 if score else None,
             top1_interval=score.interval if score else None,
             baseline=score.baseline if score else None,
+            trained_on_complete=score.trained_on_complete if score else None,
             seconds=self._sum_seconds(),
             images_per_second=statistics.median(rates) if rates else None,
         )
@@ -183,12 +187,22 @@ def read_record(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def read_data_of_run(folder: pathlib.Path) -> DataOfRun | None:
-    """The images of a run, if its record says what they are."""
+    """The images of a run, if its record says what they are.
+
+    Raises:
+        ValueError: what it says of those that it was trained on is damaged.
+    """
     try:
         record = read_record(folder)
+    except (OSError, ValueError):
+        return None
+    try:
+        trained_on = read_trained_on(record)
+    except ValueError as error:
+        raise ValueError(f"{str(folder / RECORD)!r} is damaged: {error}.") from error
+    try:
         recipe = record["recipe"]
         where, class_map = recipe["data"], recipe["class_map"]
-        trained_on = read_trained_on(record)
         if trained_on is None:  # a run of version 0.1, of before it was noted
             options = {name: recipe[name] for name in ("seed", "validation", "test", "fraction")}
             images = record["images"]["train"]
@@ -198,7 +212,7 @@ def read_data_of_run(folder: pathlib.Path) -> DataOfRun | None:
                 images=images,
                 trained_elsewhere=recipe["weights"] is not None,
             )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     known = isinstance(where, str) and isinstance(class_map, str | None)
     return DataOfRun(where, class_map, trained_on) if known else None
@@ -234,7 +248,9 @@ def _read_score(path: pathlib.Path) -> Score | None:
         for given in (result.get("baseline"), result.get("seconds"))
     )
     split, interrupted = clean_text(result.get("split")), bool(result.get("interrupted"))
-    return Score(split, images, share, interrupted, baseline, seconds)
+    complete = result.get("trained_on_complete")
+    complete = complete if isinstance(complete, bool) else None
+    return Score(split, images, share, interrupted, baseline, seconds, complete)
 
 
 def _read_history(path: pathlib.Path) -> list[dict[str, float]]:

@@ -24,7 +24,10 @@ from senet.training.run import resume, train
 SUMMARY = "results.json"
 CONFIDENCE = 0.95
 """Of the intervals."""
-KEPT = ("top1", "baseline", "loss", "images", "split", "epochs", "seconds")
+KEPT = (
+    *("top1", "baseline", "loss", "images", "trained_on", "trained_on_complete"),
+    *("split", "epochs", "seconds"),
+)
 """Of the result of a run, in the table of the experiment."""
 
 
@@ -82,6 +85,7 @@ def experiment(
         images=rows[0]["images"],
         baseline=max((row["baseline"] for row in rows if row["baseline"]), default=None),
         split=rows[0]["split"],
+        warnings=list_warnings(rows),
     )
     write_json(folder / SUMMARY, summary)
     plotting.arms(
@@ -90,6 +94,30 @@ def experiment(
         f"top-1 on {summary['images']} {summary['split']} images of {summary['data']}",
     )
     return summary
+
+
+def list_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What makes the scores of an experiment other than they seem, a sentence each.
+
+    Args:
+        rows: with `arm`, `seed`, `images`, `split` and `trained_on_complete`.
+    """
+    found = []
+    for seed in dict.fromkeys(row["seed"] for row in rows):
+        scored = {row["arm"]: row["images"] for row in rows if row["seed"] == seed}
+        if len(set(scored.values())) > 1:
+            counts = ", ".join(f"{arm} on {images}" for arm, images in scored.items())
+            found.append(
+                f"With seed {seed} the arms were not scored on the same images ({counts}): what "
+                "their weights were trained on before does not count."
+            )
+    doubtful = dict.fromkeys(row["arm"] for row in rows if row["trained_on_complete"] is False)
+    if doubtful:
+        found.append(
+            f"Not every image that {', '.join(doubtful)} was trained on is noted: images that it "
+            "was scored on may be among them."
+        )
+    return found
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -141,6 +169,7 @@ def table(summary: Mapping[str, Any]) -> str:
         else:
             line += " | | |"
         lines.append(line)
+    lines += [f"\nWarning: {warning}" for warning in summary.get("warnings", ())]
     return "\n".join(lines)
 
 

@@ -65,7 +65,7 @@ def score_unseen(run: Run, split: str) -> tuple[Evaluation, list[str]]:
     """
     evaluation = run.validation.score(load_scored_model(run), split, f"evaluating on {split}")
     seen = run.trained_on.recognise_names(run.data.split(split))
-    evaluation = evaluation.set_apart(seen, complete=not run.trained_on.trained_elsewhere)
+    evaluation = evaluation.set_apart(seen, complete=run.trained_on.complete)
     if len(evaluation.labels):
         return evaluation, evaluation.warnings
     return evaluation, [

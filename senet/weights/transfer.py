@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from senet.files import replacing
+from senet.foreign import MAX_PATH, clean_text
 from senet.models.blocks import squeezed_width
 from senet.models.spec import Spec
 from senet.weights import catalogue, imagenet, schemes
@@ -252,7 +253,7 @@ def _card(file: ArrayFile) -> Card | None:
     except WeightsError:
         raise
     except (ValueError, zipfile.BadZipFile, OSError, RecursionError) as error:
-        raise WeightsError(file.path, str(error)) from error
+        raise WeightsError(file.path, clean_text(error, MAX_PATH)) from error
 
 
 def _describe(file: ArrayFile, network: str | None) -> tuple[schemes.Scheme, Card]:

@@ -75,7 +75,8 @@ def error_of(done):
 def test_a_finished_run_of_before_the_baseline_gives_its_result_again(tmp_path, trained):
     shutil.copytree(trained[0], tmp_path / "run")
     result = json.loads((tmp_path / "run/result.json").read_text())
-    del result["baseline"], result["majority_class"]
+    for name in ("baseline", "majority_class", "trained_on", "trained_on_complete"):
+        del result[name]
     (tmp_path / "run/result.json").write_text(json.dumps(result))
     done = senet("train", "--resume", tmp_path / "run")
     assert done.returncode == 0, done.stderr
@@ -150,7 +151,7 @@ def test_faults_of_the_data_are_said_and_stand_in_the_report(tmp_path):
     assert "Of the 7 test images 1 are among the training images too" in said[1]
     page = (tmp_path / "run" / "report.html").read_text()
     assert page.count('<div class="warning">') == len(said)
-    assert "1 more was trained on and does not count; with it it would be" in page
+    assert "1 more was trained on and does not count; with it the score would be" in page
     assert "No image is of 1 of the 3 classes: star." in page
     assert "<tr><td>star</td><td>2</td><td>1</td><td>0</td></tr>" in page
     again = senet("evaluate", tmp_path / "run")

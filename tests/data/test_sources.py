@@ -206,13 +206,18 @@ def test_a_stray_image_beside_the_classes_does_not_hide_that_the_root_lies_too_h
 
 
 def test_a_few_folders_beside_the_images_of_a_class_are_of_it(tmp_path):
-    """As many as 8 of 9 images lie in folders; 90 % and more would be classes."""
+    """As many as 8 of 10 images lie in folders; of 9 of them one would be a stray."""
     for name in ("cat", "dog"):
         make_photos(tmp_path / "data" / name, 4, classes=("indoors", "outdoors"))
-        shutil.copy(tmp_path / "data" / name / "indoors/00.png", tmp_path / "data" / name)
+        for i in range(2):
+            shutil.copy(tmp_path / "data" / name / f"indoors/0{i}.png", tmp_path / "data" / name)
     data = load_data(str(tmp_path / "data"), split=False)
     assert data.class_names == ("cat", "dog")
-    assert len(data.split("train")) == 18
+    assert len(data.split("train")) == 20
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name / "00.png").unlink()
+    with pytest.raises(ValueError, match="8 of its 9 images lie in folders: indoors, outdoors"):
+        load_data(str(tmp_path / "data"))
 
 
 def test_classes_that_hold_only_folders_of_images_are_refused_in_splits_too(tmp_path):

@@ -153,6 +153,17 @@ def test_a_damaged_export_is_named(case, tmp_path):
         Exported(folder)
 
 
+ABOUT = dict(
+    version=1,
+    network="se_resnet10",
+    format="openvino",
+    precision="bfloat16",
+    file="model.xml",
+    class_names=["a", "b"],
+    preprocessing={},
+)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -165,16 +176,7 @@ def test_a_damaged_export_is_named(case, tmp_path):
     ],
 )
 def test_a_manifest_that_was_tampered_with_is_refused(tmp_path, change):
-    about = dict(
-        version=1,
-        network="se_resnet10",
-        format="openvino",
-        precision="bfloat16",
-        file="model.xml",
-        class_names=["a", "b"],
-        preprocessing={},
-    )
-    (tmp_path / MANIFEST).write_text(json.dumps(about | change))
+    (tmp_path / MANIFEST).write_text(json.dumps(ABOUT | change))
     with pytest.raises(ValueError, match="cannot be used"):
         Manifest.read(tmp_path)
 
@@ -187,6 +189,8 @@ def test_a_manifest_that_was_tampered_with_is_refused(tmp_path, change):
         ("[]", "holds no record"),
         ('{"version": 1, "network": "' + "\\u001b[31m" * 10_000 + '"}', "cannot be used"),
         ('{"version": 1, "' + "x" * 100_000 + '": 1}', "cannot be used"),
+        (json.dumps(ABOUT | dict(file="x" * 100_000)), "is no name of a file"),
+        (json.dumps(ABOUT | dict(class_names=3)), "cannot be used"),
     ],
 )
 def test_a_manifest_that_anybody_may_have_written_is_refused_in_a_line(tmp_path, text, said):

@@ -220,6 +220,30 @@ def test_foreign_text_is_text_on_the_terminal_and_on_the_page(tmp_path):
     assert "&lt;script&gt;" in page.read_text()
 
 
+def test_a_score_on_images_that_may_have_been_trained_on_is_said(tmp_path):
+    folders = [
+        make_run(tmp_path / name, result=dict(trained_on=0, trained_on_complete=complete))
+        for name, complete in (("a", True), ("b", False), ("c", "no"))
+    ]
+    comparison = Comparison(read_runs(folders)[0])
+    (found,) = comparison.warnings
+    assert found.startswith("Not every image that b was trained on is noted:")
+    summary = comparison.to_json()
+    assert summary["same_images"] is True
+    assert [run["trained_on_complete"] for run in summary["runs"]] == [True, False, None]
+
+
+def test_a_run_without_a_score_has_a_row_that_says_why(tmp_path):
+    unscored = dict(images=0, top1=None, trained_on=80)
+    comparison = Comparison(read_runs([make_run(tmp_path / "a", result=unscored)])[0])
+    row = cells(comparison, "a")
+    assert row["top-1 on held-out images"] == "no score: all test images were trained on"
+    assert row["95 % interval"] == "-"
+    for wrong in (dict(images=0), dict(top1=None), dict(images=None, top1=None)):
+        folder = make_run(tmp_path / f"b{len(list(tmp_path.iterdir()))}", result=wrong)
+        assert "no top1 from 0 to 1" in read_runs([folder])[1][0]
+
+
 def test_the_page_has_table_warnings_curves_and_differences_and_needs_no_other_file(tmp_path):
     folders = [make_run(tmp_path / "a"), make_run(tmp_path / "b", digest="2f", size=64)]
     comparison = Comparison(read_runs(folders)[0])

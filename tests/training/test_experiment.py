@@ -52,6 +52,21 @@ def test_a_run_of_before_the_baseline_counts_in_an_experiment(tmp_path, photos):
     assert experiment(arms_of(recipe), tmp_path / "out", seeds=(0, 1))["baseline"] is None
 
 
+def test_what_makes_the_scores_of_an_experiment_doubtful_is_said():
+    def row(arm, seed, images, complete):
+        return dict(arm=arm, seed=seed, images=images, trained_on_complete=complete)
+
+    fair = [row(arm, seed, 10, True) for arm in ("a", "b") for seed in (0, 1)]
+    assert room.list_warnings(fair) == []
+    assert room.list_warnings([{**r, "trained_on_complete": None} for r in fair]) == []
+    (found,) = room.list_warnings([*fair[:3], row("b", 1, 9, True)])
+    assert "With seed 1 the arms were not scored on the same images (a on 10, b on 9)" in found
+    (found,) = room.list_warnings([*fair[:2], row("b", 0, 10, False), row("b", 1, 10, False)])
+    assert found.startswith("Not every image that b was trained on is noted")
+    summary = dict(arms=summarise(rows(a=(0.5, 0.6), b=(0.5, 0.7))), warnings=[found])
+    assert table(summary).endswith(f"\nWarning: {found}")
+
+
 def test_an_experiment_trains_every_arm_with_every_seed_once(tmp_path, photos, monkeypatch, capsys):
     recipe = Recipe(data=str(photos), **TINY, spec={"n_blocks": (1, 1, 1)})
     arms, folder = arms_of(recipe), tmp_path / "out"

@@ -258,14 +258,15 @@ def test_of_too_many_images_to_note_the_split_tells_which_were_trained_on(
     """As of more than 100,000: known by name as long as the data are the same, not elsewhere."""
     monkeypatch.setattr(trained_on, "MAX_DIGESTS", 17)
     result = train(Recipe(data=str(photos), epochs=1, **TINY), tmp_path / "out")
-    assert (result["trained_on"], result["trained_on_complete"]) == (0, True)
+    assert (result["trained_on"], result["trained_on_complete"]) == (0, False)  # as for copies
+    assert "is not looked for" in result["warnings"][0]
     for path in (tmp_path / "out", tmp_path / "out" / "model.keras"):
         network = load_trained(path)
         evaluation, about = score(network, str(photos))
         assert (about["split"], about["own_split"]) == ("test", True)
         summary = evaluation.summary()
         assert (summary["images"], summary["trained_on"]) == (result["images"], 0)
-        assert summary["trained_on_complete"]
+        assert not summary["trained_on_complete"]
         evaluation, _ = score(network, str(photos), "all")
         assert len(evaluation.trained_on.labels) == 18
         evaluation, about = score(network, str(photos), "train")
@@ -319,6 +320,15 @@ def test_a_damaged_record_of_the_run_does_not_keep_the_network_from_predicting(r
         trained = load_trained(broken)
         with pytest.raises(ValueError, match="with --data"):
             score(trained)
+
+
+def test_a_damaged_record_of_what_the_run_was_trained_on_is_named(run, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(run[0], broken)
+    values = json.loads((broken / "run.json").read_text())
+    (broken / "run.json").write_text(json.dumps(values | dict(trained_on=dict(seed="x"))))
+    with pytest.raises(ValueError, match=r"run.json' is damaged: in its record of the images"):
+        score(load_trained(broken))
 
 
 def test_logits_become_probabilities(run, tmp_path):
