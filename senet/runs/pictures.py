@@ -44,7 +44,7 @@ def draw_pictures(
         evaluation.confusion,
         evaluation.class_names,
         folder / CONFUSION,
-        f"{split}: top-1 {evaluation.top1:.2%} of {len(evaluation.labels)} images "
+        f"{split}: top-1 {evaluation.top1:.2%} of {len(evaluation.labels)} images\n"
         f"(baseline {evaluation.majority[1]:.1%})",
     )
     plotting.calibration(
