@@ -54,8 +54,8 @@ class Recipe:
     )
     crop: Literal["resized", "shift", "centre"] | None = option(
         None,
-        "random crop; by default shift for small images (no side above 64 pixels) and resized for "
-        "others",
+        "random crop; by default shift for small images (of a sample no side above 64 pixels) and "
+        "resized for others",
     )
     area: float = option(0.3, "smallest share of the image that a resized crop shows", 0.01, 1)
     flip: float | None = option(
