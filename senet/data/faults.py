@@ -89,7 +89,7 @@ def _find_trained_on(
         ]
         if split != data.held_out:
             effect = f"{split} scores are better than the truth"
-        elif np.isin(digests[split], [*trained_on.digests, UNKNOWN]).all():
+        elif np.isin(digests[split], np.append(trained_on.digests, np.uint64(UNKNOWN))).all():
             effect = "no image is left to score the run on"
         else:
             effect = "they do not count in the result of the run"

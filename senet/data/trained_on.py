@@ -164,11 +164,12 @@ def describe_training(
         options: of `split_data`, that it was split with.
         digests: of its splits, as `digest_splits` gives them.
     """
+    known = np.empty(0, "uint64") if digests is None else digests["train"]
     return TrainedOn(
         **options,
         split_sha256=data.digest,
         images=len(data.split("train")),
-        digests=np.setdiff1d(() if digests is None else digests["train"], np.uint64(UNKNOWN)),
+        digests=np.setdiff1d(known, np.uint64(UNKNOWN)),
         noted=digests is not None,
         trained_elsewhere=False,
     )

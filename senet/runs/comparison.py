@@ -44,10 +44,10 @@ class Comparison:
     @property
     def warnings(self) -> list[str]:
         """What keeps the scores from being compared, or may make them better than the truth."""
-        found, doubtful = (
-            self.differing_images,
-            [run.name for run in self.runs if run.score and run.score.trained_on_complete is False],
-        )
+        found = self.differing_images
+        doubtful = [
+            run.name for run in self.runs if run.score and run.score.trained_on_complete is False
+        ]
         if doubtful:
             found.append(
                 f"Not every image that {', '.join(doubtful)} was trained on is noted: images that "

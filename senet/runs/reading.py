@@ -237,11 +237,11 @@ def _read_score(path: pathlib.Path) -> Score | None:
     if not path.exists():
         return None
     result = read_json(path)
-    top1, images = result.get("top1"), result.get("images")
+    top1, images = result.get("top1"), result.get("images", -1)
     share = read_number(top1) if isinstance(top1, int | float) else None
-    # of no image there is no score: all that were held out were trained on
-    whole = (share is None and top1 is None) if images == 0 else share is not None
-    if not is_count(images) or images is None or not whole or not 0 <= (share or 0) <= 1:
+    scored = images and share is not None and 0 <= share <= 1
+    unscored = not images and top1 is None  # all that were held out were trained on
+    if not is_count(images) or not (scored or unscored):
         raise ValueError(f"{str(path)!r} is damaged: it has no top1 from 0 to 1 of so many images.")
     baseline, seconds = (
         read_number(given) if isinstance(given, int | float) else None

@@ -184,8 +184,11 @@ def test_earlier_training_is_known_where_the_later_one_has_too_many_images(
     monkeypatch.setattr(trained_on, "MAX_DIGESTS", 9)
     together = describe(other).after(first)
     assert (len(together.digests), together.noted, together.trained_elsewhere) == (18, False, False)
-    assert together.recognise(load_data(str(photos), **OPTIONS).split("train")).all()
-    assert not together.recognise(other.split("train")).any()
+    again = TrainedOn.from_json(json.loads(json.dumps(together.to_json())))
+    for record in (together, again):
+        assert record.digests.dtype == "uint64"
+        assert record.recognise(load_data(str(photos), **OPTIONS).split("train")).all()
+        assert not record.recognise(other.split("train")).any()
 
 
 def test_images_are_read_in_chunks_and_stay_in_order(photos, monkeypatch):

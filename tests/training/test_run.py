@@ -288,6 +288,7 @@ def test_a_run_all_of_whose_held_out_images_were_trained_on_has_no_score(tmp_pat
     page = (folder / "report.html").read_text()
     assert "No score:</b> all 24 test images were trained on." in page
     assert "images are recognised" not in page
+    assert "Wilson" not in page
     compared = read_run(folder, "out")
     assert (compared.score.top1, compared.score.interval) == (None, None)
     assert "no score: all test images were trained on" in fill_row(compared)
