@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,3 +80,30 @@ def clean_text(given: Any, longest: int = MAX_TEXT) -> str:
     if len(shown) <= longest:
         return shown
     return f"{shown[: longest // 2 - 1]}…{shown[-(longest // 2) :]}"
+
+
+def escape_text(text: str) -> str:
+    r"""A name as every file, page and terminal takes it, on one line.
+
+    A name of a file may hold bytes that are no UTF-8, as Linux allows, and control characters: each
+    becomes what Python writes for it, as `\xe9`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_escape_character, text))
+
+
+def _escape_character(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # what Python reads of a byte that is no UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return character.encode("unicode_escape").decode()
+    return character
+
+
+def name_class(text: str) -> str:
+    """The name of a class as it is compared: in composed letters (NFC), as `escape_text` gives it.
+
+    Apple's file systems write `ä` as `a` and two dots, others as one letter.
+    """
+    return unicodedata.normalize("NFC", escape_text(text))

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import functools
-import glob
 import json
 import os
 import pathlib
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from senet import applications
-from senet.data.decode import SUFFIXES, ImageError, decode
+from senet.data.decode import ImageError, decode
 from senet.data.layouts import listed
 from senet.data.preprocessing import Preprocessing
 from senet.data.readers import MAX_FILE
@@ -23,7 +22,7 @@ from senet.data.sources import Data, Source, absolute, load_data, split_data
 from senet.data.trained_on import TrainedOn
 from senet.deployment.exported import Exported, is_exported
 from senet.evaluation import Evaluation, evaluate
-from senet.foreign import MAX_PATH, clean_text
+from senet.foreign import MAX_PATH, clean_text, escape_text, name_class
 from senet.progress import meter
 from senet.runs.folder import MODEL
 from senet.runs.reading import read_data_of_run
@@ -88,10 +87,11 @@ class LabelledImages:
         """Where the images of a split come from, for the result of what is done with them.
 
         `own_split` says whether they are those of the training, split as they were then; otherwise
-        `seed` is that of a split that was drawn for this.
+        `seed` is that of a split that was drawn for this. `warnings` say what was left out.
         """
         drawn = {} if self.seed is None or split == "all" else dict(seed=self.seed)
-        return dict(data=self.where, split=split, own_split=self.own) | drawn
+        about = dict(data=self.where, split=split, own_split=self.own)
+        return about | dict(warnings=list(self.data.notes)) | drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,36 +314,6 @@ def take_held_out(
     return source.take(np.flatnonzero(unseen)), about
 
 
-def find_images(paths: Iterable[str]) -> list[str]:
-    """Files that paths, folders and shell patterns stand for, each once.
-
-    Args:
-        paths: files, folders (searched to any depth for image endings) or patterns.
-
-    Returns:
-        Paths of files, in the order given and sorted within a folder or pattern.
-
-    Raises:
-        FileNotFoundError: a path or pattern stands for nothing.
-    """
-    found: dict[str, None] = {}
-    for path in paths:
-        matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
-        files = [file for match in matches for file in _files(match)]
-        if not files:
-            raise FileNotFoundError(f"There is no image at {path!r}.")
-        found |= dict.fromkeys(files)
-    return list(found)
-
-
-def _files(path: str) -> list[str]:
-    """The file itself, or the images in a folder."""
-    if not os.path.isdir(path):
-        return [path]
-    inside = sorted(str(p) for p in pathlib.Path(path).rglob("*") if p.is_file())
-    return [name for name in inside if name.lower().endswith(SUFFIXES)]
-
-
 def predict(
     trained: Trained, files: Sequence[str], *, top: int = 1, batch_size: int = 32
 ) -> Iterator[Prediction]:
@@ -396,7 +366,8 @@ def write_table(predictions: Iterable[Prediction], out: IO[str]) -> None:
     """File, class and probability in columns, one line for each class given."""
     for prediction in predictions:
         for i, (name, probability) in enumerate(prediction.classes):
-            out.write(f"{prediction.file if i == 0 else '':<40}  {probability:6.1%}  {name}\n")
+            file = escape_text(prediction.file) if i == 0 else ""
+            out.write(f"{file:<40}  {probability:6.1%}  {name}\n")
 
 
 def write_csv(predictions: Iterable[Prediction], out: IO[str]) -> None:
@@ -405,7 +376,8 @@ def write_csv(predictions: Iterable[Prediction], out: IO[str]) -> None:
     writer.writerow(("file", "rank", "class", "probability"))
     for prediction in predictions:
         for i, (name, probability) in enumerate(prediction.classes):
-            writer.writerow((prediction.file, i + 1, name, f"{probability:.6f}"))
+            row = escape_text(prediction.file), i + 1, name, f"{probability:.6f}"
+            writer.writerow(row)
 
 
 def write_jsonl(predictions: Iterable[Prediction], out: IO[str]) -> None:
@@ -413,7 +385,8 @@ def write_jsonl(predictions: Iterable[Prediction], out: IO[str]) -> None:
     for prediction in predictions:
         if prediction.classes:
             classes = [dict(name=name, probability=p) for name, p in prediction.classes]
-            out.write(json.dumps(dict(file=prediction.file, classes=classes)) + "\n")
+            line = dict(file=escape_text(prediction.file), classes=classes)
+            out.write(json.dumps(line) + "\n")
 
 
 WRITERS = {"table": write_table, "csv": write_csv, "jsonl": write_jsonl}
@@ -505,7 +478,8 @@ def labelled_images(
     known, given = trained.class_names, images.data.class_names
     if given == known:
         return images
-    numbers = {name: number for number, name in enumerate(known) if known.count(name) == 1}
+    names = [name_class(name) for name in known]
+    numbers = {name: number for number, name in enumerate(names) if names.count(name) == 1}
     if known == imagenet.class_names():
         known = tuple(synset for synset, _ in imagenet.classes())
         numbers |= {synset: number for number, synset in enumerate(known)}

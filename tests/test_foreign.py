@@ -2,7 +2,16 @@ import json
 
 import pytest
 
-from senet.foreign import MAX_TEXT, clean_text, is_count, plain_fields, read_json, read_number
+from senet.foreign import (
+    MAX_TEXT,
+    clean_text,
+    escape_text,
+    is_count,
+    name_class,
+    plain_fields,
+    read_json,
+    read_number,
+)
 
 
 def test_text_has_no_control_characters_and_is_not_long():
@@ -65,3 +74,15 @@ def test_numbers_that_are_not_finite_are_none(tmp_path):
     path = tmp_path / "record.json"
     path.write_text('{"a": NaN, "b": 1e999, "c": 1.5}')
     assert read_json(path) == {"a": None, "b": None, "c": 1.5}
+
+
+def test_names_are_escaped_where_they_are_no_text_and_nowhere_else():
+    assert escape_text("caf\udce9/a\nb\x1b.jpg") == r"caf\xe9/a\nb\x1b.jpg"
+    assert escape_text("\ud800 \u2028") == r"\ud800 \u2028"
+    for name in ("Käse", "猫 1", "क\u200cष", "👩\u200d🔬", "a\u00a0b"):
+        assert escape_text(name) == name
+
+
+def test_names_of_classes_are_composed():
+    assert name_class("Ka\u0308se") == name_class("Käse") == "Käse"
+    assert name_class("caf\udce9") == r"caf\xe9"

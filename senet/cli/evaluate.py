@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from senet.cli.options import say_warnings
+
 if TYPE_CHECKING:
     from senet.evaluation import Evaluation
 
@@ -56,6 +58,7 @@ def command(
 
     evaluation, about = score(load_trained(run, weights), data, split, batch_size, class_map)
     result = about | evaluation.summary() | about
+    result["warnings"] = [*about["warnings"], *evaluation.warnings]
     _print_classes(evaluation)
     images = f"{result['images']} {'' if result['split'] == 'all' else result['split'] + ' '}images"
     click.echo(
@@ -64,8 +67,7 @@ def command(
     )
     for line in describe_seen(result):
         click.echo(line)
-    for warning in evaluation.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    say_warnings(result["warnings"])
     if confusion:
         from senet import plotting
 

@@ -5,6 +5,8 @@ import pathlib
 
 import click
 
+from senet.cli.options import say_warnings
+
 
 @click.command("explain", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
@@ -62,5 +64,6 @@ def command(
         click.echo(f"{finding.claim} {finding.answer.capitalize()}: {finding.numbers}")
     for line in describe_seen(about):
         click.echo(line)
+    say_warnings(about["warnings"])
     click.echo(f"report: {out / 'report.html'}")
     click.echo(json.dumps(json.loads((out / MANIFEST).read_text())))

@@ -6,6 +6,8 @@ import pathlib
 
 import click
 
+from senet.cli.options import say_warnings
+
 
 @click.command("export", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
@@ -53,7 +55,7 @@ def command(
     senet export runs/pets --format triton --pixels --out repository
     """
     from senet.deployment.export import check_precision, export
-    from senet.deployment.images import crops, photographs
+    from senet.deployment.images import crops, describe_missing, photographs
     from senet.prediction import images_of, load_in_keras
 
     check_precision(style, precision)
@@ -64,6 +66,7 @@ def command(
         found = images_of(trained, data)
         where, source = found.where, found.data.split(found.data.held_out)
         pictures = crops(source, trained.preprocessing, images)
+        say_warnings([*found.data.notes, *describe_missing(pictures, source, images)])
     comparison = export(
         trained.model,
         out,

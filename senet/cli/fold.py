@@ -6,6 +6,8 @@ import pathlib
 
 import click
 
+from senet.cli.options import say_warnings
+
 
 @click.command("fold", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
@@ -83,5 +85,6 @@ def command(
         click.echo(line)
     for line in describe_seen(about):  # of the test images
         click.echo(line)
+    say_warnings(about["warnings"])
     click.echo(f"written: {out}")
     click.echo(json.dumps(dict(out=str(out)) | about | result.to_json()))

@@ -5,6 +5,8 @@ import sys
 
 import click
 
+from senet.cli.options import say_warnings
+
 
 @click.command("predict", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("images", nargs=-1, required=True)
@@ -47,15 +49,19 @@ def command(
     senet predict photo.jpg --model runs/pets
     senet predict photo.jpg --model se_resnet50 --weights imagenet --top 5
 
-    Prints class and probability. A file that is no image is named on standard error, the others
-    are predicted all the same, and the exit code is 1.
+    Folders are searched to any depth, hidden files passed over. Prints class and probability. A
+    file that is no image that can be read is named on standard error, the others are predicted all
+    the same, and the exit code is 1.
     """
-    from senet.prediction import WRITERS, find_images, load_trained, predict
+    from senet.data.finding import find_files
+    from senet.foreign import escape_text
+    from senet.prediction import WRITERS, load_trained, predict
 
-    files = find_images(images)
-    predictions = list(predict(load_trained(model, weights), files, top=top, batch_size=batch_size))
+    found, trained = find_files(images), load_trained(model, weights)
+    say_warnings(found.notes)
+    predictions = list(predict(trained, found.paths, top=top, batch_size=batch_size))
     WRITERS[style](predictions, sys.stdout)
     bad = [p for p in predictions if p.error]
     for prediction in bad:
-        print(f"error: {prediction.file}: {prediction.error}", file=sys.stderr)
+        print(f"error: {escape_text(prediction.file)}: {prediction.error}", file=sys.stderr)
     return 1 if bad else 0

@@ -5,6 +5,8 @@ import pathlib
 
 import click
 
+from senet.cli.options import say_warnings
+
 
 @click.command("quantize", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
@@ -59,7 +61,7 @@ def command(
     senet quantize runs/pets --out pets-int8
     senet evaluate pets-int8 --data photos/
     """
-    from senet.deployment.images import crops
+    from senet.deployment.images import crops, describe_missing
     from senet.deployment.quantize import quantize
     from senet.evaluation import describe_seen
     from senet.prediction import labelled_images, load_in_keras, take_held_out
@@ -74,11 +76,14 @@ def command(
         )
     held_out, seen = take_held_out(trained, found, split)
     source = found.about(split) | seen
+    train = found.data.split("train")
+    pictures = crops(train, trained.preprocessing, images)
+    source["warnings"] += describe_missing(pictures, train, images)
     result = quantize(
         trained.model,
         out,
         style,
-        images=crops(found.data.split("train"), trained.preprocessing, images),
+        images=pictures,
         held_out=held_out,
         class_names=trained.class_names,
         preprocessing=trained.preprocessing,
@@ -93,6 +98,7 @@ def command(
     )
     for line in describe_seen(source):
         click.echo(line)
+    say_warnings(source["warnings"])
     click.echo(f"written: {out}")
     about = dict(out=str(out), format=style) | source | dict(images=len(after.labels))
     about |= dict(

@@ -24,10 +24,11 @@ def list_faults(
         trained_on: what the network will have been trained on, before too.
 
     Returns:
-        Classes without images in a split, weights that do not say what they were trained on, images
-        that are in two classes, and held-out images that are trained on; nothing where all is well.
+        What was left out when the images were found, classes without images in a split, weights
+        that do not say what they were trained on, images that are in two classes, and held-out
+        images that are trained on; nothing where all is well.
     """
-    faults = list(_find_absent_classes(data))
+    faults = [*data.notes, *_find_absent_classes(data)]
     if trained_on.trained_elsewhere:
         faults.append(
             "Not every image that the weights at the start were trained on is noted: where such an "

@@ -1,5 +1,6 @@
 """Which images there are and of what class: folders, zip files, lists; maps of classes."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -7,11 +8,13 @@ import os
 import pathlib
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from senet.data.decode import SUFFIXES
+from senet.data.finding import Listing, list_names, list_some
 from senet.data.readers import UNREADABLE, FolderReader, Reader, ZipReader
+from senet.foreign import escape_text, name_class
 
 SPLITS = {
     "train": "train",
@@ -28,6 +31,8 @@ SPLIT = re.compile(rf"({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?![a-z
 BESIDE = 0.1
 """Share of a class's images, or one, that may lie beside several folders of others, which are taken
 for the classes nevertheless: an overview, say."""
+ENCRYPTED, UTF_8 = 0x1, 0x800
+"""Flags of a member of a zip file."""
 MAX_MAP = 2**24
 """Largest class map that is read, bytes."""
 
@@ -49,43 +54,87 @@ class Found:
         sections: images by split; `"train"` alone where the data are not split.
         class_names: in order, where the data fix one; otherwise the labels are the classes.
         mirror: whether the mirror image of an image is of the same class.
+        notes: what was left out, a sentence each.
     """
 
     reader: Reader
     sections: dict[str, list[Entry]]
     class_names: tuple[str, ...] | None = None
     mirror: bool = True
+    notes: tuple[str, ...] = ()
 
 
-def find_in_folder(where: str, path: pathlib.Path, names: list[str]) -> Found:
-    """Images of a folder that has these files."""
-    return Found(FolderReader(path), _sections(where, names))
+def find_in_folder(where: str, path: pathlib.Path, listing: Listing) -> Found:
+    """Images of a folder that holds this."""
+    return _find_in_listing(where, FolderReader(path), listing)
 
 
 def find_in_zip(where: str, path: pathlib.Path) -> Found:
     """Images of a zip file.
 
     Raises:
-        ValueError: it is damaged, or its layout is not understood.
+        ValueError: it is damaged or encrypted, or its layout is not understood.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except UNREADABLE as error:
         raise ValueError(f"{where!r} is a damaged zip file: {error}") from error
-    names = sorted({member.filename for member in members if not member.is_dir()})
-    return Found(ZipReader(path), _sections(where, names))
+    keys: dict[str, str] = {}
+    for member in members:
+        keys.setdefault(_read_name(member), member.filename)
+    listing = list_names(keys)
+    images = {keys[name] for name in listing.images}
+    if any(member.flag_bits & ENCRYPTED and member.filename in images for member in members):
+        raise ValueError(
+            f"{where!r} is encrypted: unpack it with its password, and give the folder, or a zip "
+            "file without a password."
+        )
+    return _find_in_listing(where, ZipReader(path), listing, keys)
 
 
-def images_in(names: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """Names that end like images, each with its path below the folder that all share."""
-    slashed = [(name, name.replace("\\", "/")) for name in names]  # as some zip programs write
-    paths = [(name, pathlib.PurePosixPath(path).parts) for name, path in slashed]
-    files = [
-        (name, parts)
-        for name, parts in paths
-        if name.lower().endswith(SUFFIXES) and not any(p.startswith((".", "__")) for p in parts)
-    ]
+def _read_name(member: zipfile.ZipInfo) -> str:
+    """The name of a member of a zip file.
+
+    Apple's program and others write UTF-8 without the flag that says so, and Python reads the
+    letters of MS-DOS then. What is no UTF-8 is taken as that.
+    """
+    name = member.filename
+    if not (member.flag_bits & UTF_8 or name.isascii()):
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    return f"{name[:-1]}/" if name.endswith("\\") else name  # a folder, as some programs write it
+
+
+def _find_in_listing(
+    where: str, reader: Reader, listing: Listing, keys: Mapping[str, str] | None = None
+) -> Found:
+    """Images of a listing; the key of one is its name where `keys` do not say otherwise."""
+    files = _strip_shared(listing.images)
+    if not files:
+        others = " ".join(listing.describe_others())
+        raise ValueError(
+            f"There are no images in {where!r}: expected a folder for each class with files that "
+            f"end in {', '.join(SUFFIXES)}, or tar shards, or the files of an IDX data set. "
+            f"{others}".rstrip()
+        )
+    sections, depth = _sort_into_sections(where, files)
+    entries = {
+        section: [Entry(name, label, keys[name] if keys else name) for name, label in held]
+        for section, held in sections.items()
+    }
+    notes = [*listing.describe_others(), *_describe_barren(listing, files, depth)]
+    return Found(reader, entries, notes=tuple(notes))
+
+
+def _split_path(name: str) -> tuple[str, ...]:
+    """The parts of a name of an archive or folder."""
+    return pathlib.PurePosixPath(name.replace("\\", "/")).parts
+
+
+def _strip_shared(names: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """Names, each with its path below the folder that all share."""
+    files = [(name, _split_path(name)) for name in names]
     while files and min(len(parts) for _, parts in files) > 2:
         if len({parts[0] for _, parts in files}) > 1:
             break
@@ -93,34 +142,55 @@ def images_in(names: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
     return files
 
 
-def _sections(where: str, names: list[str]) -> dict[str, list[Entry]]:
-    """Entries of files whose folders are classes, or splits and then classes."""
-    files = images_in(names)
-    if not files:
-        raise ValueError(
-            f"There are no images in {where!r}: expected a folder for each class with files that "
-            f"end in {', '.join(SUFFIXES)}, or tar shards, or the files of an IDX data set."
-        )
+def _describe_barren(
+    listing: Listing, files: list[tuple[str, tuple[str, ...]]], depth: int
+) -> Iterable[str]:
+    """Folders that stand where classes or splits do and have no image that is read.
+
+    Args:
+        listing: of all that is there.
+        files: the images, each with its path below the folder that all share.
+        depth: parts of such a path up to the class.
+    """
+    paths = [_split_path(name) for name, _ in files]
+    level = len(paths[0]) - len(files[0][1]) + depth
+    used = {path[:end] for path in paths for end in range(len(path))}
+    folders = [parts for name in listing.folders if len(parts := _split_path(name)) <= level]
+    barren = [parts for parts in folders if parts not in used and parts[:-1] in used]
+    if barren:
+        names = [escape_text("/".join(parts)) for parts in sorted(barren)]
+        yield f"Folders without an image that is read, which count for nothing: {list_some(names)}."
+
+
+def _sort_into_sections(
+    where: str, files: list[tuple[str, tuple[str, ...]]]
+) -> tuple[dict[str, list[tuple[str, str]]], int]:
+    """Name and label of files whose folders are classes, or splits and then classes.
+
+    Returns:
+        They by section, and how many parts of a path there are up to the class.
+    """
     if loose := [name for name, parts in files if len(parts) < 2]:
         raise ValueError(
-            f"{where!r} has images that are in no class folder, {loose[0]!r} among them: expected "
-            "a folder for each class, for example cat/1.jpg and dog/2.jpg."
+            f"{where!r} has images that are in no class folder, '{escape_text(loose[0])}' among "
+            "them: expected a folder for each class, for example cat/1.jpg and dog/2.jpg."
         )
     _require_classes_in_splits(where, files)
-    sections: dict[str, list[Entry]] = {}
+    sections: dict[str, list[tuple[str, str]]] = {}
     has_splits = any(parts[0].lower() in SPLITS and len(parts) > 2 for _, parts in files)
-    _require_images_in_classes(where, files, depth=2 if has_splits else 1)
+    depth = 2 if has_splits else 1
+    _require_images_in_classes(where, files, depth)
     for name, parts in files:
         section, label = "train", parts[0]
         if has_splits:
             section, label = SPLITS.get(parts[0].lower(), ""), parts[1]
             if not section or len(parts) < 3:
                 raise ValueError(
-                    f"{where!r} has folders for splits, and {name!r} is in none of train/CLASS, "
-                    "validation/CLASS and test/CLASS: move it there or away."
+                    f"{where!r} has folders for splits, and '{escape_text(name)}' is in none of "
+                    "train/CLASS, validation/CLASS and test/CLASS: move it there or away."
                 )
-        sections.setdefault(section, []).append(Entry(name, label, name))
-    return sections
+        sections.setdefault(section, []).append((name, label))
+    return sections, depth
 
 
 def _require_classes_in_splits(where: str, files: Iterable[tuple[str, tuple[str, ...]]]) -> None:
@@ -217,6 +287,7 @@ def find_in_list(where: str, path: pathlib.Path) -> Found:
                 f"Line {line} of {where!r} has the split {split!r}: expected train, validation or "
                 "test in every line, or no column split."
             )
+        name = _locate_listed(path.parent, name)
         file = os.path.normpath(path.parent / name)
         if file in seen:
             raise ValueError(f"{where!r} lists {name!r} twice, in lines {seen[file]} and {line}.")
@@ -232,6 +303,27 @@ def find_in_list(where: str, path: pathlib.Path) -> Found:
     if not sections:
         raise ValueError(f"{where!r} lists no images: expected lines like cat/1.jpg,cat.")
     return Found(FolderReader(path.parent), sections)
+
+
+def _locate_listed(folder: pathlib.Path, name: str) -> str:
+    """A path of a list; a backslash is taken for a slash where that leads to a file."""
+    slashed = name.replace("\\", "/")
+    there = os.path.isfile(folder / slashed) and not os.path.isfile(folder / name)
+    return slashed if there else name
+
+
+def normalise_names(found: Found) -> Found:
+    """The same images under names that can be written, and labels that can be compared."""
+    sections = {
+        section: [
+            Entry(escape_text(entry.name), name_class(entry.label), entry.key) for entry in entries
+        ]
+        for section, entries in found.sections.items()
+    }
+    names = found.class_names
+    if names is not None:
+        names = tuple(dict.fromkeys(map(name_class, names)))
+    return dataclasses.replace(found, sections=sections, class_names=names)
 
 
 def _rows(
@@ -308,7 +400,7 @@ def _read_class_map(path: pathlib.Path) -> dict[str, str]:
     ):
         raise wrong
     names: dict[str, str] = {}
-    for label, name in ((label.strip(), name.strip()) for label, name in pairs):
+    for label, name in ((name_class(part.strip()) for part in pair) for pair in pairs):
         if names.setdefault(label, name) != name:
             raise ValueError(
                 f"The class map {str(path)!r} gives {label!r} two names, {names[label]!r} and "

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from senet.data.decode import SUFFIXES
+from senet.data.finding import is_hidden
 from senet.data.layouts import SPLIT, SPLITS, Entry, Found
 from senet.data.readers import TarReader
 
@@ -109,6 +110,8 @@ def _samples(path: pathlib.Path) -> Iterator[tuple[str, str, int, int]]:
     with open(path, "rb") as file:
         for member in _members(path, file):
             folder, _, base = member.name.rpartition("/")
+            if any(map(is_hidden, member.name.removeprefix("./").split("/"))):
+                continue  # Apple's tar puts `._1.jpg` beside `1.jpg`
             key = f"{folder}/{base.partition('.')[0]}"
             suffix = os.path.splitext(base)[1].lower()
             if suffix in SUFFIXES:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from senet.data import arrays, layouts, shards
 from senet.data.decode import ImageError
+from senet.data.finding import list_folder
 from senet.data.layouts import SPLITS, Found
 from senet.data.readers import UNREADABLE, ArrayReader, JoinedReader, Reader
 
@@ -73,12 +74,14 @@ class Data:
         splits: of `"train"`, `"validation"` and `"test"` those that there are.
         mirror: whether the mirror image of an image is of the same class.
         drawn: whether the images to hold out were drawn at random here.
+        notes: what was left out, a sentence each.
     """
 
     class_names: tuple[str, ...]
     splits: dict[str, Source]
     mirror: bool = True
     drawn: bool = True
+    notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> Source:
         """One split by name; `"all"` is every image.
@@ -216,11 +219,11 @@ def load_data(
         1257
     """
     _check_shares(validation, test, fraction)
-    found = _find(where)
+    found = layouts.normalise_names(_find(where))
     if class_map is not None:
         found = layouts.rename(found, class_map)
     classes, splits = _sources(where, found, trained=trained)
-    data = Data(classes, splits, found.mirror, drawn=False)
+    data = Data(classes, splits, found.mirror, drawn=False, notes=found.notes)
     if not split:
         return data
     if not trained and "train" not in splits:
@@ -317,14 +320,17 @@ def _find(where: str) -> Found:
 
 def _find_in_folder(where: str, path: pathlib.Path) -> Found:
     """Images in class folders; of a folder without, those of IDX files or of shards."""
-    names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-    tars = [path / name for name in names if name.lower().endswith(".tar")]
-    if not layouts.images_in(names):
-        if arrays.is_idx(path):
-            return arrays.find_in_idx(where, path)
-        if tars:
-            return shards.find_in_shards(where, tars)
-    return layouts.find_in_folder(where, path, names)
+    listing = list_folder(path)
+    tars = [path / name for name in listing.files if name.lower().endswith(".tar")]
+    if not listing.images and (tars or arrays.is_idx(path)):
+        unread = dataclasses.replace(listing, files=()).describe_others()
+        found = (
+            arrays.find_in_idx(where, path)
+            if arrays.is_idx(path)
+            else shards.find_in_shards(where, tars)
+        )
+        return dataclasses.replace(found, notes=tuple(unread))
+    return layouts.find_in_folder(where, path, listing)
 
 
 def absolute(where: str) -> str:

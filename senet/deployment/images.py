@@ -33,6 +33,20 @@ def crops(source: Source, preprocessing: Preprocessing, count: int) -> np.ndarra
     return np.stack(found)
 
 
+def describe_missing(found: np.ndarray, source: Source, count: int) -> list[str]:
+    """A sentence on the images that `crops` could not read, if there are any.
+
+    Args:
+        found: what it gave.
+        source: of the images.
+        count: that it was asked for.
+    """
+    wanted = min(count, len(source))
+    missing = wanted - len(found)
+    what = "images to calibrate on or to compare on cannot be read and are left out"
+    return [f"{missing} of the {wanted} {what}."] if missing else []
+
+
 def photographs(preprocessing: Preprocessing, count: int = 16) -> np.ndarray:
     """Parts of the two photographs that scikit-learn has, where there are no images of one's own.
 

@@ -1,0 +1,221 @@
+"""Which files below a folder or in an archive are images: one rule for all who look for some.
+
+Hidden files and what Apple and Windows put beside the files of people are passed over. Links are
+followed. All else is either found, or said to be left out.
+"""
+
+import collections
+import dataclasses
+import glob
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+
+from senet.data.decode import SUFFIXES
+from senet.foreign import escape_text
+
+UNREAD_SUFFIXES = (
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".psd", ".svg", ".exr", ".hdr", ".tga"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dcm"),
+    *(".pbm", ".pgm", ".ppm", ".pnm"),
+)
+"""What files end in that are images of kinds that are not read."""
+APPLE = "__MACOSX"
+"""Folder in which Apple's zip program keeps what is no file of the user."""
+WINDOWS = ("thumbs.db", "ehthumbs.db", "desktop.ini")
+"""Files that Windows hides."""
+MAX_VISITS = 16
+"""Times that one folder is looked into, as different links lead there: links to folders of links
+could make any number of names otherwise."""
+SHOWN = 5
+"""Endings, folders or links that a sentence names."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What lies below a folder or in an archive; nothing hidden is in it.
+
+    Args:
+        files: names of all files, in rising order.
+        folders: names of the folders that were looked into.
+        unread: what could not be looked into, each with the reason.
+    """
+
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+    unread: Mapping[str, str]
+
+    @property
+    def images(self) -> list[str]:
+        """Names of the files that end like images."""
+        return [name for name in self.files if is_image(name)]
+
+    def describe_others(self) -> Iterator[str]:
+        """What is no image by its ending, and what could not be read: a sentence each."""
+        if others := count_endings(name for name in self.files if not is_image(name)):
+            yield f"Not read, by the ending: {others}."
+        if self.unread:
+            reasons = [f"{escape_text(name)} ({why})" for name, why in self.unread.items()]
+            yield f"Left out, because it cannot be read: {list_some(reasons)}."
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFiles:
+    """Files that paths stand for.
+
+    Args:
+        paths: of the files.
+        notes: what was left out, a sentence each.
+    """
+
+    paths: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def is_image(name: str) -> bool:
+    """Whether a name ends like that of an image that is read."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name alone is none that its user put there."""
+    return name.startswith(".") or name == APPLE or name.lower() in WINDOWS
+
+
+def list_names(names: Iterable[str]) -> Listing:
+    """The names of an archive; those that end in `/` are folders."""
+    files, folders = [], set[str]()
+    for name in names:
+        parts = name.replace("\\", "/").split("/")
+        if any(is_hidden(part) for part in parts if part != "."):
+            continue
+        if parts[-1]:
+            files.append(name)
+        folders |= {"/".join(parts[:end]) for end in range(1, len(parts))}
+    return Listing(tuple(sorted(files)), tuple(sorted(folders)), {})
+
+
+def list_folder(folder: str | os.PathLike) -> Listing:
+    """All that lies below a folder, behind links too.
+
+    A link to a folder that it lies in is not followed, as nothing in there is new.
+
+    Raises:
+        OSError: the folder itself cannot be read.
+    """
+    files, folders = list[str](), list[str]()
+    unread: dict[str, str] = {}
+    visits = collections.Counter[tuple[int, int]]()
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    while waiting:
+        name, above = waiting.pop()
+        path = os.path.join(folder, name) if name else os.fspath(folder)
+        try:
+            about = os.stat(path)
+            place = about.st_dev, about.st_ino
+            visits[place] += 1
+            if place in above:
+                unread[name] = "it leads back to a folder that it lies in"
+                continue
+            if visits[place] > MAX_VISITS:
+                unread[name] = f"more than {MAX_VISITS} links lead to the same folder"
+                continue
+            with os.scandir(path) as inside:
+                entries = [entry for entry in inside if not is_hidden(entry.name)]
+        except OSError as error:
+            if not name:
+                raise
+            unread[name] = error.strerror or str(error)
+            continue
+        folders.append(name)
+        for entry in entries:
+            below = f"{name}/{entry.name}" if name else entry.name
+            match _tell_kind(entry):
+                case "folder":
+                    waiting.append((below, above | {place}))
+                case "file":
+                    files.append(below)
+                case reason:
+                    unread[below] = reason
+    return Listing(
+        tuple(sorted(files)), tuple(sorted(filter(None, folders))), dict(sorted(unread.items()))
+    )
+
+
+def _tell_kind(entry: os.DirEntry) -> str:
+    """`"folder"`, `"file"`, or why it is neither."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            return "it links to nothing"
+    except OSError as error:
+        return error.strerror or str(error)
+    return "it is no regular file"
+
+
+def find_files(paths: Iterable[str]) -> ImageFiles:
+    """Files that paths, folders and shell patterns stand for, each once.
+
+    Args:
+        paths: files, which are taken whatever they end in; folders, searched to any depth for
+            images, those of kinds that are not read among them; or patterns.
+
+    Returns:
+        Paths in the order given and sorted within a folder or pattern, and what was left out.
+
+    Raises:
+        FileNotFoundError: a path or pattern stands for nothing, or there is no image at all.
+    """
+    files: dict[str, None] = {}
+    notes: list[str] = []
+    for path in paths:
+        matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
+        if not matches:
+            raise FileNotFoundError(f"There is no image at {path!r}.")
+        for match in matches:
+            if not os.path.isdir(match):
+                files[match] = None
+                continue
+            inside, left_out = _find_in_folder(match)
+            files |= dict.fromkeys(inside)
+            notes += left_out
+    if not files:
+        raise FileNotFoundError(" ".join(notes))
+    return ImageFiles(tuple(files), tuple(notes))
+
+
+def _find_in_folder(folder: str) -> tuple[list[str], list[str]]:
+    """Paths of the images in a folder, and what else is in there."""
+    listing = list_folder(folder)
+    endings = SUFFIXES + UNREAD_SUFFIXES
+    found = [name for name in listing.files if name.lower().endswith(endings)]
+    rest = dataclasses.replace(listing, files=tuple(sorted({*listing.files} - {*found})))
+    notes = [f"In '{escape_text(folder)}': {line}" for line in rest.describe_others()]
+    if not found:
+        notes.insert(0, f"There is no image at '{escape_text(folder)}'.")
+    return [str(pathlib.Path(folder, name)) for name in found], notes
+
+
+def count_endings(names: Iterable[str]) -> str:
+    """How many files there are of each ending, each with the name of one."""
+    by_ending: dict[str, list[str]] = {}
+    for name in names:
+        base = name.replace("\\", "/").rpartition("/")[2]
+        by_ending.setdefault(os.path.splitext(base)[1].lower(), []).append(name)
+    counts = []
+    for ending, held in sorted(by_ending.items(), key=lambda pair: (-len(pair[1]), pair[0])):
+        advice = ": save as JPEG" if ending in UNREAD_SUFFIXES else ""
+        more = ", ..." if len(held) > 1 else ""
+        shown = escape_text(ending) or "without an ending"
+        counts.append(f"{len(held)} {shown} ({escape_text(held[0])}{more}{advice})")
+    return list_some(counts)
+
+
+def list_some(texts: Iterable[str]) -> str:
+    """The first few of many, in one line."""
+    texts = list(texts)
+    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + more
