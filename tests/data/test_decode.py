@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from senet.data.decode import MAX_PIXELS, ImageError, decode
+from senet.data.decode import MAX_PIXELS, ORIENTATION, ImageError, decode
 
 
 def encoded(image, kind="PNG", **options):
@@ -122,16 +122,262 @@ def test_cmyk_becomes_the_colours_it_prints(kind):
         assert abs(result - colour).max() < 4
 
 
-def test_grey_16_bit_of_tiff_keeps_its_brightness_in_both_byte_orders():
-    for mark, order in ((b"II", "<"), (b"MM", ">")):
-        tags = [(256, 3, 2), (257, 3, 1), (258, 3, 16), (262, 3, 1), (273, 4, 8), (279, 4, 4)]
-        pixels = struct.pack(f"{order}2H", 257 * 10, 65535)
-        content = mark + struct.pack(f"{order}HI", 42, 12) + pixels
-        content += struct.pack(f"{order}H", len(tags))
-        for tag, kind, value in tags:
-            field = struct.pack(f"{order}HH" if kind == 3 else f"{order}I", *[value, 0][: 5 - kind])
-            content += struct.pack(f"{order}HHI", tag, kind, 1) + field
-        assert np.asarray(decode(content + bytes(4)))[0, :, 0].tolist() == [10, 255]
+def tiff(pixels, bits, kind=1, photometric=1, compression=1, order="<"):
+    """A TIFF of pixels `(H, W)` or `(H, W, C)`, which NumPy has in the given order."""
+    height, width, bands = (*pixels.shape, 1)[:3]
+    content = pixels.tobytes()
+    words = b"".join(struct.pack(f"{order}H", value) for value in [bits] * bands + [kind] * bands)
+    start = 8 + len(content)
+    where = (start, start + 2 * bands) if bands > 2 else (bits, kind)
+    tags = [
+        *((256, 4, 1, width), (257, 4, 1, height), (258, 3, bands, where[0])),
+        *((259, 3, 1, compression), (262, 3, 1, photometric), (273, 4, 1, 8), (277, 3, 1, bands)),
+        *((278, 4, 1, height), (279, 4, 1, len(content)), (339, 3, bands, where[1])),
+    ]
+    made = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, start + len(words))
+    made += content + words + struct.pack(f"{order}H", len(tags))
+    for tag, size, count, value in tags:
+        short = size == 3 and count == 1
+        field = struct.pack(
+            f"{order}HH" if short else f"{order}I", *((value, 0) if short else (value,))
+        )
+        made += struct.pack(f"{order}HHI", tag, size, count) + field
+    return made + bytes(4)
+
+
+def greys(content):
+    """The grey values of an image of one row."""
+    pixels = np.asarray(decode(content))
+    assert (pixels == pixels[..., :1]).all()
+    return pixels[0, :, 0].tolist()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("values", "kind", "bits", "sample", "expected"),
+    [
+        ([2570, 65535], "u2", 16, 1, [10, 255]),  # 16 of 16 bits
+        ([0, 819, 4095], "u2", 16, 1, [0, 51, 255]),  # 12 of 16 bits
+        ([0, 7, 255], "u2", 16, 1, [0, 7, 255]),  # 8 of 16 bits
+        ([0, 32767], "i2", 16, 2, [0, 255]),
+        ([-1000, 0, 1000], "i2", 16, 2, [0, 128, 255]),
+        ([-128, 0, 127], "i1", 8, 2, [0, 128, 255]),
+        ([0, 1, 255], "i4", 32, 2, [0, 1, 255]),
+        ([0, 2**31, 2**32 - 1], "u4", 32, 1, [0, 128, 255]),
+        ([0, 13107, 65535], "u4", 32, 1, [0, 51, 255]),
+        ([-5, 100000, 199_995], "i4", 32, 2, [0, 128, 255]),
+        ([0, 0.2, 1], "f4", 32, 3, [0, 51, 255]),
+        ([0, 51, 255], "f4", 32, 3, [0, 51, 255]),
+        ([-1, 0, 1], "f4", 32, 3, [0, 128, 255]),
+        ([0, 3e6], "f4", 32, 3, [0, 255]),
+        ([-3, -3], "f4", 32, 3, [0, 0]),
+    ],
+)
+def test_grey_of_more_than_8_bits_is_scaled_as_the_docstring_says(
+    order, values, kind, bits, sample, expected
+):
+    content = tiff(np.array([values], order + kind), bits, sample, order=order)
+    if (order, kind) == (">", "u4"):
+        with pytest.raises(ImageError, match="TIFF of 32-bit whole numbers, which is not read"):
+            decode(content)
+        return
+    assert greys(content) == expected
+
+
+@pytest.mark.parametrize("values", [[0, np.nan], [0, np.inf], [-3e38, 3e38]])
+def test_floats_that_are_no_numbers_are_refused(values):
+    with pytest.raises(ImageError, match="infinite or no numbers"):
+        decode(tiff(np.array([values], "f4"), 32, 3))
+
+
+@pytest.mark.parametrize(("kind", "bits", "sample"), [("u2", 16, 1), ("u1", 8, 1), ("f4", 32, 3)])
+def test_where_zero_is_white_it_stays_so(kind, bits, sample):
+    values = np.array([[0, 255]], kind)
+    assert greys(tiff(values, bits, sample, photometric=0)) == [255, 0]
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_colours_of_16_bits_keep_their_brightness_or_are_refused(bands):
+    bright = np.zeros((1, 2, bands), "<u2")
+    bright[0, 1] = 65535
+    pixels = np.asarray(decode(tiff(bright, 16, photometric=2)))[0]
+    assert pixels[1].tolist() == [255, 255, 255]
+    with pytest.raises(ImageError, match="TIFF with 16 bits for each colour of which at most 12"):
+        decode(tiff(np.minimum(bright, 4095), 16, photometric=2))
+
+
+@pytest.mark.parametrize(("colours", "values"), [(2, (0, 9000, 65535)), (4, (40000, 65535))])
+def test_png_of_16_bit_colours_is_the_same(colours, values):
+    def made(values):
+        header = struct.pack(">IIBBBBB", 1, 1, 16, colours, 0, 0, 0)
+        row = zlib.compress(b"\0" + struct.pack(f">{len(values)}H", *values))
+        return png(chunk(b"IHDR", header), chunk(b"IDAT", row))
+
+    pixel = np.asarray(decode(made(values)))[0, 0]
+    assert pixel.tolist() == ([0, 35, 255] if colours == 2 else [156] * 3)
+    with pytest.raises(ImageError, match="PNG with 16 bits for each colour"):
+        decode(made([value // 64 for value in values[:-1]] + [1]))
+
+
+def chunk(kind, data, right=True):
+    return (
+        struct.pack(">I", len(data))
+        + kind
+        + data
+        + struct.pack(">I", zlib.crc32(kind + data) ^ (0 if right else 1))
+    )
+
+
+def png(*chunks):
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+def with_chunk(content, made, *, behind=False):
+    """A PNG with one more chunk, before or behind its pixels."""
+    end = len(content) - 12 if behind else 33
+    return content[:end] + made + content[end:]
+
+
+BOMB = b"Comment\0\0" + zlib.compress(bytes(2_000_000))
+EXIF = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, ORIENTATION, 3, 1, 6, 0, 0)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize(
+    "made",
+    [
+        chunk(b"tEXt", b"Comment\0hello", right=False),
+        chunk(b"zTXt", BOMB),
+        chunk(b"zTXt", b"Comment\0\0no deflate"),
+        chunk(b"iTXt", b"Comment"),
+        chunk(b"iCCP", b"profile\0\0" + b"no deflate"),
+        chunk(b"iCCP", b"profile\0\0" + zlib.compress(b"no profile")),
+        chunk(b"pHYs", b"\0"),
+        chunk(b"eXIf", b"nothing"),
+        chunk(b"eXIf", b""),
+        chunk(b"gAMA", b""),
+        chunk(b"acTL", b""),
+    ],
+)
+def test_pixels_of_png_are_used_whatever_stands_beside_them(made, behind):
+    content = with_chunk(encoded(Image.fromarray(COLOURS)), made, behind=behind)
+    np.testing.assert_array_equal(np.asarray(decode(content)), COLOURS)
+
+
+def test_an_orientation_with_a_wrong_checksum_does_not_count():
+    content = with_chunk(encoded(Image.fromarray(COLOURS)), chunk(b"eXIf", EXIF, right=False))
+    np.testing.assert_array_equal(np.asarray(decode(content)), COLOURS)
+
+
+def test_orientation_counts_beside_broken_text():
+    content = with_chunk(encoded(Image.fromarray(COLOURS)), chunk(b"eXIf", EXIF))
+    content = with_chunk(content, chunk(b"tEXt", b"Comment\0hello", right=False))
+    np.testing.assert_array_equal(np.asarray(decode(content)), np.rot90(COLOURS, -1))
+
+
+def segment(marker, data):
+    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+
+def exif_of(*fields):
+    """EXIF of fields of tag, type, count and four bytes."""
+    made = b"MM\0*" + struct.pack(">IH", 8, len(fields))
+    for tag, kind, count, value in fields:
+        made += struct.pack(">HHI", tag, kind, count) + value
+    return b"Exif\0\0" + made + bytes(4)
+
+
+UPRIGHT = (ORIENTATION, 3, 1, b"\0\x06\0\0")
+
+
+@pytest.mark.parametrize(
+    ("made", "turned"),
+    [
+        (segment(0xE1, exif_of(UPRIGHT, (0x0128, 2, 2, b"no\0\0"))), True),  # text for a number
+        (segment(0xE1, exif_of((0x010F, 2, 99999, b"\xff\xff\xff\xff"), UPRIGHT)), True),
+        (segment(0xE1, exif_of((0x8769, 4, 1, b"\xff\xff\xff\xff"), UPRIGHT)), True),
+        (segment(0xE1, exif_of((ORIENTATION, 2, 4, b"six\0"))), False),
+        (segment(0xE1, exif_of((ORIENTATION, 3, 1, b"\0\x63\0\0"))), False),
+        (segment(0xE1, b"Exif\0\0nothing"), False),
+        (segment(0xE1, b"Exif\0\0"), False),
+        (segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta"), False),
+        (segment(0xE2, b"ICC_PROFILE\0\x07\x01nothing"), False),
+        (segment(0xE2, b"MPF\0nothing at all"), False),
+        (segment(0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\xff\xff\xff\xff"), False),
+        (segment(0xEE, b"Ado"), False),
+        (segment(0xFE, b"\xff\xfe\0"), False),
+    ],
+)
+def test_pixels_of_jpeg_are_used_whatever_stands_beside_them(made, turned):
+    plain = encoded(Image.fromarray(np.tile(COLOURS, (4, 8, 1))), "JPEG")
+    expected = np.asarray(decode(plain))
+    result = np.asarray(decode(plain[:2] + made + plain[2:]))
+    np.testing.assert_array_equal(result, np.rot90(expected, -1) if turned else expected)
+
+
+def test_what_stands_beside_the_pixels_of_a_tiff_may_be_broken():
+    content = bytearray(tiff(COLOURS, 8, photometric=2))
+    entries = content.rindex(struct.pack("<HHI", 256, 4, 1))
+    count = struct.unpack_from("<H", content, entries - 2)[0]
+    struct.pack_into("<H", content, entries - 2, count + 1)
+    exif = struct.pack("<HHII", 0x8769, 4, 1, 2**31)  # EXIF far behind the end
+    content = content[:-4] + exif + content[-4:]
+    np.testing.assert_array_equal(np.asarray(decode(bytes(content))), COLOURS)
+
+
+def test_pixels_of_png_that_are_not_as_they_were_are_damage():
+    content = bytearray(encoded(Image.fromarray(COLOURS)))
+    content[content.index(b"IDAT") + 10] ^= 0xFF
+    with pytest.raises(ImageError, match=r"^PNG, damaged: "):
+        decode(bytes(content))
+
+
+HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (HEIC, "HEIC: save it as JPEG."),
+        (HEIC.replace(b"heic", b"avif"), "AVIF: save it as JPEG."),
+        (HEIC.replace(b"mif1", b"heix"), "HEIC: save it as JPEG."),
+        (HEIC.replace(b"mif1", b"isom").replace(b"heic", b"mp41"), "A video"),
+        (b"\xff\x0a\0\0", "JPEG XL"),
+        (b"%PDF-1.7", "PDF"),
+        (b"8BPS\0\1", "Photoshop"),
+        (b"P6\n2 2\n255\n", "PNM"),
+        (bytes(128) + b"DICM", "DICOM"),
+        (b"PK\x03\x04abc", "A zip file: unpack it."),
+        (b"", "The file is empty: copy it again."),
+        (bytes(5000), "Nothing but zeros: copy it again."),
+        (b"\n<!DOCTYPE html><html>", "A page of HTML"),
+        (b"<?xml version='1.0'?><svg xmlns=''>", "SVG"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied", "XML, as a server"),
+        (b"version https://git-lfs.github.com/spec/v1", "A pointer of Git LFS: git lfs pull"),
+        (b"BM is a text", "Not a JPEG, PNG"),
+        (tiff(np.zeros((1, 2), "f8"), 64, 3), "TIFF of 64-bit floats, which is not read"),
+        (tiff(np.zeros((1, 2), "u8"), 64, 1), "TIFF of 64-bit whole numbers"),
+        (tiff(np.zeros((1, 2, 3), "f4"), 32, 3, 2), "TIFF of 3 bands of 32-bit floats"),
+        (tiff(np.zeros((1, 2), "f2"), 16, 3), "TIFF of 16-bit floats"),
+        (tiff(np.zeros((1, 2), "c8"), 64, 6), "TIFF of 64-bit complex numbers"),
+        (
+            tiff(np.zeros((1, 2), "u1"), 8, compression=34712),
+            r"TIFF compressed in a way that is not read \(34712\)",
+        ),
+        (tiff(np.zeros((1, 2, 3), "u1"), 8, photometric=8), "TIFF in Lab colours"),
+        (b"II*\0\xff\xff\xff\xff", "TIFF, damaged"),
+        (b"\x89PNG\r\n\x1a\n", "PNG, damaged: its header cannot be read."),
+        (b"\xff\xd8\xff\xe0\0", "JPEG, damaged"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "WEBP, damaged"),
+        (b"GIF89a", "GIF, damaged"),
+        (b"BM" + bytes(12) + b"\x28\0\0\0", "BMP, damaged"),
+    ],
+)
+def test_a_file_that_is_not_read_is_called_what_it_is(content, message):
+    with pytest.raises(ImageError, match=f"^{message}") as error:
+        decode(content)
+    assert "object at" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_the_first_frame_of_an_animation_is_taken():
@@ -153,12 +399,8 @@ def test_a_truncated_image_is_refused():
 
 
 def test_a_picture_larger_than_the_limit_is_refused_before_it_is_decoded():
-    def chunk(kind, data):
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
     side = int(MAX_PIXELS**0.5) + 1
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    bomb = png(chunk(b"IHDR", header), chunk(b"IDAT", b""))
     with pytest.raises(ImageError, match=f"{side} x {side} pixels"):
         decode(bomb)
