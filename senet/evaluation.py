@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from senet.data.damage import explain_damage
 from senet.data.decode import ImageError
 from senet.data.layouts import listed
 from senet.data.pipeline import Batch, evaluation_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
 from senet.progress import meter
+
+SHOWN = 3
+"""Images that a sentence names."""
 
 
 def wilson_interval(share: float, images: int) -> tuple[float, float]:
@@ -72,7 +76,8 @@ class Evaluation:
         names: one for each image.
         labels: index of the true class, `(N,)`.
         probabilities: `(N, C)`.
-        skipped: names of the images that could not be read; they are in none of the above.
+        skipped: names of the images that could not be read, which are in none of the above, and
+            why.
         trained_on: the evaluation of those that the network is known to have been trained on, which
             are in none of the above either; `None` where it is not known which these are.
         trained_on_complete: whether every image that it was trained on is noted, so that it was
@@ -83,7 +88,7 @@ class Evaluation:
     names: tuple[str, ...]
     labels: np.ndarray
     probabilities: np.ndarray
-    skipped: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)
     trained_on: "Evaluation | None" = None
     trained_on_complete: bool = False
 
@@ -100,7 +105,7 @@ class Evaluation:
         """
         names = set(names)
         seen = np.array([name in names for name in self.names], bool)
-        apart = dataclasses.replace(self._take(seen), skipped=())
+        apart = dataclasses.replace(self._take(seen), skipped={})
         rest = self._take(~seen)
         return dataclasses.replace(rest, trained_on=apart, trained_on_complete=complete)
 
@@ -186,10 +191,24 @@ class Evaluation:
 
     @property
     def warnings(self) -> list[str]:
-        """What the score hides, a sentence each; nothing where every class is recognised."""
-        if not self.unrecognised:
-            return []
-        return [f"No image of {listed(self.unrecognised)} is recognised (recall 0)."]
+        """What the score hides, a sentence each.
+
+        Images that cannot be read, and classes none of whose images is recognised.
+        """
+        found = []
+        if self.skipped:
+            whole = len(self.names) + len(self.skipped)
+            if self.trained_on is not None:
+                whole += len(self.trained_on.names)
+            named = [f"{name}: {reason.rstrip('.')}" for name, reason in self.skipped.items()]
+            more = f"; and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+            found.append(
+                f"{len(named)} of {whole} images cannot be read and do not count: "
+                f"{'; '.join(named[:SHOWN])}{more}."
+            )
+        if self.unrecognised:
+            found.append(f"No image of {listed(self.unrecognised)} is recognised (recall 0).")
+        return found
 
     @property
     def mistakes(self) -> np.ndarray:
@@ -393,13 +412,19 @@ def batches(
     batch_size: int = 64,
     workers: int = 0,
     label: str = "evaluating",
+    bad: set[int] | None = None,
 ) -> Iterator[Batch]:
-    """All images of a source that can be read, in order, with progress as the label says."""
+    """All images of a source that can be read, in order, with progress as the label says.
+
+    Indices of those that cannot be read are added to `bad`.
+    """
     given = evaluation_batches(
         source, preprocessing, batch_size=batch_size, n_classes=n_classes, workers=workers
     )
     with meter(label, len(source)) as progress, contextlib.closing(given):
         for batch in given:
+            if bad is not None:
+                bad.update(batch.bad.tolist())
             if len(batch.images):
                 yield batch
             progress.advance(len(batch.images) + len(batch.bad))
@@ -413,8 +438,10 @@ def evaluation_of(
     Raises:
         ImageError: none of the images could be read.
     """
-    skipped = tuple(source.names[i] for i in np.flatnonzero(~read).tolist())
     if not read.any():
-        raise ImageError(f"None of the {len(source)} images can be read: {', '.join(skipped[:3])}.")
+        first = ", ".join(source.names[:SHOWN])
+        reason = explain_damage(source, 0)
+        raise ImageError(f"None of the {len(source)} images can be read: {first}. {reason}")
+    skipped = {source.names[i]: explain_damage(source, i) for i in np.flatnonzero(~read).tolist()}
     names = tuple(source.names[i] for i in np.flatnonzero(read).tolist())
     return Evaluation(class_names, names, source.labels[read], probabilities[read], skipped)

@@ -115,7 +115,17 @@ def test_images_that_cannot_be_read_are_left_out_of_the_score_and_named(photos):
     (photos / "circle" / "03.png").write_text("no image")
     (photos / "square" / "00.png").write_bytes(b"")
     evaluation, _ = score(redness(), str(photos), batch_size=5)
-    assert evaluation.skipped == ("circle/03.png", "square/00.png")
+    assert evaluation.skipped == {
+        "circle/03.png": "Not a JPEG, PNG, WEBP, BMP, GIF, TIFF image.",
+        "square/00.png": "The file is empty: copy it again.",
+    }
+    assert evaluation.warnings == [
+        "2 of 24 images cannot be read and do not count: circle/03.png: Not a JPEG, PNG, WEBP, "
+        "BMP, GIF, TIFF image; square/00.png: The file is empty: copy it again."
+    ]
+    apart = evaluation.set_apart({"circle/00.png"})
+    assert apart.warnings == evaluation.warnings
+    assert apart.trained_on.warnings == []
     assert len(evaluation.names) == len(evaluation.labels) == len(evaluation.probabilities) == 22
     assert not set(evaluation.names) & set(evaluation.skipped)
     labels = [name.startswith("square") for name in evaluation.names]

@@ -64,6 +64,6 @@ def command(
         click.echo(f"{finding.claim} {finding.answer.capitalize()}: {finding.numbers}")
     for line in describe_seen(about):
         click.echo(line)
-    say_warnings(about["warnings"])
+    say_warnings([*about["warnings"], *found.evaluation.warnings])
     click.echo(f"report: {out / 'report.html'}")
     click.echo(json.dumps(json.loads((out / MANIFEST).read_text())))

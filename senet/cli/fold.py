@@ -85,6 +85,7 @@ def command(
         click.echo(line)
     for line in describe_seen(about):  # of the test images
         click.echo(line)
+    about["warnings"] += result.warnings
     say_warnings(about["warnings"])
     click.echo(f"written: {out}")
     click.echo(json.dumps(dict(out=str(out)) | about | result.to_json()))

@@ -98,7 +98,7 @@ def command(
     )
     for line in describe_seen(source):
         click.echo(line)
-    say_warnings(source["warnings"])
+    say_warnings([*source["warnings"], *after.warnings])
     click.echo(f"written: {out}")
     about = dict(out=str(out), format=style) | source | dict(images=len(after.labels))
     about |= dict(

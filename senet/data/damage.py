@@ -1,16 +1,20 @@
-"""Images that cannot be read: counted, listed in a file, and too many of them stop a run."""
+"""Images that cannot be read: looked for, counted, listed; too many of them stop a run."""
 
 import csv
+import math
 import os
 import pathlib
+import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from senet.data.decode import ImageError
-from senet.data.sources import Source
+from senet.data.sources import Data, Source
 from senet.files import replacing
+from senet.progress import meter
 
 Policy = Literal["limit", "stop", "ignore"]
 MOST = 0.01
@@ -18,7 +22,11 @@ MOST = 0.01
 MOST_OF_CLASS = 0.1
 """Share of the images of a class that may be."""
 SHOWN = 10
-COLUMNS = ("file", "class", "reason")
+COLUMNS = ("file", "class", "split", "reason")
+CHUNK = 64
+"""Images between two looks at the clock."""
+DECODING_THREADS = min(8, os.cpu_count() or 1)
+"""Decoders do not hold Python up; each may have a large image in memory."""
 
 
 class TooManyBadImages(ValueError):
@@ -26,102 +34,73 @@ class TooManyBadImages(ValueError):
 
 
 class BadImages:
-    """The damaged images of a source, as they are met.
+    """The damaged images of a data set, as they are met.
 
     Args:
-        source: that they are of.
+        data: that they are of. Their indices are those in its split `"all"`, whose first images are
+            the training images.
         policy: `"limit"` stops at more than 1 % of all images or more than 10 % of a class,
             `"stop"` at the first one, `"ignore"` never.
-        path: of the CSV file that lists them, with the columns file, class and reason. It is
+        path: of the CSV file that lists them, with the columns file, class, split and reason. It is
             written at the first one; lines on other images that are there already stay. `None`
             writes none.
-        class_names: one for each label; the numbers of the classes by default.
 
     Example:
-        >>> bad = BadImages(source, "limit", "run/bad_images.csv")
+        >>> bad = BadImages(data, "limit", "run/bad_images.csv")
         >>> for batch in batches:
-        ...     bad.add(batch.bad)
+        ...     bad.add("train", batch.bad)
     """
 
-    def __init__(
-        self,
-        source: Source,
-        policy: Policy,
-        path: str | os.PathLike | None,
-        *,
-        class_names: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, data: Data, policy: Policy, path: str | os.PathLike | None) -> None:
         if policy not in get_args(Policy):
             raise ValueError(
                 f"The policy on damaged images must be one of {', '.join(get_args(Policy))}; got "
                 f"{policy!r}."
             )
-        self.source, self.policy = source, policy
+        self.source, self.policy = data.split("all"), policy
         self.path = None if path is None else pathlib.Path(path)
-        self.class_names = class_names
+        self.class_names = data.class_names
+        ends = np.cumsum([len(split) for split in data.splits.values()]).tolist()
+        self._starts = dict(zip([*data.splits, "all"], [0, *ends], strict=True)) | dict(all=0)
+        self._splits = np.repeat([*data.splits], [len(split) for split in data.splits.values()])
         self._reasons: dict[int, str] = {}
 
     @property
     def indices(self) -> tuple[int, ...]:
-        """Index in the source of each damaged image so far, in rising order."""
+        """Index among all images of each damaged image so far, in rising order."""
         return tuple(sorted(self._reasons))
 
-    def add(self, indices: Iterable[int]) -> None:
-        """Count images as damaged, each once, and list them with the reason.
+    def add(self, split: str, indices: Iterable[int]) -> None:
+        """Count images as damaged, each once, list them with the reason, and stop if they are many.
 
         Args:
-            indices: in the source.
+            split: that the images are of; `"all"` too.
+            indices: in it.
 
         Raises:
             TooManyBadImages: the policy says that the run ends here.
         """
-        if new := {int(index) for index in indices} - set(self._reasons):
-            self._reasons |= {index: self._reason(index) for index in sorted(new)}
-            if self.path is not None:
-                self._write(self.path)
-            self._check()
+        if self.note(split, indices):
+            self.check()
 
-    def counts(self) -> dict[str, Any]:
-        """Damaged images, of how many, and by class those that have any."""
-        by_class = np.bincount(self.source.labels[list(self.indices)])
-        return dict(
-            damaged=len(self._reasons),
-            images=len(self.source),
-            by_class={self._name(c): n for c, n in enumerate(by_class.tolist()) if n},
-        )
+    def note(self, split: str, indices: Iterable[int]) -> bool:
+        """Count and list images as `add` does, however many they are; whether one is new."""
+        start = self._starts[split]
+        new = {start + int(index) for index in indices} - set(self._reasons)
+        self._reasons |= {index: explain_damage(self.source, index) for index in sorted(new)}
+        if new and self.path is not None:
+            self._write(self.path)
+        return bool(new)
 
-    def _reason(self, index: int) -> str:
-        try:
-            self.source.image(index)
-        except ImageError as error:
-            return str(error).removeprefix(f"{self.source.names[index]}: ")
-        return "It could not be read at first, and could later."
+    def check(self) -> None:
+        """End the run where the policy says so.
 
-    def _name(self, label: int) -> str:
-        return str(label) if self.class_names is None else self.class_names[label]
-
-    def _rows(self) -> list[tuple[str, str, str]]:
-        names, labels = self.source.names, self.source.labels
-        return [(names[i], self._name(labels[i]), self._reasons[i]) for i in self.indices]
-
-    def _write(self, path: pathlib.Path) -> None:
-        rows = self._rows()
-        ours = {row[0] for row in rows}
-        kept: list[list[str]] = []
-        if path.is_file():
-            with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-                kept = [row for row in list(csv.reader(file))[1:] if row and row[0] not in ours]
-        with (
-            replacing(path) as written,
-            open(written, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerows([COLUMNS, *kept, *rows])
-
-    def _check(self) -> None:
+        Raises:
+            TooManyBadImages: it does; the message lists the first images.
+        """
         total, damaged = len(self.source), len(self._reasons)
         reasons = []
-        if self.policy == "stop":
+        if self.policy == "stop" and damaged:
             reasons = [f"{damaged} of {total} images cannot be read, and one is enough to stop"]
         elif self.policy == "limit":
             if damaged > MOST * total:
@@ -129,15 +108,50 @@ class BadImages:
             whole = np.bincount(self.source.labels)
             lost = np.bincount(self.source.labels[list(self.indices)], minlength=len(whole))
             reasons += [
-                f"{lost[c]} of the {whole[c]} images of {self._name(c)} cannot be read, more than "
-                f"{MOST_OF_CLASS:.0%}"
+                f"{lost[c]} of the {whole[c]} images of {self.class_names[c]} cannot be read, more "
+                f"than {MOST_OF_CLASS:.0%}"
                 for c in np.flatnonzero(lost > MOST_OF_CLASS * whole).tolist()
             ]
         if reasons:
             raise TooManyBadImages(self._message(reasons))
 
+    def counts(self) -> dict[str, Any]:
+        """Damaged images, of how many, and by class and by split those that have any."""
+        found = list(self.indices)
+        by_class = np.bincount(self.source.labels[found]).tolist()
+        splits = self._splits[found].tolist()
+        return dict(
+            damaged=len(found),
+            images=len(self.source),
+            by_class={self.class_names[c]: n for c, n in enumerate(by_class) if n},
+            by_split={split: splits.count(split) for split in dict.fromkeys(splits)},
+        )
+
+    def describe(self) -> list[str]:
+        """Name, split and reason of each in a line."""
+        return [f"{name} ({split}): {reason}" for name, _, split, reason in self._rows()]
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        names, labels = self.source.names, self.source.labels
+        return [
+            (names[i], self.class_names[labels[i]], str(self._splits[i]), self._reasons[i])
+            for i in self.indices
+        ]
+
+    def _write(self, path: pathlib.Path) -> None:
+        rows = self._rows()
+        ours = {row[0] for row in rows}
+        kept: list[Sequence[str]] = []
+        if path.is_file():
+            with open(path, newline="", encoding="utf-8", errors="backslashreplace") as file:
+                found = [*csv.DictReader(file)]  # of older runs without the split
+            kept = [[row.get(column) or "" for column in COLUMNS] for row in found]
+        with replacing(path) as written, open(written, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerows([COLUMNS, *(row for row in kept if row[0] not in ours), *rows])
+
     def _message(self, reasons: list[str]) -> str:
-        lines = [f"  {name}: {reason}" for name, _, reason in self._rows()[:SHOWN]]
+        lines = [f"  {line}" for line in self.describe()[:SHOWN]]
         if len(self._reasons) > SHOWN:
             lines.append(f"  and {len(self._reasons) - SHOWN} more")
         more = f"; so do {len(reasons) - 3} other classes" if len(reasons) > 3 else ""
@@ -148,3 +162,51 @@ class BadImages:
             + f"\n{listed}Repair or remove these files and begin again, or go on "
             "without them with --bad-images ignore."
         )
+
+
+def explain_damage(source: Source, index: int) -> str:
+    """Why an image cannot be read."""
+    try:
+        source.image(index)
+    except ImageError as error:
+        return str(error).removeprefix(f"{source.names[index]}: ")
+    return "It could not be read at first, and could later."
+
+
+def find_damaged(source: Source, seconds: float = math.inf) -> tuple[np.ndarray, int]:
+    """Look for images that cannot be read, for a while.
+
+    The images that are looked at first are spread over all, so that an early end tells something of
+    each class.
+
+    Args:
+        source: of the images.
+        seconds: after which no more are looked at.
+
+    Returns:
+        Indices of those that cannot be read, `(N,)` int64 in rising order, and how many images were
+        looked at.
+    """
+    order = np.random.default_rng(0).permutation(len(source))
+    end = time.monotonic() + seconds
+    damaged: list[int] = []
+    looked = 0
+    with (
+        ThreadPoolExecutor(DECODING_THREADS) as threads,
+        meter("looking for damaged images", len(source)) as progress,
+    ):
+        while looked < len(source) and time.monotonic() < end:
+            part = order[looked : looked + CHUNK].tolist()
+            readable = threads.map(lambda index: _is_readable(source, index), part)
+            damaged += [index for index, fine in zip(part, readable, strict=True) if not fine]
+            looked += len(part)
+            progress.advance(len(part))
+    return np.sort(np.array(damaged, "int64")), looked
+
+
+def _is_readable(source: Source, index: int) -> bool:
+    try:
+        source.image(index)
+    except ImageError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import threading
 import warnings
 from collections.abc import Mapping
 from typing import Any, BinaryIO
@@ -39,6 +40,37 @@ class ImageError(ValueError):
     """A file is not an image that can be decoded; the message has the reason."""
 
 
+class Silence:
+    """Keeps warnings back while anyone is inside, in whatever thread.
+
+    `warnings.catch_warnings` alone would restore, in the last thread that leaves, what another one
+    had set.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught: warnings.catch_warnings | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._caught is None:
+                self._caught = warnings.catch_warnings(action="ignore")
+                self._caught.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._caught is not None:
+                self._caught.__exit__(None, None, None)
+                self._caught = None
+
+
+SILENCE = Silence()
+"""Pillow warns of much that is wrong beside the pixels, which decides nothing."""
+
+
 def decode(data: bytes | BinaryIO) -> Image.Image:
     """Decode an image into upright RGB.
 
@@ -71,8 +103,7 @@ def decode(data: bytes | BinaryIO) -> Image.Image:
     if kind is None:
         raise ImageError(signatures.describe(content))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with SILENCE:
             image = _load(content, kind)
             turn = _read_turn(image)
             upright = _to_rgb(image, content, kind)

@@ -20,7 +20,7 @@ import numpy as np
 from senet import plotting, timing
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, Source
-from senet.evaluation import Evaluation, batches, evaluate
+from senet.evaluation import SHOWN, Evaluation, batches, evaluate
 from senet.explanation.report import block_label
 from senet.explanation.statistics import GateCounter
 from senet.files import replacing_folder
@@ -101,6 +101,7 @@ class Folding:
         max_drop: what was allowed, percentage points.
         difference: largest difference of a probability between the folded network and the network
             with constant gates.
+        warnings: which images could not be read, and what the scores hide.
     """
 
     worth: list[Worth]
@@ -110,6 +111,7 @@ class Folding:
     after: Evaluation
     max_drop: float
     difference: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def drop(self) -> float:
@@ -191,13 +193,17 @@ def fold_within(
     classes = len(data.class_names)
     with replacing_folder(folder, MANIFEST) as written:
         counter = GateCounter(model, classes)
-        for batch in batches(training, preprocessing, classes, batch_size, label="mean gates"):
+        bad: dict[str, set[int]] = dict(train=set(), validation=set())
+        reading = batches(
+            training, preprocessing, classes, batch_size, label="mean gates", bad=bad["train"]
+        )
+        for batch in reading:
             counter.add(batch.images, training.labels[batch.indices])
         means = {name: block.mean for name, block in counter.blocks.items()}
         switched = _Switched(model, means)
         given = (switched, validation, preprocessing, batch_size)
         alone = [{name: gate} for name, mean in means.items() for gate in (mean, None)]
-        before, *scores = _scores([{}, *alone], *given, label="each gate")
+        before, *scores = _scores([{}, *alone], *given, "each gate", bad["validation"])
         whole, *sizes = _sizes(model, alone[::2], "latency of each")
         worth = [
             Worth(name, scores[2 * i], scores[2 * i + 1], *sizes[i]) for i, name in enumerate(means)
@@ -222,9 +228,11 @@ def fold_within(
         test = (data.split("test"), preprocessing, known)
         first = evaluate(model, *test, batch_size=batch_size, label="test, before")
         after = evaluate(smaller, *test, batch_size=batch_size, label="test, after")
-        result = Folding(worth, steps, folded, first, after, max_drop, difference)
+        warnings = (*_describe_bad(bad, training, validation), *after.warnings)
+        result = Folding(worth, steps, folded, first, after, max_drop, difference, warnings)
         save(gates, written / MODEL)
         numbers = dict(about or {}) | result.to_json()
+        numbers["warnings"] = [*numbers.get("warnings", ()), *warnings]
         (written / MANIFEST).write_text(json.dumps(numbers, indent=1) + "\n")
         if run is not None and is_run(run):
             shutil.copyfile(run / RECORD, written / RECORD)
@@ -326,6 +334,19 @@ def _at_most(source: Source, count: int) -> Source:
     return source.take(np.unique(places))
 
 
+def _describe_bad(
+    bad: Mapping[str, set[int]], training: Source, validation: Source
+) -> Iterator[str]:
+    """How many images could not be read, a sentence for each split that has some."""
+    for (name, indices), source in zip(bad.items(), (training, validation), strict=True):
+        if indices:
+            some = ", ".join(str(source.names[i]) for i in sorted(indices)[:SHOWN])
+            yield (
+                f"{len(indices)} of {len(source)} {name} images cannot be read and do not count: "
+                f"{some}{', ...' if len(indices) > SHOWN else ''}."
+            )
+
+
 def _scores(
     ways: Sequence[Gates],
     switched: _Switched,
@@ -333,11 +354,12 @@ def _scores(
     preprocessing: Preprocessing,
     batch_size: int,
     label: str,
+    bad: set[int] | None = None,
 ) -> list[Score]:
-    """Scores with these gates held; every image is read once."""
+    """Scores with these gates held; every image is read once, those that cannot be go to `bad`."""
     right, loss, count = np.zeros(len(ways)), np.zeros(len(ways)), 0
     classes = switched.model.output.shape[-1]
-    for batch in batches(source, preprocessing, classes, batch_size, label=label):
+    for batch in batches(source, preprocessing, classes, batch_size, label=label, bad=bad):
         labels = source.labels[batch.indices]
         count += len(labels)
         for k, gates in enumerate(ways):

@@ -21,6 +21,8 @@ METRICS = "metrics.csv"
 RESULT = "result.json"
 BAD_IMAGES = "bad_images.csv"
 CHECKPOINTS = "checkpoints"
+EARLY = (RECIPE, IMAGES, BAD_IMAGES)
+"""Written before the record, which makes the folder a run's."""
 EVENTS = "events"
 LOCK = ".lock"
 
@@ -48,10 +50,9 @@ def require_new(folder: pathlib.Path) -> None:
             f"{str(folder)!r} is a run already: senet train --resume {folder} goes on with it; or "
             "choose another --out."
         )
-    early = (RECIPE, IMAGES)  # written before the record, which makes the folder a run's
     if folder.exists() and (
         not folder.is_dir()
-        or any(not p.name.startswith(".") and p.name not in early for p in folder.iterdir())
+        or any(not p.name.startswith(".") and p.name not in EARLY for p in folder.iterdir())
     ):
         raise FileExistsError(
             f"{str(folder)!r} exists and is not an empty folder: choose another --out, or move it."
@@ -78,6 +79,12 @@ def lock_folder(folder: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def remove_early_files(folder: pathlib.Path) -> None:
+    """Remove what a start that was cut off left: it may say of images what is so no more."""
+    for name in EARLY:
+        (folder / name).unlink(missing_ok=True)
 
 
 def remove_half_written(folder: pathlib.Path) -> None:

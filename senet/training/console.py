@@ -85,6 +85,22 @@ def measure_loader(run: Run) -> float | None:
         return images / max(1e-9, lasted)
 
 
+def say_damage(run: Run, looked: int) -> None:
+    """Say how many images cannot be read, and how many were not looked at before the training."""
+    found = run.state.bad_images.counts()
+    if found["damaged"]:
+        listed = run.state.bad_images.path
+        say(
+            f"warning: {found['damaged']} of {found['images']} images cannot be read and are left "
+            f"out{f': {listed}' if listed else ''}"
+        )
+    if looked < found["images"]:
+        say(
+            f"looked for damage in {looked} of {found['images']} images, the others are looked at "
+            "as they are used"
+        )
+
+
 def say_going_on(step: int | None) -> None:
     """Say where a run goes on: after so many steps, or from its start."""
     where = "the start, for it has no checkpoint yet" if step is None else f"step {step}"

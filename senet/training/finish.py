@@ -90,7 +90,7 @@ def write_files(run: Run, split: str, evaluation: Evaluation, result: dict[str, 
     folder, history, preprocessing = run.folder, run.state.history, run.network.preprocessing
     source, began = run.data.split(split), read_record(run.folder)
     result["warnings"] = [*began.get("warnings", ()), *result["warnings"]]
-    shown, skipped = evaluation, evaluation.skipped
+    shown = evaluation
     if not len(shown.labels) and shown.trained_on is not None:
         shown, split = shown.trained_on, f"{split}, trained on"
     draw_pictures(folder, history, shown, split, source, preprocessing)
@@ -104,6 +104,6 @@ def write_files(run: Run, split: str, evaluation: Evaluation, result: dict[str, 
         shown,
         source,
         preprocessing,
-        skipped=skipped,
+        skipped=run.state.bad_images.describe(),
     )
     write_result(folder, result)

@@ -67,6 +67,7 @@ def train_epoch(run: Run, interruption: Interruption) -> dict[str, Any]:
     learning_rate = run.schedule(state.step - 1, state.plateau.drops)  # that of the last step
     model = run.validation.copy_to_one_device(run.scored_model)
     validation = run.validation.score(model, "validation", "validating")
+    state.bad_images.check()
     run.schedule.note_loss(state.plateau, validation.loss)
     return dict(
         epoch=state.epoch + 1,
@@ -153,13 +154,13 @@ def agree_on_next_step(
     damaged = run.state.bad_images
     if run.team.size == 1:
         interruption.check()
-        damaged.add(bad)
+        damaged.add("train", bad)
         return
     stop, most = run.team.largest(interruption.requested or 0, len(bad))
     if stop:
         raise Stopped(stop)
     if most:  # a second question to all, asked only where there is something to say
-        damaged.add(run.team.union(bad))
+        damaged.add("train", run.team.union(bad))
 
 
 def end_epoch(run: Run, row: dict[str, Any]) -> None:

@@ -15,11 +15,18 @@ from senet.recipes.recipe import Recipe
 from senet.recipes.resolving import fill_defaults, locate_paths
 from senet.runs import checkpoint, record
 from senet.runs.checkpoint import Checkpoint
-from senet.runs.folder import MODEL, lock_folder, remove_half_written, require_new
+from senet.runs.folder import (
+    MODEL,
+    lock_folder,
+    remove_early_files,
+    remove_half_written,
+    require_new,
+)
 from senet.runs.results import read_finished
 from senet.training import console, setup
 from senet.training.distribution import Team, join_processes
 from senet.training.finish import finish
+from senet.training.inspection import look_for_damage
 from senet.training.loop import fit
 from senet.training.saving import restore_checkpoint
 
@@ -63,10 +70,12 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(lock_folder(folder))
+            remove_early_files(folder)
         held.enter_context(setup.configure_keras(complete))
         network = setup.build_network(complete, data)
         trained_on, faults = setup.inspect_images(complete, data, network)
         run = setup.make_run(complete, folder, data, network, trained_on, team)
+        look_for_damage(run)
         if team.leads:  # the record is last: from here on the folder is a run's and can be resumed
             made = data, network.model, network.preprocessing, trained_on, faults
             record.write(folder, recipe, complete, *made)
@@ -131,6 +140,8 @@ def resume(
         run = setup.make_run(recipe, folder, data, network, trained_on, team)
         if found is not None:
             restore_checkpoint(run, found)
+        else:
+            look_for_damage(run)
         console.say_going_on(found.step if found else None)
         return finish(run, fit(run))
 

@@ -155,7 +155,7 @@ def make_run(
     steps = len(source) // recipe.batch_size
     _require_updates(recipe, steps, team)
     listed = folder / BAD_IMAGES if team.leads else None
-    bad_images = BadImages(source, recipe.bad_images, listed, class_names=data.class_names)
+    bad_images = BadImages(data, recipe.bad_images, listed)
     # Running statistics and random states; asked before freezing, which would add frozen weights.
     others = [v for v in model.variables if not v.trainable]
     network.freeze(recipe.freeze)
@@ -182,7 +182,7 @@ def make_run(
         schedule=choose_schedule(recipe, steps * recipe.epochs),
         step=step,
         read_batches=_make_reader(recipe, data, network.preprocessing, team),
-        validation=_make_validation(recipe, data, network, team),
+        validation=_make_validation(recipe, data, network, team, bad_images),
         plan=_make_plan(recipe, network.preprocessing.size),
         trained_on=trained_on,
         state=State(steps, bad_images),
@@ -243,14 +243,16 @@ def _make_reader(
     )
 
 
-def _make_validation(recipe: Recipe, data: Data, network: Network, team: Team) -> Validation:
+def _make_validation(
+    recipe: Recipe, data: Data, network: Network, team: Team, bad_images: BadImages
+) -> Validation:
     """How the network is scored; where it is spread over devices, on a copy that is not."""
     copy = None
     if team.devices > 1:
         with use_one_device():
             copy = _build_model(network.model.card.spec, recipe, data)
     reading = recipe.batch_size, recipe.workers
-    return Validation(data, network.preprocessing, team, *reading, copy)
+    return Validation(data, network.preprocessing, team, bad_images, *reading, copy)
 
 
 def _make_plan(recipe: Recipe, size: int) -> Plan:

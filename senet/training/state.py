@@ -100,4 +100,4 @@ class State:
         for name in (*SAVED, "seconds"):
             setattr(self, name, values[name])
         self.plateau = Plateau(**values["schedule"])
-        self.bad_images.add(values["bad_images"])
+        self.bad_images.add("all", values["bad_images"])

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from senet.data.damage import BadImages
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, Source
 from senet.evaluation import Evaluation, evaluation_of, predictions
@@ -20,6 +21,7 @@ class Validation:
         data: of the run.
         preprocessing: makes inputs of images.
         team: the processes that share the work; all of them must score at the same place.
+        bad_images: where those that cannot be read are noted.
         batch_size: images in a batch.
         workers: processes that read images; with 0 threads do.
         copy: of the network, on one device of this process; needed where the run has several,
@@ -29,6 +31,7 @@ class Validation:
     data: Data
     preprocessing: Preprocessing
     team: Team
+    bad_images: BadImages
     batch_size: int
     workers: int = 0
     copy: keras.Model | None = None
@@ -72,6 +75,7 @@ class Validation:
             )
         if self.team.size > 1:
             read, scores = self._gather_shares(read, scores, len(source))
+        self.bad_images.note(split, np.flatnonzero(~read).tolist())
         return evaluation_of(source, names, read, scores)
 
     def _take_share(self, source: Source) -> Source:

@@ -524,7 +524,7 @@ def text_named_jpg(folder):
     [
         (empty, "There are no images"),
         (one_class, "has one class, 'circle'"),
-        (text_named_jpg, ".jpg: Not a JPEG, PNG"),
+        (text_named_jpg, "12 of 12 images cannot be read"),
     ],
 )
 def test_data_that_cannot_be_used_is_answered_with_one_line(tmp_path, build, message):
@@ -538,6 +538,43 @@ def test_evaluating_on_other_classes_is_refused(trained, tmp_path):
     other = make_photos(tmp_path / "other", 4, ("cat", "dog"))
     done = senet("evaluate", trained[0], "--data", other)
     assert "knows the classes circle, square" in error_of(done)
+
+
+def test_evaluate_says_which_images_cannot_be_read_and_what_was_left_out(trained, tmp_path):
+    photos = make_photos(tmp_path / "photos", 20, seed=9)
+    for i in range(15):
+        (photos / "square" / f"{i:02d}.png").write_bytes(b"\xff\xd8\xff\xe0")
+    (photos / "circle" / "about.txt").write_text("")
+    (photos / "bird").mkdir()
+    done = senet("evaluate", trained[0], "--data", photos)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["images"], result["skipped"]) == (25, 15)
+    others, barren, damaged, *_ = result["warnings"]
+    assert others == "Not read, by the ending: 1 .txt (circle/about.txt)."
+    assert barren.endswith("count for nothing: bird.")
+    assert damaged.startswith(
+        "15 of 40 images cannot be read and do not count: square/00.png: JPEG, damaged: "
+    )
+    assert damaged.endswith("; and 12 more.")
+    for line in result["warnings"]:
+        assert f"warning: {line}" in done.stderr
+
+
+def test_predict_passes_over_what_is_hidden_and_names_what_is_not_read(trained, tmp_path):
+    folder = make_photos(tmp_path / "photos", 2)
+    (folder / "circle" / "00.png").rename(folder / "circle" / "00.JFIF")
+    for name in ("._a.png", "circle/IMG.HEIC", "about.txt", "__MACOSX/b.png", ".c/d.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    done = senet("predict", folder, "--model", trained[0], "--format", "jsonl")
+    assert done.returncode == 1
+    assert error_of(done).endswith("IMG.HEIC: HEIC: save it as JPEG.")
+    assert "Not read, by the ending: 1 .txt (about.txt)." in done.stderr
+    files = [json.loads(line)["file"] for line in done.stdout.splitlines()]
+    assert [os.path.relpath(file, folder).replace(os.sep, "/") for file in files] == [
+        *("circle/00.JFIF", "circle/01.png", "square/00.png", "square/01.png"),
+    ]
 
 
 def test_a_missing_backend_is_named(tmp_path):

@@ -246,7 +246,7 @@ def test_predictions_are_drawn_on_their_images_where_others_were_skipped(photos,
         tuple(source.names[i] for i in read),
         source.labels[read],
         np.eye(2)[1 - source.labels[read]] * 0.9,  # all wrong
-        skipped=(source.names[1],),
+        skipped={source.names[1]: "Not a PNG"},
     )
     drawn = []
     monkeypatch.setattr(plotting, "grid", lambda pictures, *args, **options: drawn.extend(pictures))

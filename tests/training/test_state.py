@@ -5,7 +5,7 @@ import pytest
 
 from senet.data.damage import BadImages
 from senet.data.decode import ImageError
-from senet.data.sources import Source
+from senet.data.sources import Data, Source
 from senet.training.state import State
 
 ROW = dict(epoch=1, val_accuracy=0.5)
@@ -20,7 +20,7 @@ class Damaged:
 
 def new_state():
     source = Source(tuple("abcd"), np.array([0, 0, 1, 1]), Damaged(), range(4))
-    return State(5, BadImages(source, "ignore", None))
+    return State(5, BadImages(Data(("x", "y"), {"train": source}), "ignore", None))
 
 
 def busy_state():
@@ -34,7 +34,7 @@ def busy_state():
     state.count_step(0.5, 0.75)
     state.position, state.skipped = 3, 1
     state.plateau.drops, state.plateau.waited, state.plateau.best = 1, 2, 0.7
-    state.bad_images.add([2])
+    state.bad_images.add("train", [2])
     return state
 
 

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from senet.data.damage import BadImages
 from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import load_data
@@ -55,13 +56,13 @@ def data(tmp_path_factory):
 
 
 def validation(data, team):
-    return Validation(data, Preprocessing(32), team, batch_size=4)
+    return Validation(data, Preprocessing(32), team, BadImages(data, "ignore", None), batch_size=4)
 
 
 def test_two_processes_score_every_image_once_and_in_order(data):
     alone = validation(data, Team()).score(Brightness(), "train", "alone")
     assert len(alone.names) == 30
-    assert alone.skipped == (data.split("train").names[6],)
+    assert alone.skipped == {data.split("train").names[6]: "Not a JPEG, PNG"}
     sent = {}
     validation(data, Pair(1, 2, 2, sent)).score(Brightness(), "train", "second")
     together = validation(data, Pair(0, 2, 2, sent)).score(Brightness(), "train", "first")
@@ -69,6 +70,13 @@ def test_two_processes_score_every_image_once_and_in_order(data):
     np.testing.assert_array_equal(together.labels, alone.labels)
     np.testing.assert_allclose(together.probabilities, alone.probabilities, rtol=1e-6)
     assert together.skipped == alone.skipped
+
+
+def test_images_that_cannot_be_read_are_noted_with_their_split(data):
+    scored = validation(data, Team())
+    scored.score(Brightness(), "train", "training")
+    assert scored.bad_images.counts()["by_split"] == {"train": 1}
+    assert scored.bad_images.describe()[0].startswith(f"{data.split('train').names[6]} (train): ")
 
 
 def test_a_split_without_images_is_refused(data):
