@@ -10,7 +10,7 @@ from keras import layers
 
 from senet.graph import inbound
 from senet.models.complexity import complexity
-from senet.plotting import Box, Diagram, diagrams
+from senet.plotting.diagrams import Box, Diagram, diagrams
 
 SE, MERGE, PLAIN, DATA = "#fde7c8", "#e3f1df", "#e8eef7", "#f4f4f4"
 ROLES = re.compile(r"(.+?)_(pad|conv|bn|relu|pool|antialias)$")

@@ -55,12 +55,11 @@ def write_rows(
     Args:
         path: of the file.
         columns: names of the columns, in their order.
-        rows: a value for each column. A name of a file that is no text, as Linux allows, is written
-            byte for byte.
+        rows: a value for each column; letters that UTF-8 cannot hold are escaped as in Python.
     """
     with (
         replacing(path) as written,
-        open(written, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        open(written, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.DictWriter(file, columns)
         writer.writeheader()

@@ -10,7 +10,7 @@ import senet
 from senet import drawing
 from senet.drawing import draw
 from senet.models.complexity import shapes_only
-from senet.plotting import Box, Diagram, diagrams
+from senet.plotting.diagrams import Box, Diagram, diagrams
 
 SVG = "{http://www.w3.org/2000/svg}"
 

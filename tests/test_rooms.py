@@ -29,7 +29,7 @@ MAY_USE = {
         *("graph", "models", "data", "evaluation", "acceleration"),
         *("runs", "plotting", "timing", "files", "progress"),
     },
-    "recipes": {"models", "data"},
+    "recipes": {"models", "data", "foreign"},
     "runs": {"recipes", "data", "evaluation", "plotting", "files", "foreign", "progress"},
     "prediction": {
         *("applications", "data", "deployment", "evaluation", "foreign"),

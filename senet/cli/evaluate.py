@@ -69,9 +69,9 @@ def command(
         click.echo(line)
     say_warnings(result["warnings"])
     if confusion:
-        from senet import plotting
+        from senet.plotting import charts
 
-        plotting.confusion(evaluation.confusion, evaluation.class_names, confusion, about["split"])
+        charts.confusion(evaluation.confusion, evaluation.class_names, confusion, about["split"])
     click.echo(json.dumps(result | {"per_class": evaluation.per_class}))
 
 

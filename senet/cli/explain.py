@@ -66,4 +66,4 @@ def command(
         click.echo(line)
     say_warnings([*about["warnings"], *found.evaluation.warnings])
     click.echo(f"report: {out / 'report.html'}")
-    click.echo(json.dumps(json.loads((out / MANIFEST).read_text())))
+    click.echo(json.dumps(json.loads((out / MANIFEST).read_text("utf-8"))))

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import io
 import json
 import os
 import sys
@@ -78,6 +79,9 @@ def senet_command(debug: bool) -> None:
 
 def main() -> None:
     """Run the command line; the entry point of the `senet` program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # letters that a terminal has not are escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = senet_command.main(standalone_mode=False)
     except click.ClickException as error:

@@ -127,7 +127,7 @@ def write_network(
 
 def write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:
     """Write a manifest beside what the runtime reads."""
-    (folder / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n")
+    (folder / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n", "utf-8")
 
 
 def prove(
@@ -213,8 +213,10 @@ def _write_triton(graph: keras.Model, folder: pathlib.Path, class_names: tuple[s
     version = folder / graph.name / "1"
     version.mkdir(parents=True)
     file = _write_onnx(graph, version, class_names)
-    (folder / graph.name / "labels.txt").write_text("".join(f"{name}\n" for name in class_names))
-    (folder / graph.name / "config.pbtxt").write_text(_triton_config(graph.name, version / file))
+    labels = "".join(f"{name}\n" for name in class_names)
+    (folder / graph.name / "labels.txt").write_text(labels, "utf-8")
+    config = _triton_config(graph.name, version / file)
+    (folder / graph.name / "config.pbtxt").write_text(config, "utf-8")
     return f"{graph.name}/1/{file}"
 
 

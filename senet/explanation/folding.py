@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from senet import plotting, timing
+from senet import timing
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, Source
 from senet.evaluation import SHOWN, Evaluation, batches, evaluate
@@ -28,6 +28,7 @@ from senet.graph import fresh_inputs
 from senet.models.blocks import channel_axis
 from senet.models.folding import with_constant_gates
 from senet.models.graph import se_blocks
+from senet.plotting import charts
 from senet.progress import meter
 from senet.runs.folder import MODEL, RECORD, is_run
 
@@ -233,7 +234,7 @@ def fold_within(
         save(gates, written / MODEL)
         numbers = dict(about or {}) | result.to_json()
         numbers["warnings"] = [*numbers.get("warnings", ()), *warnings]
-        (written / MANIFEST).write_text(json.dumps(numbers, indent=1) + "\n")
+        (written / MANIFEST).write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
         if run is not None and is_run(run):
             shutil.copyfile(run / RECORD, written / RECORD)
         _draw(result, len(validation), written / "tradeoff.png")
@@ -441,7 +442,7 @@ def _difference(
 
 def _draw(result: Folding, images: int, path: pathlib.Path) -> None:
     labels = ["none"] + [f"+ {block_label(step.block or '')}" for step in result.steps[1:]]
-    plotting.tradeoff(
+    charts.tradeoff(
         labels,
         [dataclasses.asdict(step) | dataclasses.asdict(step.score) for step in result.steps],
         path,

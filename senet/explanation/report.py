@@ -14,7 +14,6 @@ import keras
 import numpy as np
 from scipy.stats import spearmanr
 
-from senet import plotting
 from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
@@ -22,6 +21,7 @@ from senet.evaluation import Evaluation, batches, describe_seen, evaluation_of
 from senet.explanation.gradcam import grad_cam
 from senet.explanation.statistics import GateCounter, GateStatistics
 from senet.files import replacing_folder
+from senet.plotting import charts
 from senet.runs.page import picture, write_page
 
 MANIFEST = "explain.json"
@@ -215,7 +215,7 @@ def _spread(number: int, count: int) -> list[int]:
 def _draw_gates(found: Explanation, folder: pathlib.Path) -> None:
     blocks, names = found.blocks, found.evaluation.class_names
     labels = [block_label(block.name) for block in blocks]
-    plotting.depth_profile(found.profile, labels, blocks[0].chance, folder / "profile.png")
+    charts.depth_profile(found.profile, labels, blocks[0].chance, folder / "profile.png")
     seen = np.flatnonzero(blocks[0].count)
     four = [int(seen[i]) for i in _spread(len(seen), CLASSES)]
     two = [four[0], four[-1]] if len(four) > 1 else four
@@ -235,10 +235,10 @@ def _draw_gates(found: Explanation, folder: pathlib.Path) -> None:
         return made
 
     channels = f"at most {CHANNELS} channels, evenly sampled"
-    plotting.gate_curves(
+    charts.gate_curves(
         panels(four, False), folder / "classes.png", title=f"Mean gate of each class ({channels})"
     )
-    plotting.gate_curves(
+    charts.gate_curves(
         panels(two, True),
         folder / "within.png",
         title=f"Mean gate and standard deviation within a class ({channels})",
@@ -281,7 +281,7 @@ def _draw_heat(
     for name, row in tiles.items():
         if row:
             images, over, captions = zip(*row, strict=True)
-            plotting.grid(images, captions, folder / f"{name}.png", heat=over)
+            charts.grid(images, captions, folder / f"{name}.png", heat=over)
 
 
 def _crops(source: Source, preprocessing: Preprocessing, chosen: Sequence[int]) -> dict[int, Any]:
@@ -307,7 +307,7 @@ def _write(
         findings=[dataclasses.asdict(finding) for finding in found.findings],
         profile=found.profile,
     )
-    (folder / MANIFEST).write_text(json.dumps(numbers, indent=1) + "\n")
+    (folder / MANIFEST).write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
     write_page(
         folder / "report.html",
         "explain.html",
@@ -319,7 +319,8 @@ def _write(
         mistakes=len(evaluation.mistakes),
         pictures={
             name: picture(folder / f"{name}.png", title)
+            if (folder / f"{name}.png").is_file()  # there may be no mistakes
+            else None
             for name, title in PICTURES.items()
-            if (folder / f"{name}.png").is_file()
         },
     )

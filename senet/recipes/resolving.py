@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from senet.data.sources import Data, absolute
+from senet.foreign import escape_text
 from senet.recipes.recipe import Recipe
 
 
@@ -14,16 +15,25 @@ def locate_paths(recipe: Recipe) -> Recipe:
     Example:
         >>> locate_paths(Recipe(data="photos")).data
         '/home/me/photos'
+
+    Raises:
+        ValueError: a path has bytes that are no UTF-8, which no file of TOML can hold.
     """
     weights = recipe.weights
     if weights is not None and os.path.isfile(weights):  # else it is the tag of published ones
         weights = os.path.abspath(weights)
-    return dataclasses.replace(
-        recipe,
+    paths: dict[str, Any] = dict(
         data=absolute(recipe.data),
         class_map=recipe.class_map and os.path.abspath(recipe.class_map),
         weights=weights,
     )
+    for name, path in paths.items():
+        if path and not path.isascii() and escape_text(path) != path:
+            raise ValueError(
+                f"The path of {name}, '{escape_text(path)}', is no text in UTF-8, so no recipe can "
+                "hold it: rename what it leads to."
+            )
+    return dataclasses.replace(recipe, **paths)
 
 
 def fill_defaults(recipe: Recipe, data: Data) -> Recipe:

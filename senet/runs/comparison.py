@@ -6,8 +6,8 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from senet import plotting
 from senet.foreign import MAX_PATH, clean_text
+from senet.plotting import charts
 from senet.runs.comparison_table import COLUMNS, TEXT_COLUMNS, align_columns, fill_row
 from senet.runs.page import picture, value, write_page
 from senet.runs.reading import PastRun, read_run
@@ -90,7 +90,7 @@ class Comparison:
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / "compare.png", folder / "compare.html"]
-        plotting.compared({run.name: run.history for run in self.runs}, paths[0])
+        charts.compared({run.name: run.history for run in self.runs}, paths[0])
         write_page(
             paths[1],
             "compare.html",

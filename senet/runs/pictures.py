@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from senet import plotting
 from senet.data.decode import ImageError
 from senet.data.pipeline import Batch
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
 from senet.evaluation import Evaluation
+from senet.plotting import charts
 from senet.runs.folder import CALIBRATION, CONFUSION, CURVES, PREDICTIONS, SAMPLES
 
 PREDICTIONS_SHOWN = 24
@@ -39,15 +39,15 @@ def draw_pictures(
         source: these images.
         preprocessing: of the network.
     """
-    plotting.curves(history, folder / CURVES)
-    plotting.confusion(
+    charts.curves(history, folder / CURVES)
+    charts.confusion(
         evaluation.confusion,
         evaluation.class_names,
         folder / CONFUSION,
         f"{split}: top-1 {evaluation.top1:.2%} of {len(evaluation.labels)} images\n"
         f"(baseline {evaluation.majority[1]:.1%})",
     )
-    plotting.calibration(
+    charts.calibration(
         evaluation.calibration(),
         folder / CALIBRATION,
         f"{split}: calibration error {evaluation.calibration_error:.1%}",
@@ -62,7 +62,7 @@ def draw_samples(
     class_names: Sequence[str],
 ) -> None:
     """Draw the first images of a batch as the network is trained on them."""
-    plotting.grid(
+    charts.grid(
         [preprocessing.to_pixels(image) for image in batch.images[:SAMPLES_SHOWN]],
         [_name_target(target, class_names) for target in batch.targets[:SAMPLES_SHOWN]],
         folder / SAMPLES,
@@ -97,7 +97,7 @@ def draw_predictions(
         + (f"\nbut is {names[evaluation.labels[i]]}" if wrong[i] else "")
         for i, _ in readable
     ]
-    plotting.grid(
+    charts.grid(
         [crop for _, crop in readable],
         captions,
         path,

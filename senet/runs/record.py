@@ -122,7 +122,7 @@ class RunRecord:
         """Which images are others, the first few of them; nothing where that is not known."""
         try:
             with open(
-                self.folder / IMAGES, newline="", encoding="utf-8", errors="surrogateescape"
+                self.folder / IMAGES, newline="", encoding="utf-8", errors="backslashreplace"
             ) as file:
                 before = {row["image"]: row for row in csv.DictReader(file)}
             now = {row["image"]: row for row in _list_images(data)}

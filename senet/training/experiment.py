@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 
-from senet import plotting
 from senet.files import write_json, write_rows
+from senet.plotting import charts
 from senet.recipes.arms import Arm
 from senet.recipes.resolving import locate_paths
 from senet.runs import record
@@ -88,7 +88,7 @@ def experiment(
         warnings=list_warnings(rows),
     )
     write_json(folder / SUMMARY, summary)
-    plotting.arms(
+    charts.arms(
         {arm["arm"]: arm["top1"] for arm in summary["arms"]},
         folder / "results.png",
         f"top-1 on {summary['images']} {summary['split']} images of {summary['data']}",

@@ -14,7 +14,7 @@ from senet.weights import catalogue
 def classes() -> tuple[tuple[str, str], ...]:
     """WordNet id and name of each of the 1000 classes: `("n01440764", "tench")` is the first."""
     file = importlib.resources.files("senet.weights") / "imagenet_classes.json"
-    return tuple((synset, name) for synset, name in json.loads(file.read_text()))
+    return tuple((synset, name) for synset, name in json.loads(file.read_text("utf-8")))
 
 
 def class_names() -> tuple[str, ...]:

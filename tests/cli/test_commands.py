@@ -577,6 +577,96 @@ def test_predict_passes_over_what_is_hidden_and_names_what_is_not_read(trained, 
     ]
 
 
+NEEDS_BYTES = pytest.mark.skipif(os.name != "posix", reason="names are text on Windows")
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A run on classes and files whose names are no text, or in letters that few fonts have."""
+    folder = tmp_path_factory.mktemp("foreign")
+    photos = make_photos(folder / "photos", 12)
+    os.rename(photos / "square", os.fsencode(photos) + b"/caf\xe9")
+    (photos / "circle").rename(photos / "\u732b \U000e01ef")
+    os.rename(
+        os.fsencode(photos) + b"/caf\xe9/00.png", os.fsencode(photos) + b"/caf\xe9/na\xefve.png"
+    )
+    damaged = os.fsencode(photos) + b"/caf\xe9/\xff.png"
+    with open(damaged, "wb") as file:
+        file.write(b"no image")
+    options = ["--epochs", "1", *THIN, "--bad-images", "ignore"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = program("train", "--data", photos, *options, "--out", folder / "run", env=environment)
+    return folder / "run", photos, done
+
+
+@NEEDS_BYTES
+def test_a_run_on_names_that_are_no_text_ends_as_any_other(foreign):
+    run, _, done = foreign
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Glyph" not in done.stderr
+    assert r"caf\xe9" in done.stderr
+    assert done.stdout.isascii()
+    result = json.loads(done.stdout)
+    assert {*result["images_per_class"]} == {r"caf\xe9", "\u732b \U000e01ef"}
+    assert result["bad_images"]["damaged"] == 1
+    files = [path for path in run.iterdir() if path.suffix in (".csv", ".json", ".toml", ".html")]
+    assert len(files) >= 7
+    for path in files:
+        assert "\ufffd" not in path.read_text(encoding="utf-8")
+    with open(run / "bad_images.csv", newline="", encoding="utf-8") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == [r"caf\xe9/\xff.png"]
+    assert r"caf\xe9" in (run / "report.html").read_text(encoding="utf-8")
+
+
+@NEEDS_BYTES
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("style", ["table", "csv", "jsonl"])
+def test_predictions_are_whole_whatever_letters_the_terminal_has(foreign, encoding, style):
+    run, photos, _ = foreign
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = program(
+        *("predict", photos, "--model", run, "--format", style, "--top", 2),
+        env=environment,
+        encoding=encoding,
+    )
+    assert done.returncode == 1
+    assert error_of(done).endswith(
+        r"caf\xe9/\xff.png: Not a JPEG, PNG, WEBP, BMP, GIF, TIFF image."
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == {"table": 48, "csv": 49, "jsonl": 24}[style]
+    name = r"caf\xe9/na\xefve.png"
+    shown = json.dumps(name)[1:-1] if style == "jsonl" else name
+    assert sum(shown in line for line in lines) == (2 if style == "csv" else 1)
+
+
+@NEEDS_BYTES
+def test_evaluate_explain_and_export_take_names_that_are_no_text(foreign, tmp_path):
+    run, photos, _ = foreign
+    for command in (
+        ("evaluate", run, "--data", photos, "--split", "all", "--confusion", tmp_path / "c.png"),
+        ("explain", run, "--out", tmp_path / "inside"),
+        ("export", run, "--format", "triton", "--out", tmp_path / "exported", "--images", 8),
+        ("compare", run, "--out", tmp_path / "compared"),
+    ):
+        done = senet(*command)
+        assert done.returncode == 0, done.stderr
+        json.loads(done.stdout.splitlines()[-1])
+    (labels,) = (tmp_path / "exported").rglob("labels.txt")
+    assert labels.read_text(encoding="utf-8").splitlines() == [r"caf\xe9", "\u732b \U000e01ef"]
+
+
+@NEEDS_BYTES
+def test_a_path_that_no_recipe_can_hold_is_refused_before_anything_is_written(tmp_path):
+    photos = os.fsencode(make_photos(tmp_path / "photos", 12))
+    os.rename(photos, os.fsencode(tmp_path) + b"/caf\xe9")
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    done = program("train", "--data", path, cwd=tmp_path)
+    assert r"caf\xe9', is no text in UTF-8" in error_of(done)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_missing_backend_is_named(tmp_path):
     environment = os.environ | {"KERAS_BACKEND": "jax", "HOME": str(tmp_path)}
     done = program("info", "se_resnet20_cifar", env=environment)

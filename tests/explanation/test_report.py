@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -103,6 +104,18 @@ def test_the_report_is_one_page_with_its_pictures_and_numbers(tmp_path):
     for path in out.glob("*.png"):
         assert np.asarray(Image.open(path).convert("L")).std() > 5
     assert "stage2_block2" in page
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_network_that_is_always_right_or_always_wrong_has_its_page(tmp_path, right):
+    model, data, preprocessing = small_case(tmp_path)
+    whole = data.split("all")
+    predicted = evaluate(model, whole, preprocessing, data.class_names).predictions
+    source = dataclasses.replace(whole, labels=predicted if right else 1 - predicted)
+    about = dict(data="photos", split="all")
+    explain(model, source, preprocessing, data.class_names, tmp_path / "out", about=about)
+    drawn = {path.stem for path in (tmp_path / "out").glob("*.png")}
+    assert ("correct" in drawn, "mistakes" in drawn) == (right, not right)
 
 
 def test_images_that_cannot_be_read_are_left_out_and_counted(tmp_path):

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from senet import plotting
 from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source, load_data
 from senet.evaluation import Evaluation, wilson_interval
+from senet.plotting import charts
 from senet.recipes.recipe import Recipe
 from senet.runs import pictures, report
 from senet.runs.page import write_page
@@ -201,7 +201,7 @@ def test_a_report_on_hundreds_of_classes_is_bounded_and_starts_with_the_worst(tm
     predictions[labels == 7] = 8
     names = [f"class {i} of many with quite a name" for i in range(200)]
     evaluation = scored(names, labels, predictions)
-    plotting.confusion(evaluation.confusion, names, tmp_path / "matrix.png", "test")
+    charts.confusion(evaluation.confusion, names, tmp_path / "matrix.png", "test")
     page = Reader(write(tmp_path, evaluation))
     pictures = [a for tag, a in page.tags if tag == "img"]
     assert len(pictures) <= 4 + report.MAX_MISTAKES + report.MAX_CORRECT
@@ -220,7 +220,7 @@ def test_predictions_are_drawn_with_mistakes_first_and_without_unreadable_images
 ):
     drawn = {}
     monkeypatch.setattr(
-        plotting, "grid", lambda *args, **options: drawn.update(options, captions=args[1])
+        charts, "grid", lambda *args, **options: drawn.update(options, captions=args[1])
     )
     source = source_of(cats_and_dogs)
     pictures.draw_predictions(cats_and_dogs, source, Preprocessing(32), tmp_path / "p.png")
@@ -249,7 +249,7 @@ def test_predictions_are_drawn_on_their_images_where_others_were_skipped(photos,
         skipped={source.names[1]: "Not a PNG"},
     )
     drawn = []
-    monkeypatch.setattr(plotting, "grid", lambda pictures, *args, **options: drawn.extend(pictures))
+    monkeypatch.setattr(charts, "grid", lambda pictures, *args, **options: drawn.extend(pictures))
     preprocessing = Preprocessing(16)
     pictures.draw_predictions(evaluation, source, preprocessing, "unused.png")
     expected = [preprocessing.crop(source.image(int(i))).tobytes() for i in read]

@@ -3,7 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from senet import plotting
+from senet.plotting import charts
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def no_pictures(monkeypatch):
     """Pictures of one pixel, for tests that look at none: drawing takes longer than training."""
     pixel = io.BytesIO()
     Image.new("L", (1, 1)).save(pixel, "png")
-    monkeypatch.setattr(plotting, "_save", lambda figure, path: write(path, pixel.getvalue()))
+    monkeypatch.setattr(charts, "_save", lambda figure, path: write(path, pixel.getvalue()))
 
 
 def write(path, content):
