@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -431,17 +432,29 @@ def batches(
 
 
 def evaluation_of(
-    source: Source, class_names: tuple[str, ...], read: np.ndarray, probabilities: np.ndarray
+    source: Source,
+    class_names: tuple[str, ...],
+    read: np.ndarray,
+    probabilities: np.ndarray,
+    explain: Callable[[int], str] | None = None,
 ) -> Evaluation:
     """The evaluation of the predictions that `predictions` made.
+
+    Args:
+        source: of the images.
+        class_names: one for each class.
+        read: which images could be read, `(N,)` bool.
+        probabilities: for each image, `(N, C)`.
+        explain: says for the index of an image why it cannot be read; without, it is read again.
 
     Raises:
         ImageError: none of the images could be read.
     """
+    explain = explain or functools.partial(explain_damage, source)
     if not read.any():
         first = ", ".join(source.names[:SHOWN])
-        reason = explain_damage(source, 0)
+        reason = explain(0)
         raise ImageError(f"None of the {len(source)} images can be read: {first}. {reason}")
-    skipped = {source.names[i]: explain_damage(source, i) for i in np.flatnonzero(~read).tolist()}
+    skipped = {source.names[i]: explain(i) for i in np.flatnonzero(~read).tolist()}
     names = tuple(source.names[i] for i in np.flatnonzero(read).tolist())
     return Evaluation(class_names, names, source.labels[read], probabilities[read], skipped)

@@ -156,7 +156,8 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
         exported = Exported(path)
         about = exported.manifest
         own = _preprocessing(about.preprocessing, str(path))
-        return Trained(exported, about.class_names, own, str(path), record=about.trained_on)
+        names = tuple(map(escape_text, about.class_names))
+        return Trained(exported, names, own, str(path), record=about.trained_on)
     file, run = path, None
     if path.is_dir():
         file = path / MODEL
@@ -195,7 +196,8 @@ def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) ->
     if card.classifier_activation is None:
         model = keras.Model(model.input, keras.layers.Softmax(dtype="float32")(model.output))
         model.card = dataclasses.replace(card, classifier_activation="softmax")
-    return Trained(model, card.class_names, preprocessing, where, run, card.trained_on)
+    names = tuple(map(escape_text, card.class_names))
+    return Trained(model, names, preprocessing, where, run, card.trained_on)
 
 
 def _preprocessing(values: dict[str, Any], where: str) -> Preprocessing:
@@ -422,7 +424,7 @@ def images_of(
     images = load_data(data, class_map=class_map, split=False, trained=True)
     if known is not None:
         again = _split_or_none(images, known.options)
-        if again is not None and again.digest == known.split_sha256:
+        if again is not None and again.is_same(known.split_sha256, trained.class_names):
             return LabelledImages(data, again, own=True)
     if of_training and not (named and known is not None and known.noted):
         _refuse_changed(data, own_map, noted=known is not None and known.noted)

@@ -59,14 +59,14 @@ def command(
     from senet.prediction import images_of, load_in_keras
 
     check_precision(style, precision)
-    trained = load_in_keras(model, weights)
+    trained, warnings = load_in_keras(model, weights), list[str]()
     if data is None and trained.run is None:
         pictures, where = photographs(trained.preprocessing), "parts of two photographs"
     else:
         found = images_of(trained, data)
         where, source = found.where, found.data.split(found.data.held_out)
         pictures = crops(source, trained.preprocessing, images)
-        say_warnings([*found.data.notes, *describe_missing(pictures, source, images)])
+        warnings += [*found.data.notes, *describe_missing(pictures, source, images)]
     comparison = export(
         trained.model,
         out,
@@ -80,4 +80,6 @@ def command(
     )
     click.echo(f"{style}: {comparison} ({where})")
     click.echo(f"written: {out}")
-    click.echo(json.dumps(dict(out=str(out), format=style) | dataclasses.asdict(comparison)))
+    say_warnings(warnings)
+    about = dict(out=str(out), format=style, warnings=warnings)
+    click.echo(json.dumps(about | dataclasses.asdict(comparison)))

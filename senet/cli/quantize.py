@@ -98,7 +98,8 @@ def command(
     )
     for line in describe_seen(source):
         click.echo(line)
-    say_warnings([*source["warnings"], *after.warnings])
+    source["warnings"] += after.warnings
+    say_warnings(source["warnings"])
     click.echo(f"written: {out}")
     about = dict(out=str(out), format=style) | source | dict(images=len(after.labels))
     about |= dict(

@@ -1,11 +1,12 @@
 """Images that cannot be read: looked for, counted, listed; too many of them stop a run."""
 
 import csv
+import functools
 import math
 import os
 import pathlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, get_args
 
@@ -63,7 +64,7 @@ class BadImages:
         ends = np.cumsum([len(split) for split in data.splits.values()]).tolist()
         self._starts = dict(zip([*data.splits, "all"], [0, *ends], strict=True)) | dict(all=0)
         self._splits = np.repeat([*data.splits], [len(split) for split in data.splits.values()])
-        self._reasons: dict[int, str] = {}
+        self._reasons: dict[int, str | None] = {}
 
     @property
     def indices(self) -> tuple[int, ...]:
@@ -83,14 +84,31 @@ class BadImages:
         if self.note(split, indices):
             self.check()
 
-    def note(self, split: str, indices: Iterable[int]) -> bool:
-        """Count and list images as `add` does, however many they are; whether one is new."""
-        start = self._starts[split]
-        new = {start + int(index) for index in indices} - set(self._reasons)
-        self._reasons |= {index: explain_damage(self.source, index) for index in sorted(new)}
+    def note(
+        self, split: str, indices: Iterable[int], reasons: Mapping[int, str] | None = None
+    ) -> bool:
+        """Count and list images as `add` does, however many they are; whether one is new.
+
+        Args:
+            split: that the images are of; `"all"` too.
+            indices: in it.
+            reasons: for indices, why they cannot be read, where that is known already.
+        """
+        start, known = self._starts[split], reasons or {}
+        found = {start + int(index): known.get(int(index)) for index in indices}
+        new = {index: reason for index, reason in found.items() if index not in self._reasons}
+        self._reasons |= new
         if new and self.path is not None:
             self._write(self.path)
         return bool(new)
+
+    def explain(self, split: str, index: int) -> str:
+        """Why an image of a split that was noted cannot be read; it is read once for that."""
+        place = self._starts[split] + index
+        reason = self._reasons[place]
+        if reason is None:
+            reason = self._reasons[place] = explain_damage(self.source, place)
+        return reason
 
     def check(self) -> None:
         """End the run where the policy says so.
@@ -131,11 +149,12 @@ class BadImages:
         """Name, split and reason of each in a line."""
         return [f"{name} ({split}): {reason}" for name, _, split, reason in self._rows()]
 
-    def _rows(self) -> list[tuple[str, str, str, str]]:
+    def _rows(self, most: int | None = None) -> list[tuple[str, str, str, str]]:
+        """The lines of the list, the first ones of them."""
         names, labels = self.source.names, self.source.labels
         return [
-            (names[i], self.class_names[labels[i]], str(self._splits[i]), self._reasons[i])
-            for i in self.indices
+            (names[i], self.class_names[labels[i]], str(self._splits[i]), self.explain("all", i))
+            for i in self.indices[:most]
         ]
 
     def _write(self, path: pathlib.Path) -> None:
@@ -151,7 +170,7 @@ class BadImages:
             writer.writerows([COLUMNS, *(row for row in kept if row[0] not in ours), *rows])
 
     def _message(self, reasons: list[str]) -> str:
-        lines = [f"  {line}" for line in self.describe()[:SHOWN]]
+        lines = [f"  {name} ({split}): {reason}" for name, _, split, reason in self._rows(SHOWN)]
         if len(self._reasons) > SHOWN:
             lines.append(f"  and {len(self._reasons) - SHOWN} more")
         more = f"; so do {len(reasons) - 3} other classes" if len(reasons) > 3 else ""
@@ -166,14 +185,19 @@ class BadImages:
 
 def explain_damage(source: Source, index: int) -> str:
     """Why an image cannot be read."""
+    return _find_reason(source, index) or "It could not be read at first, and could later."
+
+
+def _find_reason(source: Source, index: int) -> str | None:
+    """Why an image cannot be read; `None` where it can."""
     try:
         source.image(index)
     except ImageError as error:
         return str(error).removeprefix(f"{source.names[index]}: ")
-    return "It could not be read at first, and could later."
+    return None
 
 
-def find_damaged(source: Source, seconds: float = math.inf) -> tuple[np.ndarray, int]:
+def find_damaged(source: Source, seconds: float = math.inf) -> tuple[dict[int, str], int]:
     """Look for images that cannot be read, for a while.
 
     The images that are looked at first are spread over all, so that an early end tells something of
@@ -184,12 +208,12 @@ def find_damaged(source: Source, seconds: float = math.inf) -> tuple[np.ndarray,
         seconds: after which no more are looked at.
 
     Returns:
-        Indices of those that cannot be read, `(N,)` int64 in rising order, and how many images were
-        looked at.
+        Indices of those that cannot be read, in rising order and each with the reason, and how many
+        images were looked at.
     """
     order = np.random.default_rng(0).permutation(len(source))
     end = time.monotonic() + seconds
-    damaged: list[int] = []
+    damaged: dict[int, str] = {}
     looked = 0
     with (
         ThreadPoolExecutor(DECODING_THREADS) as threads,
@@ -197,16 +221,8 @@ def find_damaged(source: Source, seconds: float = math.inf) -> tuple[np.ndarray,
     ):
         while looked < len(source) and time.monotonic() < end:
             part = order[looked : looked + CHUNK].tolist()
-            readable = threads.map(lambda index: _is_readable(source, index), part)
-            damaged += [index for index, fine in zip(part, readable, strict=True) if not fine]
+            reasons = threads.map(functools.partial(_find_reason, source), part)
+            damaged |= {i: reason for i, reason in zip(part, reasons, strict=True) if reason}
             looked += len(part)
             progress.advance(len(part))
-    return np.sort(np.array(damaged, "int64")), looked
-
-
-def _is_readable(source: Source, index: int) -> bool:
-    try:
-        source.image(index)
-    except ImageError:
-        return False
-    return True
+    return dict(sorted(damaged.items())), looked

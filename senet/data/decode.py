@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import threading
 import warnings
 from collections.abc import Mapping
@@ -16,12 +17,14 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = (*(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),)
 MAX_PIXELS = 50_000_000
 """Largest image that is decoded, pixels: 150 MB in memory. Larger ones are refused unread."""
-WHITES = (255, 1023, 4095, 16383, 65535)
-"""What white is in grey images of more than 8 bits: cameras and scanners fill 8 to 16 of them."""
+WHITES = (255, 4095, 65535)
+"""What white is in grey images of more than 8 bits, of which 8, 12 or all are used as a rule."""
 SIGNED_WHITE = 32767
 """What it may be too, where numbers have a sign."""
-MOST_OF_12_BITS = 15
-"""The upper 8 of 16 bits of a colour are at most this where only the lower 12 are used."""
+OVERSHOOT = 0.1
+"""Part of white that floats may be above it, or below black, as resampling makes them."""
+BLACKISH = 15
+"""Of 255, what looks black. The upper 8 of 16 bits are at most this where the lower 12 are used."""
 ORIENTATION = 0x0112
 """Tag of EXIF."""
 TURNS = {
@@ -80,13 +83,15 @@ def decode(data: bytes | BinaryIO) -> Image.Image:
 
     What has more than 8 bits is scaled to 8:
 
-    - grey of whole numbers: white is the smallest of 255, 1023, 4095, 16383 and 65535 that no pixel
-      exceeds; with negative numbers or larger ones the smallest pixel becomes black and the largest
-      white;
-    - grey of floats: the same, and white is 1 where no pixel exceeds that; images with infinite
-      numbers, or none, are refused;
-    - colours of 16 bits: 65535 is white; images that use 12 of the bits or fewer are refused, for
-      they would be black.
+    - grey of whole numbers: white is the smallest of 255, 4095 and 65535 that no pixel exceeds, or
+      32767 where they have a sign;
+    - grey of floats: white is 1, or else one of these; a tenth of it beyond white or below black is
+      clipped, as resampling makes such;
+    - colours of 16 bits: 65535 is white.
+
+    Where no such rule holds it is refused, rather than given a scale of its own: with negative,
+    larger or infinite numbers. So is what would be black: if only the lowest 4 of 8 bits, or of
+    opaque colours the lowest 12 of 16, are used.
 
     Args:
         data: content of a JPEG, PNG, WebP, BMP, GIF or TIFF file; the first frame is used.
@@ -102,16 +107,16 @@ def decode(data: bytes | BinaryIO) -> Image.Image:
     kind = signatures.find_format(content)
     if kind is None:
         raise ImageError(signatures.describe(content))
-    try:
-        with SILENCE:
+    with SILENCE:
+        try:
             image = _load(content, kind)
             turn = _read_turn(image)
             upright = _to_rgb(image, content, kind)
             return upright if turn is None else upright.transpose(turn)
-    except ImageError:
-        raise
-    except Exception as error:  # Pillow's decoders raise what a damaged header makes of them.
-        raise ImageError(signatures.describe_damage(content, kind, error)) from error
+        except ImageError:
+            raise
+        except Exception as error:  # Pillow's decoders raise what a damaged header makes of them.
+            raise ImageError(signatures.describe_damage(content, kind, error)) from error
 
 
 def _load(content: bytes, kind: str) -> Image.Image:
@@ -128,34 +133,35 @@ def _load(content: bytes, kind: str) -> Image.Image:
 
 
 def _load_pixels(content: bytes, kind: str) -> Image.Image:
-    image = Image.open(io.BytesIO(content), formats=(kind,))
+    try:
+        image = Image.open(io.BytesIO(content), formats=(kind,))
+    except Image.DecompressionBombError:
+        raise ImageError(f"The image has more than {MAX_PIXELS:,} pixels.") from None
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"The image has {width} x {height} pixels, more than {MAX_PIXELS:,}.")
-    try:
-        image.load()
-    except Exception:
-        if kind != "TIFF" or image.tile:
-            raise
-        # all pixels are there: it was one of the other tags, which Pillow reads after them
+    if kind == "TIFF":  # which reads all other tags then, broken ones too, and turns the image
+        image.load_end = lambda: None  # type: ignore[method-assign]
+    image.load()
     return image
 
 
 def _read_turn(image: Image.Image) -> Image.Transpose | None:
     """What makes an image upright by its EXIF, where that can be read."""
     with contextlib.suppress(Exception):  # Pillow raises whatever broken metadata lead it to
-        return TURNS.get(image.getexif().get(ORIENTATION, 1))
+        stored = getattr(image, "tag_v2", {}).get(ORIENTATION)  # of TIFF
+        return TURNS.get(stored or image.getexif().get(ORIENTATION, 1))
     return None
 
 
 def _to_rgb(image: Image.Image, content: bytes, kind: str) -> Image.Image:
     """Eight bits of red, green and blue."""
     tags = getattr(image, "tag_v2", {})  # of TIFF
+    if tags and image.im.size != image.size:  # that of the image when it is turned
+        image = image.copy()
     signed = signatures.as_tuple(tags.get(signatures.SAMPLE_FORMAT, 1))[0] == signatures.SIGNED
     if image.mode.startswith(("I", "F")) or (image.mode == "L" and signed):
         return _scale_grey(image, tags, signed=signed)
-    if image.mode == "LAB":
-        raise ImageError(f"{kind} in Lab colours, which are not read: save it as RGB.")
     if signatures.has_wide_colours(content, kind, tags):
         _require_bright(image, kind)
     if image.has_transparency_data:
@@ -177,26 +183,38 @@ def _scale_grey(image: Image.Image, tags: Mapping[int, Any], *, signed: bool) ->
         values = values.view("int8")
     elif image.mode == "I" and tags and not signed:  # Pillow takes unsigned numbers for signed
         values = values.view("uint32")
-    floats = image.mode == "F"
     values = values.astype("float32")
-    low, high = values.min(), values.max()
-    span = high - low
-    if not np.isfinite(span):
-        raise ImageError("An image of floats that are infinite or no numbers: replace these.")
-    whites = [*((1,) if floats else ()), *WHITES, *((SIGNED_WHITE,) if signed else ())]
-    white = min((white for white in whites if high <= white), default=None)
-    if low < 0 or white is None:
-        values, white = values - low, span or 1
-    grey = (values / white * 255).round().astype("uint8")
+    whites = [*WHITES, *((SIGNED_WHITE,) if signed else ())]
+    slack = 0.0
+    if image.mode == "F":
+        whites, slack = [1, *whites], OVERSHOOT
+    low, high = float(values.min()), float(values.max())
+    white = min((white for white in whites if high <= white * (1 + slack)), default=None)
+    if white is None or low < -white * slack or not math.isfinite(low):
+        raise ImageError(
+            f"Its numbers go from {low:g} to {high:g}, and no rule says what is black and white: "
+            "save it with 8 or 16 bits."
+        )
+    if white == WHITES[0] and 0 < high <= BLACKISH:
+        raise ImageError(
+            f"Its largest number is {high:g}, and no rule says what is white: it would be black. "
+            "Save it with 8 bits."
+        )
+    grey = (values / white * 255).clip(0, 255).round().astype("uint8")
     if tags.get(signatures.PHOTOMETRIC) == signatures.WHITE_IS_ZERO:
         grey = 255 - grey
     return Image.fromarray(grey).convert("RGB")
 
 
 def _require_bright(image: Image.Image, kind: str) -> None:
-    """Refuse colours of 16 bits of which Pillow keeps nothing: it takes the upper 8."""
-    colours = sum(band not in "Aa" for band in image.getbands())
-    if np.asarray(image)[..., :colours].max() <= MOST_OF_12_BITS:
+    """Refuse colours of 16 bits of which Pillow keeps nothing: it takes the upper 8.
+
+    Black on a transparent ground is a picture all the same, and no ink is white.
+    """
+    bands = [image.getchannel(number) for number in range(len(image.getbands()))]
+    if image.getbands()[-1] in "Aa" and np.asarray(bands.pop()).min() < WHITES[0]:
+        return
+    if image.mode != "CMYK" and max(np.asarray(band).max() for band in bands) <= BLACKISH:
         raise ImageError(
             f"{kind} with 16 bits for each colour of which at most 12 are used: it would be black. "
             "Save it with 8 bits."

@@ -79,26 +79,38 @@ def is_image(name: str) -> bool:
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name alone is none that its user put there."""
-    return name.startswith(".") or name == APPLE or name.lower() in WINDOWS
+    own = (".", "..")  # the folder itself and the one above it, in paths
+    dotted = name.startswith(".") and name not in own
+    return dotted or name == APPLE or name.lower() in WINDOWS
+
+
+def split_name(name: str) -> tuple[str, ...]:
+    r"""The parts of a name of an archive or list, whose folders may be told by `\\`.
+
+    Steps up or to the folder itself lead nowhere in an archive, and count for nothing.
+    """
+    return tuple(p for p in name.replace("\\", "/").split("/") if p not in ("", ".", ".."))
 
 
 def list_names(names: Iterable[str]) -> Listing:
     """The names of an archive; those that end in `/` are folders."""
     files, folders = [], set[str]()
     for name in names:
-        parts = name.replace("\\", "/").split("/")
-        if any(is_hidden(part) for part in parts if part != "."):
+        parts = split_name(name)
+        if any(map(is_hidden, parts)):
             continue
-        if parts[-1]:
+        folder = name.endswith(("/", "\\"))
+        if not folder:
             files.append(name)
-        folders |= {"/".join(parts[:end]) for end in range(1, len(parts))}
+        folders |= {"/".join(parts[:end]) for end in range(1, len(parts) + folder)}
     return Listing(tuple(sorted(files)), tuple(sorted(folders)), {})
 
 
 def list_folder(folder: str | os.PathLike) -> Listing:
     """All that lies below a folder, behind links too.
 
-    A link to a folder that it lies in is not followed, as nothing in there is new.
+    A link that leads back to a folder that it lies in, or above that which was given, is not
+    followed: what is in there is found already, or is something else.
 
     Raises:
         OSError: the folder itself cannot be read.
@@ -106,13 +118,13 @@ def list_folder(folder: str | os.PathLike) -> Listing:
     files, folders = list[str](), list[str]()
     unread: dict[str, str] = {}
     visits = collections.Counter[tuple[int, int]]()
-    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    parents = pathlib.Path(folder).resolve().parents
+    waiting = [("", frozenset(map(_identify, parents)))]
     while waiting:
         name, above = waiting.pop()
         path = os.path.join(folder, name) if name else os.fspath(folder)
         try:
-            about = os.stat(path)
-            place = about.st_dev, about.st_ino
+            place = _identify(path)
             visits[place] += 1
             if place in above:
                 unread[name] = "it leads back to a folder that it lies in"
@@ -140,6 +152,12 @@ def list_folder(folder: str | os.PathLike) -> Listing:
     return Listing(
         tuple(sorted(files)), tuple(sorted(filter(None, folders))), dict(sorted(unread.items()))
     )
+
+
+def _identify(path: str | os.PathLike) -> tuple[int, int]:
+    """What a folder is, whatever leads to it."""
+    about = os.stat(path)
+    return about.st_dev, about.st_ino
 
 
 def _tell_kind(entry: os.DirEntry) -> str:
@@ -172,7 +190,7 @@ def find_files(paths: Iterable[str]) -> ImageFiles:
     files: dict[str, None] = {}
     notes: list[str] = []
     for path in paths:
-        matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
+        matches = [path] if os.path.exists(path) else _expand(path)
         if not matches:
             raise FileNotFoundError(f"There is no image at {path!r}.")
         for match in matches:
@@ -185,6 +203,16 @@ def find_files(paths: Iterable[str]) -> ImageFiles:
     if not files:
         raise FileNotFoundError(" ".join(notes))
     return ImageFiles(tuple(files), tuple(notes))
+
+
+def _expand(pattern: str) -> list[str]:
+    """What a shell pattern stands for; hidden is nothing that it names."""
+    named = set(pathlib.PurePath(pattern).parts)
+    return sorted(
+        match
+        for match in glob.glob(pattern, recursive=True)
+        if not any(is_hidden(part) for part in {*pathlib.PurePath(match).parts} - named)
+    )
 
 
 def _find_in_folder(folder: str) -> tuple[list[str], list[str]]:
@@ -203,7 +231,7 @@ def count_endings(names: Iterable[str]) -> str:
     """How many files there are of each ending, each with the name of one."""
     by_ending: dict[str, list[str]] = {}
     for name in names:
-        base = name.replace("\\", "/").rpartition("/")[2]
+        base = split_name(name)[-1]
         by_ending.setdefault(os.path.splitext(base)[1].lower(), []).append(name)
     counts = []
     for ending, held in sorted(by_ending.items(), key=lambda pair: (-len(pair[1]), pair[0])):

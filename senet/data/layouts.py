@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from senet.data.decode import SUFFIXES
-from senet.data.finding import Listing, list_names, list_some
+from senet.data.finding import Listing, list_names, list_some, split_name
 from senet.data.readers import UNREADABLE, FolderReader, Reader, ZipReader
 from senet.foreign import escape_text, name_class
 
@@ -78,11 +78,17 @@ def find_in_zip(where: str, path: pathlib.Path) -> Found:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except UNREADABLE as error:
+    except (*UNREADABLE, UnicodeDecodeError) as error:
         raise ValueError(f"{where!r} is a damaged zip file: {error}") from error
     keys: dict[str, str] = {}
     for member in members:
-        keys.setdefault(_read_name(member), member.filename)
+        name = _read_name(member)
+        if name.endswith("/"):
+            keys.setdefault(name, member.filename)
+            continue
+        while keys.get(name, member.filename) != member.filename:  # two that are read alike
+            name = "~".join(os.path.splitext(name))
+        keys[name] = member.filename
     listing = list_names(keys)
     images = {keys[name] for name in listing.images}
     if any(member.flag_bits & ENCRYPTED and member.filename in images for member in members):
@@ -127,14 +133,9 @@ def _find_in_listing(
     return Found(reader, entries, notes=tuple(notes))
 
 
-def _split_path(name: str) -> tuple[str, ...]:
-    """The parts of a name of an archive or folder."""
-    return pathlib.PurePosixPath(name.replace("\\", "/")).parts
-
-
 def _strip_shared(names: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
     """Names, each with its path below the folder that all share."""
-    files = [(name, _split_path(name)) for name in names]
+    files = [(name, split_name(name)) for name in names]
     while files and min(len(parts) for _, parts in files) > 2:
         if len({parts[0] for _, parts in files}) > 1:
             break
@@ -152,10 +153,10 @@ def _describe_barren(
         files: the images, each with its path below the folder that all share.
         depth: parts of such a path up to the class.
     """
-    paths = [_split_path(name) for name, _ in files]
+    paths = [split_name(name) for name, _ in files]
     level = len(paths[0]) - len(files[0][1]) + depth
     used = {path[:end] for path in paths for end in range(len(path))}
-    folders = [parts for name in listing.folders if len(parts := _split_path(name)) <= level]
+    folders = [parts for name in listing.folders if len(parts := split_name(name)) <= level]
     barren = [parts for parts in folders if parts not in used and parts[:-1] in used]
     if barren:
         names = [escape_text("/".join(parts)) for parts in sorted(barren)]
@@ -307,6 +308,8 @@ def find_in_list(where: str, path: pathlib.Path) -> Found:
 
 def _locate_listed(folder: pathlib.Path, name: str) -> str:
     """A path of a list; a backslash is taken for a slash where that leads to a file."""
+    if "\\" not in name:
+        return name
     slashed = name.replace("\\", "/")
     there = os.path.isfile(folder / slashed) and not os.path.isfile(folder / name)
     return slashed if there else name

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from senet.data.decode import SUFFIXES
-from senet.data.finding import is_hidden
+from senet.data.finding import UNREAD_SUFFIXES, count_endings, is_hidden, split_name
 from senet.data.layouts import SPLIT, SPLITS, Entry, Found
 from senet.data.readers import TarReader
 
@@ -70,6 +70,8 @@ def find_in_shards(where: str, paths: Iterable[pathlib.Path]) -> Found:
     The label is the content of a `.cls` or `.txt` member, or `"label"` or `"cls"` in a `.json`. The
     split is what the name of a shard begins with: train, val, test.
 
+    Images of kinds that are not read are named in the notes.
+
     Raises:
         ValueError: a shard is damaged, cut off or packed, a sample is incomplete, or some shards
             name a split and others do not.
@@ -83,18 +85,20 @@ def find_in_shards(where: str, paths: Iterable[pathlib.Path]) -> Found:
             "that it begins with train, val or test, or leave it out."
         )
     sections: dict[str, list[Entry]] = {}
+    unread: list[str] = []
     names = _short_names(paths)
     for number, (path, split) in enumerate(zip(paths, splits, strict=True)):
         section = SPLITS[split[1].lower()] if split else "train"
         entries = sections.setdefault(section, [])
-        for name, label, offset, size in _samples(path):
+        for name, label, offset, size in _samples(path, unread):
             entries.append(Entry(f"{names[number]}/{name}", label, (number, offset, size)))
     if not any(sections.values()):
         raise ValueError(
             f"There are no images in {where!r}: expected members that end in {', '.join(SUFFIXES)} "
             f"with a label beside each, in one that ends in {', '.join(LABELS)}."
         )
-    return Found(TarReader(paths), {k: v for k, v in sections.items() if v})
+    notes = (f"Not read, by the ending: {count_endings(unread)}.",) if unread else ()
+    return Found(TarReader(paths), {k: v for k, v in sections.items() if v}, notes=notes)
 
 
 def _short_names(paths: tuple[pathlib.Path, ...]) -> list[str]:
@@ -103,14 +107,17 @@ def _short_names(paths: tuple[pathlib.Path, ...]) -> list[str]:
     return [pathlib.Path(os.path.relpath(path, folder)).as_posix() for path in paths]
 
 
-def _samples(path: pathlib.Path) -> Iterator[tuple[str, str, int, int]]:
-    """Name, label, offset and size of each image of a shard."""
+def _samples(path: pathlib.Path, unread: list[str]) -> Iterator[tuple[str, str, int, int]]:
+    """Name, label, offset and size of each image of a shard.
+
+    Names of images of kinds that are not read are added to `unread`.
+    """
     images: dict[str, tarfile.TarInfo] = {}
     labels: dict[str, dict[str, str]] = {}
     with open(path, "rb") as file:
         for member in _members(path, file):
             folder, _, base = member.name.rpartition("/")
-            if any(map(is_hidden, member.name.removeprefix("./").split("/"))):
+            if any(map(is_hidden, split_name(member.name))):
                 continue  # Apple's tar puts `._1.jpg` beside `1.jpg`
             key = f"{folder}/{base.partition('.')[0]}"
             suffix = os.path.splitext(base)[1].lower()
@@ -121,6 +128,8 @@ def _samples(path: pathlib.Path) -> Iterator[tuple[str, str, int, int]]:
                         f"{member.name!r}: expected one for each stem."
                     )
                 images[key] = member
+            elif suffix in UNREAD_SUFFIXES:
+                unread.append(member.name)
             elif suffix in LABELS:
                 label = _label(path, file, member, suffix)
                 if label:

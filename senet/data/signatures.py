@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ FORMATS = {
     "JPEG": (b"\xff\xd8\xff",),
     "PNG": (b"\x89PNG\r\n\x1a\n",),
     "GIF": (b"GIF87a", b"GIF89a"),
-    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0"),  # the last are wrong
 }
 """What files of these formats begin with."""
 BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
@@ -32,7 +33,6 @@ OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"#?RGBE", "Radiance HDR: save it as PNG."),
     (b"\0\0\x01\0", "An icon (ICO): save it as PNG."),
     (b"SIMPLE  =", "FITS: save it as PNG."),
-    *((bytes([80, 48 + n]), "PNM: save it as PNG.") for n in range(1, 8)),
     (b"IIU\0", "Raw data of a camera: save it as JPEG."),
     (b"IIRO", "Raw data of a camera: save it as JPEG."),
     (b"IIRS", "Raw data of a camera: save it as JPEG."),
@@ -47,6 +47,7 @@ OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "A pointer of Git LFS: git lfs pull gets the image."),
 )
 """What other files begin with, and what they are and what helps."""
+PNM = re.compile(rb"P[1-7]\s+[#\dW]")
 HTML = (b"<!doctype html", b"<html")
 MARKUP = 1000
 """Bytes in which what a page of HTML or XML is must show."""
@@ -62,8 +63,11 @@ BITS, COMPRESSION, PHOTOMETRIC, SAMPLE_FORMAT = 258, 259, 262, 339
 """Tags of TIFF."""
 WHITE_IS_ZERO, SIGNED = 0, 2
 """Values of the last two of them."""
-SAMPLES = {1: "whole numbers", SIGNED: "signed whole numbers", 3: "floats"}
-"""What the numbers of a TIFF are, by its tag; all others are complex."""
+SAMPLES = {
+    **{1: "whole numbers", SIGNED: "signed whole numbers", 3: "floats"},
+    **{5: "complex whole numbers", 6: "complex numbers"},
+}
+"""What the numbers of a TIFF are, by its tag."""
 COMPRESSIONS = {*range(1, 9), 32771, 32773, 32946, 34676, 34677, 34925, 50000, 50001}
 """Of TIFF, those that are read."""
 
@@ -89,6 +93,8 @@ def describe(content: bytes) -> str:
     for beginning, what in OTHERS:
         if content.startswith(beginning):
             return what
+    if PNM.match(content):
+        return "PNM: save it as PNG."
     if content[128:132] == b"DICM":
         return "DICOM: save it as PNG."
     text = content[:MARKUP].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -135,7 +141,7 @@ def _describe_tiff(content: bytes) -> str:
     samples = as_tuple(tags.get(SAMPLE_FORMAT, 1))
     compression = tags.get(COMPRESSION, 1)
     if {*bits} - {1, 2, 4, 8, 12, 16} or {*samples} - {1, 2}:
-        what = SAMPLES.get(samples[0], "complex numbers")
+        what = SAMPLES.get(samples[0], "numbers of an unknown kind")
         bands = f"{len(bits)} bands of " if len(bits) > 1 else ""
         return f"TIFF of {bands}{bits[0]}-bit {what}, which is not read: save it with 8 or 16 bits."
     if compression not in COMPRESSIONS:
@@ -188,6 +194,8 @@ def _take_pixel_chunks(content: bytes) -> Iterator[bytes]:
         whole = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
         if name in PIXEL_CHUNKS or (name == EXIF_CHUNK and whole):
             yield chunk
+        if name == b"IEND":  # more may stand behind it
+            return
         place += len(chunk)
 
 

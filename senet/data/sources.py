@@ -19,6 +19,7 @@ from senet.data.decode import ImageError
 from senet.data.finding import list_folder
 from senet.data.layouts import SPLITS, Found
 from senet.data.readers import UNREADABLE, ArrayReader, JoinedReader, Reader
+from senet.foreign import name_class
 
 NAMED = ("digits", *arrays.KERAS_DATA)
 VALIDATION_SHARE = 0.1
@@ -159,7 +160,20 @@ class Data:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the classes and of all that is `listed`, to see later that they are so."""
-        digest = hashlib.sha256(json.dumps(self.class_names).encode())
+        return self._digest(self.class_names)
+
+    def is_same(self, digest: str, class_names: Sequence[str]) -> bool:
+        """Whether these are the data of a `digest`, whose classes were called so.
+
+        Classes that older versions did not write in composed letters are the same classes.
+        """
+        if self.digest == digest:
+            return True
+        alike = tuple(map(name_class, class_names)) == self.class_names
+        return alike and self._digest(class_names) == digest
+
+    def _digest(self, class_names: Sequence[str]) -> str:
+        digest = hashlib.sha256(json.dumps(list(class_names)).encode())
         for record in self.listed:
             digest.update(json.dumps(record).encode())
         return digest.hexdigest()
@@ -323,13 +337,15 @@ def _find_in_folder(where: str, path: pathlib.Path) -> Found:
     listing = list_folder(path)
     tars = [path / name for name in listing.files if name.lower().endswith(".tar")]
     if not listing.images and (tars or arrays.is_idx(path)):
-        unread = dataclasses.replace(listing, files=()).describe_others()
-        found = (
-            arrays.find_in_idx(where, path)
-            if arrays.is_idx(path)
-            else shards.find_in_shards(where, tars)
+        idx = arrays.is_idx(path)
+        found = arrays.find_in_idx(where, path) if idx else shards.find_in_shards(where, tars)
+        rest = tuple(
+            name
+            for name in listing.files
+            if not ("idx" in name if idx else name.lower().endswith(".tar"))
         )
-        return dataclasses.replace(found, notes=tuple(unread))
+        notes = dataclasses.replace(listing, files=rest).describe_others()
+        return dataclasses.replace(found, notes=(*found.notes, *notes))
     return layouts.find_in_folder(where, path, listing)
 
 

@@ -36,7 +36,8 @@ def fit_fonts(figure: Figure) -> None:
 @functools.cache
 def find_font(letter: str) -> str | None:
     """The name of a font that has a letter, the default one if it does; `None` where none has."""
-    return next((name for name, path in _list_fonts().items() if _has(path, letter)), None)
+    fonts = _list_fonts().items()
+    return next((name for name, path in fonts if ord(letter) in _read_letters(path)), None)
 
 
 @functools.cache
@@ -55,13 +56,14 @@ def _list_fonts() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda pair: (pair[0] != DEFAULT, pair[0])))
 
 
-def _has(path: str, letter: str) -> bool:
-    """Whether the font in a file has a letter, and can be drawn at any size."""
+@functools.cache
+def _read_letters(path: str) -> frozenset[int]:
+    """The letters of the font in a file; none where it cannot be drawn at any size."""
     try:
         font = font_manager.get_font(path)
-        return bool(font.scalable and font.get_char_index(ord(letter)))
+        return frozenset(font.get_charmap() if font.scalable else ())
     except (RuntimeError, OSError):  # a font of pictures, as those for emoji, or a damaged one
-        return False
+        return frozenset()
 
 
 def _escape(letter: str) -> str:

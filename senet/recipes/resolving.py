@@ -17,7 +17,7 @@ def locate_paths(recipe: Recipe) -> Recipe:
         '/home/me/photos'
 
     Raises:
-        ValueError: a path has bytes that are no UTF-8, which no file of TOML can hold.
+        ValueError: a path has bytes that are no UTF-8, or control characters.
     """
     weights = recipe.weights
     if weights is not None and os.path.isfile(weights):  # else it is the tag of published ones
@@ -28,10 +28,10 @@ def locate_paths(recipe: Recipe) -> Recipe:
         weights=weights,
     )
     for name, path in paths.items():
-        if path and not path.isascii() and escape_text(path) != path:
+        if path and escape_text(path) != path:
             raise ValueError(
-                f"The path of {name}, '{escape_text(path)}', is no text in UTF-8, so no recipe can "
-                "hold it: rename what it leads to."
+                f"The path of {name}, '{escape_text(path)}', has bytes that are no UTF-8, or "
+                "control characters, which no recipe can hold: rename what it leads to."
             )
     return dataclasses.replace(recipe, **paths)
 

@@ -81,10 +81,9 @@ def lock_folder(folder: pathlib.Path) -> Iterator[None]:
         lock.release()
 
 
-def remove_early_files(folder: pathlib.Path) -> None:
-    """Remove what a start that was cut off left: it may say of images what is so no more."""
-    for name in EARLY:
-        (folder / name).unlink(missing_ok=True)
+def forget_bad_images(folder: pathlib.Path) -> None:
+    """Remove the list of a start that was cut off: its images may have been mended since."""
+    (folder / BAD_IMAGES).unlink(missing_ok=True)
 
 
 def remove_half_written(folder: pathlib.Path) -> None:

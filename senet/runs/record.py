@@ -15,6 +15,7 @@ from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data
 from senet.data.trained_on import TrainedOn
 from senet.files import replacing, write_json, write_rows
+from senet.foreign import name_class
 from senet.recipes.fields import merge_fields
 from senet.recipes.recipe import Recipe
 from senet.recipes.resolving import locate_paths
@@ -91,7 +92,7 @@ class RunRecord:
         Raises:
             ValueError: the images or classes are others.
         """
-        if data.class_names != self.class_names:
+        if data.class_names != tuple(map(name_class, self.class_names)):
             before, now = (
                 ", ".join(names[:SHOWN_CLASSES]) for names in (self.class_names, data.class_names)
             )
@@ -99,7 +100,7 @@ class RunRecord:
                 f"The classes of {recipe.data!r} were {before} when the run began and are {now} "
                 "now."
             )
-        if data.digest != self.digest:
+        if not data.is_same(self.digest, self.class_names):
             raise ValueError(
                 f"The images in {recipe.data!r} are not those that the run began with"
                 f"{self._list_differences(data)}. Put them back, or begin another run."

@@ -22,11 +22,12 @@ def look_for_damage(run: Run) -> None:
     team, whole = run.team, run.data.split("all")
     share = np.arange(team.rank, len(whole), team.size)
     damaged, looked = find_damaged(whole.take(share), LOOKING_SECONDS)
-    found = share[damaged].tolist()
+    reasons = {int(share[index]): reason for index, reason in damaged.items()}
+    found = list(reasons)
     if team.size > 1:
         found = team.union(found)
         looked = int(team.gather(np.array([looked], "int32")).sum())
-    run.state.bad_images.note("all", found)
+    run.state.bad_images.note("all", found, reasons)
     run.state.bad_images.check()
     if team.leads:
         console.say_damage(run, looked)

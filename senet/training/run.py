@@ -17,8 +17,8 @@ from senet.runs import checkpoint, record
 from senet.runs.checkpoint import Checkpoint
 from senet.runs.folder import (
     MODEL,
+    forget_bad_images,
     lock_folder,
-    remove_early_files,
     remove_half_written,
     require_new,
 )
@@ -70,7 +70,7 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(lock_folder(folder))
-            remove_early_files(folder)
+            forget_bad_images(folder)
         held.enter_context(setup.configure_keras(complete))
         network = setup.build_network(complete, data)
         trained_on, faults = setup.inspect_images(complete, data, network)

@@ -1,6 +1,7 @@
 """Scoring the network of a run: every image once, each process its share of them."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -76,7 +77,8 @@ class Validation:
         if self.team.size > 1:
             read, scores = self._gather_shares(read, scores, len(source))
         self.bad_images.note(split, np.flatnonzero(~read).tolist())
-        return evaluation_of(source, names, read, scores)
+        explain = functools.partial(self.bad_images.explain, split)
+        return evaluation_of(source, names, read, scores, explain)
 
     def _take_share(self, source: Source) -> Source:
         """The images of this process: every so many-th, from its own number on."""

@@ -663,7 +663,7 @@ def test_a_path_that_no_recipe_can_hold_is_refused_before_anything_is_written(tm
     os.rename(photos, os.fsencode(tmp_path) + b"/caf\xe9")
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
     done = program("train", "--data", path, cwd=tmp_path)
-    assert r"caf\xe9', is no text in UTF-8" in error_of(done)
+    assert r"caf\xe9', has bytes that are no UTF-8" in error_of(done)
     assert not (tmp_path / "runs").exists()
 
 

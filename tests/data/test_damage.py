@@ -8,7 +8,7 @@ import pytest
 
 from senet.data import damage
 from senet.data.damage import BadImages, TooManyBadImages, explain_damage, find_damaged
-from senet.data.decode import SILENCE
+from senet.data.decode import SILENCE, ImageError
 from senet.data.sources import Data, load_data
 from tests.conftest import make_photos
 
@@ -172,9 +172,25 @@ def test_held_out_images_count_for_the_limit(tmp_path):
 
 def test_damaged_images_are_found_wherever_they_are(source):
     damaged, looked = find_damaged(source)
-    assert damaged.tolist() == [3, 14]
+    assert damaged == {3: REASON, 14: REASON}
     assert looked == 24
     assert explain_damage(source, 3) == REASON
+
+
+def test_a_reason_that_is_known_is_not_looked_for_again(tmp_path, source):
+    class Counted:
+        def image(self, key):
+            counted.append(key)
+            raise ImageError("read again")
+
+    counted = []
+    again = dataclasses.replace(source, reader=Counted())
+    bad = BadImages(of(again), "ignore", tmp_path / "bad_images.csv")
+    bad.note("train", [3, 14], {3: "known"})
+    assert len(counted) == 1
+    assert [row[3] for row in rows(tmp_path / "bad_images.csv")[1:]] == ["known", "read again"]
+    assert (bad.explain("train", 3), bad.explain("all", 14)) == ("known", "read again")
+    assert len(counted) == 1
 
 
 def test_looking_for_damage_ends_in_time_with_images_of_all_kinds(source, monkeypatch):
@@ -189,7 +205,7 @@ def test_looking_for_damage_ends_in_time_with_images_of_all_kinds(source, monkey
 
     slow = dataclasses.replace(source, reader=Slow())
     damaged, looked = find_damaged(slow, seconds=0.01)
-    assert (damaged.tolist(), looked) == ([], 4)
+    assert (damaged, looked) == ({}, 4)
     assert {name.split("/")[0] for name in seen} == {"circle", "square"}
     assert find_damaged(slow, seconds=0)[1] == 0
 

@@ -160,17 +160,16 @@ def greys(content):
         ([0, 819, 4095], "u2", 16, 1, [0, 51, 255]),  # 12 of 16 bits
         ([0, 7, 255], "u2", 16, 1, [0, 7, 255]),  # 8 of 16 bits
         ([0, 32767], "i2", 16, 2, [0, 255]),
-        ([-1000, 0, 1000], "i2", 16, 2, [0, 128, 255]),
-        ([-128, 0, 127], "i1", 8, 2, [0, 128, 255]),
+        ([0, 16383], "u2", 16, 1, [0, 64]),
         ([0, 1, 255], "i4", 32, 2, [0, 1, 255]),
-        ([0, 2**31, 2**32 - 1], "u4", 32, 1, [0, 128, 255]),
         ([0, 13107, 65535], "u4", 32, 1, [0, 51, 255]),
-        ([-5, 100000, 199_995], "i4", 32, 2, [0, 128, 255]),
+        ([0, 127], "i1", 8, 2, [0, 127]),
         ([0, 0.2, 1], "f4", 32, 3, [0, 51, 255]),
+        ([-0.05, 0.2, 1.05], "f4", 32, 3, [0, 51, 255]),
         ([0, 51, 255], "f4", 32, 3, [0, 51, 255]),
-        ([-1, 0, 1], "f4", 32, 3, [0, 128, 255]),
-        ([0, 3e6], "f4", 32, 3, [0, 255]),
-        ([-3, -3], "f4", 32, 3, [0, 0]),
+        ([0, 0.1, 0.3], "f4", 32, 3, [0, 26, 76]),
+        ([0, 0], "f4", 32, 3, [0, 0]),
+        ([0, 0], "i4", 32, 2, [0, 0]),
     ],
 )
 def test_grey_of_more_than_8_bits_is_scaled_as_the_docstring_says(
@@ -184,10 +183,25 @@ def test_grey_of_more_than_8_bits_is_scaled_as_the_docstring_says(
     assert greys(content) == expected
 
 
-@pytest.mark.parametrize("values", [[0, np.nan], [0, np.inf], [-3e38, 3e38]])
-def test_floats_that_are_no_numbers_are_refused(values):
-    with pytest.raises(ImageError, match="infinite or no numbers"):
-        decode(tiff(np.array([values], "f4"), 32, 3))
+@pytest.mark.parametrize(
+    ("values", "kind", "bits", "sample", "message"),
+    [
+        ([0, np.nan], "f4", 32, 3, "no rule says what is black and white"),
+        ([0, np.inf], "f4", 32, 3, "from 0 to inf"),
+        ([-np.inf, 0], "f4", 32, 3, "from -inf to 0"),
+        ([-3e38, 3e38], "f4", 32, 3, "no rule"),
+        ([-1, 1], "f4", 32, 3, "from -1 to 1"),
+        ([0, 3], "f4", 32, 3, "largest number is 3"),
+        ([0, 1e6], "f4", 32, 3, r"from 0 to 1e\+06"),
+        ([-1000, 1000], "i2", 16, 2, "from -1000 to 1000"),
+        ([-128, 127], "i1", 8, 2, "from -128 to 127"),
+        ([0, 2**32 - 1], "u4", 32, 1, r"from 0 to 4.29497e\+09"),
+        ([0, 1], "u2", 16, 1, "it would be black"),
+    ],
+)
+def test_numbers_that_no_rule_scales_are_refused(values, kind, bits, sample, message):
+    with pytest.raises(ImageError, match=message):
+        decode(tiff(np.array([values], kind), bits, sample))
 
 
 @pytest.mark.parametrize(("kind", "bits", "sample"), [("u2", 16, 1), ("u1", 8, 1), ("f4", 32, 3)])
@@ -199,11 +213,12 @@ def test_where_zero_is_white_it_stays_so(kind, bits, sample):
 @pytest.mark.parametrize("bands", [3, 4])
 def test_colours_of_16_bits_keep_their_brightness_or_are_refused(bands):
     bright = np.zeros((1, 2, bands), "<u2")
-    bright[0, 1] = 65535
+    bright[0, 1] = bright[..., 3:] = 65535
     pixels = np.asarray(decode(tiff(bright, 16, photometric=2)))[0]
     assert pixels[1].tolist() == [255, 255, 255]
+    bright[..., :3] //= 16
     with pytest.raises(ImageError, match="TIFF with 16 bits for each colour of which at most 12"):
-        decode(tiff(np.minimum(bright, 4095), 16, photometric=2))
+        decode(tiff(bright, 16, photometric=2))
 
 
 @pytest.mark.parametrize(("colours", "values"), [(2, (0, 9000, 65535)), (4, (40000, 65535))])
@@ -215,8 +230,9 @@ def test_png_of_16_bit_colours_is_the_same(colours, values):
 
     pixel = np.asarray(decode(made(values)))[0, 0]
     assert pixel.tolist() == ([0, 35, 255] if colours == 2 else [156] * 3)
+    dark = [value // 16 for value in values]
     with pytest.raises(ImageError, match="PNG with 16 bits for each colour"):
-        decode(made([value // 64 for value in values[:-1]] + [1]))
+        decode(made(dark if colours == 2 else [dark[0], 65535]))
 
 
 def chunk(kind, data, right=True):
@@ -315,14 +331,77 @@ def test_pixels_of_jpeg_are_used_whatever_stands_beside_them(made, turned):
     np.testing.assert_array_equal(result, np.rot90(expected, -1) if turned else expected)
 
 
-def test_what_stands_beside_the_pixels_of_a_tiff_may_be_broken():
-    content = bytearray(tiff(COLOURS, 8, photometric=2))
+def with_tag(content, *entry):
+    """A TIFF with one more tag at its end."""
+    content = bytearray(content)
     entries = content.rindex(struct.pack("<HHI", 256, 4, 1))
     count = struct.unpack_from("<H", content, entries - 2)[0]
     struct.pack_into("<H", content, entries - 2, count + 1)
-    exif = struct.pack("<HHII", 0x8769, 4, 1, 2**31)  # EXIF far behind the end
-    content = content[:-4] + exif + content[-4:]
-    np.testing.assert_array_equal(np.asarray(decode(bytes(content))), COLOURS)
+    return bytes(content[:-4] + struct.pack("<HHIi", *entry) + content[-4:])
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        (0x8769, 4, 1, -(2**31)),  # EXIF far behind the end
+        (0x8769, 9, 1, -1),
+        (700, 2, 4, 0x41414141),  # XMP that is no bytes
+        (34675, 7, 4, 7),  # a profile
+    ],
+)
+def test_what_stands_beside_the_pixels_of_a_tiff_may_be_broken(entry):
+    content = with_tag(tiff(COLOURS, 8, photometric=2), *entry)
+    np.testing.assert_array_equal(np.asarray(decode(content)), COLOURS)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
+def test_damaged_pixels_of_a_compressed_tiff_are_damage_beside_broken_tags_too(compression):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype="uint8")
+    content = bytearray(encoded(Image.fromarray(noise), "TIFF", compression=compression))
+    np.testing.assert_array_equal(np.asarray(decode(bytes(content))), noise)
+    content[1000:60000] = b"\xff" * 59000
+    with pytest.raises(ImageError, match=r"^TIFF, damaged"):
+        decode(bytes(content))
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("values", [COLOURS, COLOURS[..., 0], COLOURS[..., 0] / np.float32(255)])
+def test_the_orientation_in_a_tiff_is_applied_once_whatever_its_numbers(values, compression):
+    options = dict(compression=compression) if compression else {}
+    made = Image.fromarray(np.ascontiguousarray(values))
+    content = encoded(made, "TIFF", tiffinfo={ORIENTATION: 6}, **options)
+    expected = np.rot90(np.asarray(decode(encoded(made, "TIFF"))), -1)
+    np.testing.assert_array_equal(np.asarray(decode(content)), expected)
+
+
+def test_lab_colours_become_rgb():
+    content = encoded(Image.new("LAB", (4, 4), (255, 128, 128)), "TIFF")
+    assert np.asarray(decode(content)).min() > 250
+
+
+def test_black_of_16_bits_on_a_transparent_ground_is_a_picture():
+    for colours, pixels in ((4, [(0, 65535), (0, 0)]), (6, [(0, 0, 0, 65535), (0, 0, 0, 0)])):
+        header = struct.pack(">IIBBBBB", 2, 1, 16, colours, 0, 0, 0)
+        row = b"\0" + b"".join(struct.pack(f">{len(p)}H", *p) for p in pixels)
+        content = png(chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(row)))
+        assert np.asarray(decode(content))[0, :, 0].tolist() == [0, 255]
+
+
+def test_no_ink_of_16_bits_is_white():
+    content = tiff(np.zeros((1, 2, 4), "u2"), 16, photometric=5)
+    assert np.asarray(decode(content)).min() == 255
+
+
+def test_what_stands_behind_the_end_of_a_png_decides_nothing():
+    broken = chunk(b"tEXt", b"Comment\0hello", right=False)
+    content = with_chunk(encoded(Image.fromarray(COLOURS)), broken) + b"\n"
+    np.testing.assert_array_equal(np.asarray(decode(content)), COLOURS)
+
+
+def test_an_image_that_pillow_itself_finds_too_large_is_called_that():
+    header = struct.pack(">IIBBBBB", 20000, 10000, 8, 2, 0, 0, 0)
+    with pytest.raises(ImageError, match="more than 50,000,000 pixels"):
+        decode(png(chunk(b"IHDR", header), chunk(b"IDAT", b"")))
 
 
 def test_pixels_of_png_that_are_not_as_they_were_are_damage():
@@ -364,7 +443,8 @@ HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"
             tiff(np.zeros((1, 2), "u1"), 8, compression=34712),
             r"TIFF compressed in a way that is not read \(34712\)",
         ),
-        (tiff(np.zeros((1, 2, 3), "u1"), 8, photometric=8), "TIFF in Lab colours"),
+        (tiff(np.zeros((1, 2), "u2"), 16, 4), "TIFF of 16-bit numbers of an unknown kind"),
+        (b"P2 is a text", "Not a JPEG, PNG"),
         (b"II*\0\xff\xff\xff\xff", "TIFF, damaged"),
         (b"\x89PNG\r\n\x1a\n", "PNG, damaged: its header cannot be read."),
         (b"\xff\xd8\xff\xe0\0", "JPEG, damaged"),

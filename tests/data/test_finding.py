@@ -16,6 +16,9 @@ NEEDS_LINKS = pytest.mark.skipif(os.name != "posix", reason="links need rights o
 NEEDS_BYTES = pytest.mark.skipif(os.name != "posix", reason="names are text on Windows")
 
 
+LABELS = ("circle", "square")
+
+
 def names(data):
     return sorted(data.split("all").names)
 
@@ -86,6 +89,27 @@ def test_what_apples_tar_adds_to_a_shard_is_passed_over(tmp_path):
     assert len(load_data(str(path)).split("all")) == 8
 
 
+def test_images_that_are_not_read_are_named_in_shards_and_beside_them(tmp_path):
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "PNG")
+    members = {"5.heic": b"", "5.txt": b"0"}
+    for i in range(4):
+        members |= {f"a/./{i}.png": stream.getvalue(), f"a/./{i}.cls": str(i % 2).encode()}
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        for name, content in members.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            archive.addfile(about, io.BytesIO(content))
+    (tmp_path / "photos-2.tar.gz").write_bytes(b"")
+    (tmp_path / "1.jp2").write_bytes(b"")
+    data = load_data(str(tmp_path), split=False)
+    assert len(data.split("all")) == 4
+    assert data.notes == (
+        "Not read, by the ending: 1 .heic (5.heic: save as JPEG).",
+        "Not read, by the ending: 1 .gz (photos-2.tar.gz), 1 .jp2 (1.jp2: save as JPEG).",
+    )
+
+
 @NEEDS_LINKS
 def test_links_to_class_folders_and_images_are_followed(tmp_path, photos):
     (photos / "square").rename(tmp_path / "elsewhere")
@@ -108,6 +132,22 @@ def test_links_that_lead_back_or_nowhere_are_named(photos):
     (note,) = data.notes
     assert "circle/again (it leads back to a folder that it lies in)" in note
     assert "square/gone.png (it links to nothing)" in note
+
+
+@NEEDS_LINKS
+@pytest.mark.parametrize("up", ["..", "../..", "/"])
+def test_links_to_what_lies_above_the_folder_are_not_followed(tmp_path, up):
+    photos = make_photos(tmp_path / "above" / "photos", 12)
+    make_photos(tmp_path / "above" / "other", 3)
+    (photos / "up").symlink_to(up)
+    (photos / "circle" / "up").symlink_to(f"../{up}" if up != "/" else up)
+    for given in (photos, tmp_path / "linked"):
+        if given != photos:
+            given.symlink_to(photos)
+        data = load_data(str(given))
+        assert data.class_names == ("circle", "square")
+        assert len(data.split("all")) == 24
+        assert "circle/up (it leads back" in data.notes[0]
 
 
 @NEEDS_LINKS
@@ -299,9 +339,34 @@ def test_a_backslash_in_a_list_cannot_list_an_image_twice(photos):
 
 
 def test_names_of_archives_that_end_in_a_slash_are_folders():
-    listing = list_names(["a/", "a/b/1.png", "c/d/", "e.txt", "./f/2.png", "../g/3.png"])
-    assert listing.files == ("./f/2.png", "a/b/1.png", "e.txt")
-    assert {"a", "a/b", "c", "c/d"} <= set(listing.folders)
+    listing = list_names(["a/", "a/b/1.png", "c/d/", "e.txt", "./f/2.png", "../g/3.png", "/x/"])
+    assert listing.files == ("../g/3.png", "./f/2.png", "a/b/1.png", "e.txt")
+    assert listing.folders == ("a", "a/b", "c", "c/d", "f", "g", "x")
+
+
+def test_steps_up_in_the_names_of_a_zip_lead_nowhere_and_lose_nothing(tmp_path, photos):
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(photos.rglob("*.png")):
+            up = "../" if file.parent.name == "square" else "./"
+            archive.write(file, f"{up}{file.parent.name}/{file.name}")
+    data = load_data(str(path))
+    assert data.class_names == ("circle", "square")
+    assert len(data.split("all")) == 24
+    assert data.notes == ()
+
+
+def test_two_members_of_a_zip_that_are_read_alike_are_two_images(tmp_path, photos):
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(12):
+            for label in ("Kaese", "Käse", "Brot"):
+                archive.write(photos / "circle" / f"{i:02d}.png", f"{label}/{i:02d}.png")
+    path.write_bytes(path.read_bytes().replace(b"Kaese", b"K\xc3\xa4se"))
+    data = load_data(str(path))
+    assert data.class_names == ("Brot", "Käse")
+    assert sum(data.images_per_class["Käse"].values()) == 24
+    assert len(set(names(data))) == 36
 
 
 def test_prediction_names_images_of_kinds_that_are_not_read(tmp_path):
@@ -324,6 +389,16 @@ def test_a_folder_without_images_beside_others_is_a_note_and_alone_an_error(tmp_
         find_files([str(tmp_path / "empty")])
     with pytest.raises(FileNotFoundError, match="no image at 'nothing'"):
         find_files(["nothing", str(tmp_path / "full")])
+
+
+def test_patterns_stand_for_nothing_hidden_that_they_do_not_name(photos):
+    hide_things(photos)
+    sound = {str(path) for path in photos.glob("*/*.png") if path.parent.name in LABELS}
+    sound -= {str(photos / "circle" / "._00.png")}
+    for pattern in ("*", "**/*.png", "*/*.png"):
+        assert set(find_files([str(photos / pattern)]).paths) == sound
+    named = find_files([str(photos / "__MACOSX" / "*" / "0*.png")]).paths
+    assert named == (str(photos / "__MACOSX" / "circle" / "00.png"),)
 
 
 def test_files_are_taken_as_they_are_named_and_once(tmp_path):

@@ -1,5 +1,7 @@
+import dataclasses
 import os
 import shutil
+import unicodedata
 import warnings
 import zipfile
 
@@ -40,6 +42,20 @@ def test_members_of_one_name_count_once_and_backslashes_are_folders(tmp_path, ph
     assert len(names) == len(set(names)) == 24
     assert data.class_names == ("circle", "square")
     assert data.split("train").image(0).size == (48, 40)
+
+
+def test_data_are_the_same_whose_classes_an_older_version_did_not_compose(tmp_path):
+    folder = make_photos(tmp_path / "data", 3, ("Käse", "Brot"))
+    data = load_data(str(folder), split=False)
+    before = ("Brot", unicodedata.normalize("NFD", "Käse"))
+    older = dataclasses.replace(data, class_names=before).digest
+    assert older != data.digest
+    assert data.is_same(data.digest, data.class_names)
+    assert data.is_same(older, before)
+    assert not data.is_same(older, data.class_names)
+    assert not data.is_same(data.digest[::-1], before)
+    other = dataclasses.replace(data, class_names=("Brot", "Wein")).digest
+    assert not data.is_same(other, ("Brot", "Wein"))
 
 
 def test_all_is_every_image_once_and_the_digest_tells_splits_apart(photos):

@@ -25,6 +25,23 @@ def folded_within(case, out, **options):
     return fold_within(model, data, preprocessing, out, save=save, **options)
 
 
+def test_images_that_cannot_be_read_are_named(tmp_path):
+    case = small_case(tmp_path)
+    data = case[1]
+    for name, index in (("train", 1), ("validation", 0), ("test", 0)):
+        (tmp_path / "photos" / data.split(name).names[index]).write_bytes(b"no image")
+    result = folded_within(case, tmp_path / "out", max_drop=100, about=dict(warnings=["known"]))
+    training, validation, test = (data.split(name) for name in ("train", "validation", "test"))
+    first, second, third, *_ = result.warnings
+    assert first == (
+        f"1 of {len(training)} train images cannot be read and do not count: {training.names[1]}."
+    )
+    assert second.startswith(f"1 of {len(validation)} validation images")
+    assert third.startswith(f"1 of {len(test)} images cannot be read and do not count: ")
+    numbers = json.loads((tmp_path / "out" / "fold.json").read_text())
+    assert numbers["warnings"] == ["known", *result.warnings]
+
+
 def test_every_score_is_that_of_the_folded_network_evaluated(case, tmp_path):
     model, data, preprocessing = case
     result = folded_within(case, tmp_path / "out", max_drop=100)

@@ -84,7 +84,7 @@ def test_only_what_no_font_has_is_escaped():
     assert find_font(NOWHERE) is None
 
 
-def test_fonts_that_cannot_be_drawn_are_none(monkeypatch, tmp_path):
+def test_fonts_that_cannot_be_drawn_have_no_letters(tmp_path):
     (tmp_path / "damaged.ttf").write_bytes(b"no font")
-    assert not fonts._has(str(tmp_path / "damaged.ttf"), "a")
-    assert not fonts._has(str(tmp_path / "gone.ttf"), "a")
+    assert not fonts._read_letters(str(tmp_path / "damaged.ttf"))
+    assert not fonts._read_letters(str(tmp_path / "gone.ttf"))
