@@ -58,7 +58,9 @@ PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 """Of PNG, those that decide about pixels."""
 EXIF_CHUNK, EXIF_HEADER = b"eXIf", b"Exif\0\0"
 START_OF_SCAN, APP0, APP1, APP14, APP15, COMMENT = 0xDA, 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
-"""Markers of JPEG. APP0 and APP14 say what the colours are."""
+"""Markers of JPEG."""
+WHOLE_ADOBE = 16
+"""Bytes of a segment APP14 that says what the colours are."""
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLE_FORMAT = 258, 259, 262, 339
 """Tags of TIFF."""
 WHITE_IS_ZERO, SIGNED = 0, 2
@@ -212,7 +214,8 @@ def _take_pixel_segments(content: bytes) -> Iterator[bytes]:
         (length,) = struct.unpack(">H", content[place + 2 : place + 4])
         segment = content[place : place + 2 + length]
         exif = marker == APP1 and segment[4:10] == EXIF_HEADER
-        beside = marker == COMMENT or (APP0 <= marker <= APP15 and marker not in (APP0, APP14))
-        if exif or not beside:
+        colours = marker == APP14 and len(segment) >= WHOLE_ADOBE
+        beside = marker == COMMENT or APP0 <= marker <= APP15
+        if exif or colours or not beside:
             yield segment
         place += len(segment)

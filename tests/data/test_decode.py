@@ -392,6 +392,35 @@ def test_no_ink_of_16_bits_is_white():
     assert np.asarray(decode(content)).min() == 255
 
 
+TURNED = segment(0xE1, exif_of(UPRIGHT))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        segment(0xE0, b"JFIF\0\1"),
+        segment(0xE2, b"ICC_PROFILE\0\2"),
+        segment(0xED, b"Photoshop 3.0\x008BIM\2\0"),
+        segment(0xEE, b"Adobe#"),
+    ],
+)
+def test_orientation_counts_beside_segments_that_keep_pillow_from_opening_a_jpeg(made):
+    plain = encoded(Image.fromarray(np.tile(COLOURS, (4, 8, 1))), "JPEG")
+    content = plain[:2] + made + TURNED + plain[2:]
+    with pytest.raises(Image.UnidentifiedImageError):
+        Image.open(io.BytesIO(content))
+    expected = np.rot90(np.asarray(decode(plain)), -1)
+    np.testing.assert_array_equal(np.asarray(decode(content)), expected)
+
+
+def test_colours_of_a_jpeg_stay_what_adobe_says_beside_broken_segments():
+    inks = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    content = encoded(inks, "JPEG")
+    assert b"Adobe" in content
+    broken = content[:2] + segment(0xE2, b"ICC_PROFILE\0\2") + content[2:]
+    np.testing.assert_array_equal(np.asarray(decode(broken)), np.asarray(decode(content)))
+
+
 def test_what_stands_behind_the_end_of_a_png_decides_nothing():
     broken = chunk(b"tEXt", b"Comment\0hello", right=False)
     content = with_chunk(encoded(Image.fromarray(COLOURS)), broken) + b"\n"

@@ -217,8 +217,8 @@ def test_other_endings_are_counted_and_class_folders_without_an_image_named(phot
 def test_folders_without_an_image_are_named_in_splits_and_archives(tmp_path):
     for split in ("train", "test"):
         make_photos(tmp_path / "data" / split, 3)
-    for folder in ("validation", "test/bird", "train/circle/inside"):
-        (tmp_path / "data" / folder).mkdir()
+    for folder in ("validation/bird", "test/bird", "train/circle/inside"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
     expected = (
         "Folders without an image that is read, which count for nothing: test/bird, validation.",
     )
