@@ -145,6 +145,13 @@ class BadImages:
             by_split={split: splits.count(split) for split in dict.fromkeys(splits)},
         )
 
+    @property
+    def lost_classes(self) -> list[str]:
+        """Names of the classes none of whose images can be read."""
+        whole = np.bincount(self.source.labels)
+        bad = np.bincount(self.source.labels[list(self.indices)], minlength=len(whole))
+        return [self.class_names[c] for c in np.flatnonzero((bad == whole) & (whole > 0)).tolist()]
+
     def describe(self) -> list[str]:
         """Name, split and reason of each in a line."""
         return [f"{name} ({split}): {reason}" for name, _, split, reason in self._rows()]

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+from senet.data.layouts import listed
 from senet.data.pipeline import count_batches_ahead
 from senet.data.sources import Data
 from senet.evaluation import find_majority
@@ -89,11 +90,13 @@ def say_damage(run: Run, looked: int) -> None:
     """Say how many images cannot be read, and how many were not looked at before the training."""
     found = run.state.bad_images.counts()
     if found["damaged"]:
-        listed = run.state.bad_images.path
+        path = run.state.bad_images.path
         say(
             f"warning: {found['damaged']} of {found['images']} images cannot be read and are left "
-            f"out{f': {listed}' if listed else ''}"
+            f"out{f': {path}' if path else ''}"
         )
+    if lost := run.state.bad_images.lost_classes:
+        say(f"warning: no image of {listed(lost)} can be read: the network cannot learn that")
     if looked < found["images"]:
         say(
             f"looked for damage in {looked} of {found['images']} images, the others are looked at "

@@ -66,6 +66,14 @@ def test_damaged_images_of_all_splits_count_and_are_listed(tmp_path, damaged, ca
     assert "validation/circle/01.png (validation): Not a JPEG" in report
 
 
+def test_a_class_none_of_whose_images_can_be_read_is_named(tmp_path, capsys):
+    photos = make_photos(tmp_path / "data", 8, ("circle", "square", "star"))
+    for path in (photos / "star").iterdir():
+        path.write_text("no image")
+    train(Recipe(data=str(photos), bad_images="ignore", **TINY), tmp_path / "run")
+    assert "no image of star can be read" in capsys.readouterr().err
+
+
 def test_all_damaged_images_are_named_before_the_training_and_mended_at_once(tmp_path, damaged):
     recipe = Recipe(data=str(damaged), **TINY)
     with pytest.raises(TooManyBadImages, match="3 of 32 images cannot be read") as error:
