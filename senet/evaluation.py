@@ -11,7 +11,7 @@ import numpy as np
 
 from senet.data.damage import explain_damage
 from senet.data.decode import ImageError
-from senet.data.layouts import listed
+from senet.data.finding import listed
 from senet.data.pipeline import Batch, evaluation_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source

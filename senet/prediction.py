@@ -15,7 +15,7 @@ from PIL import Image
 
 from senet import applications
 from senet.data.decode import ImageError, decode
-from senet.data.layouts import listed
+from senet.data.finding import listed
 from senet.data.preprocessing import Preprocessing
 from senet.data.readers import MAX_FILE
 from senet.data.sources import Data, Source, absolute, load_data, split_data

@@ -1,5 +1,6 @@
 import json
 import shutil
+import unicodedata
 import zipfile
 
 import keras
@@ -169,6 +170,17 @@ def test_classes_are_matched_by_name_and_some_of_them_will_do(tmp_path):
     assert evaluation.top1 == 0.0
     with pytest.raises(ValueError, match=r"knows the classes zebra, circle; .* has square, which"):
         score(backwards, str(tmp_path / "circle-square"))
+
+
+def test_classes_of_a_network_in_decomposed_letters_are_those_of_the_folders(tmp_path):
+    network = redness()
+    decomposed = unicodedata.normalize("NFD", "Käse")
+    network = Trained(network.model, ("circle", decomposed), network.preprocessing)
+    folder = make_photos(tmp_path / "data", 6)
+    (folder / "square").rename(folder / unicodedata.normalize("NFC", "Käse"))
+    evaluation, _ = score(network, str(folder))
+    assert evaluation.labels.tolist() == [1] * 6 + [0] * 6
+    assert evaluation.top1 == 1.0
 
 
 def test_a_class_map_gives_folders_the_names_that_the_network_knows(tmp_path):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from senet.data.layouts import listed
+from senet.data.finding import listed
 from senet.data.sources import Data
 from senet.data.trained_on import MAX_DIGESTS, UNKNOWN, TrainedOn
 

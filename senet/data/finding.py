@@ -56,7 +56,7 @@ class Listing:
             yield f"Not read, by the ending: {others}."
         if self.unread:
             reasons = [f"{escape_text(name)} ({why})" for name, why in self.unread.items()]
-            yield f"Left out, because it cannot be read: {list_some(reasons)}."
+            yield f"Left out, because it cannot be read: {listed(reasons, SHOWN)}."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +231,7 @@ def count_endings(names: Iterable[str]) -> str:
     """How many files there are of each ending, each with the name of one."""
     by_ending: dict[str, list[str]] = {}
     for name in names:
-        base = split_name(name)[-1]
+        base = (split_name(name) or (name,))[-1]  # a name may be nothing but dots or slashes
         by_ending.setdefault(os.path.splitext(base)[1].lower(), []).append(name)
     counts = []
     for ending, held in sorted(by_ending.items(), key=lambda pair: (-len(pair[1]), pair[0])):
@@ -239,11 +239,11 @@ def count_endings(names: Iterable[str]) -> str:
         more = ", ..." if len(held) > 1 else ""
         shown = escape_text(ending) or "without an ending"
         counts.append(f"{len(held)} {shown} ({escape_text(held[0])}{more}{advice})")
-    return list_some(counts)
+    return listed(counts, SHOWN)
 
 
-def list_some(texts: Iterable[str]) -> str:
-    """The first few of many, in one line."""
-    texts = list(texts)
-    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
-    return ", ".join(texts[:SHOWN]) + more
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Names in one line; the first ones of many."""
+    names = list(names)
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from senet.data.decode import SUFFIXES
-from senet.data.finding import Listing, list_names, list_some, split_name
+from senet.data.finding import SHOWN, Listing, list_names, listed, split_name
 from senet.data.readers import UNREADABLE, FolderReader, Reader, ZipReader
 from senet.foreign import escape_text, name_class
 
@@ -160,7 +160,8 @@ def _describe_barren(
     barren = [parts for parts in folders if parts not in used and parts[:-1] in used]
     if barren:
         names = [escape_text("/".join(parts)) for parts in sorted(barren)]
-        yield f"Folders without an image that is read, which count for nothing: {list_some(names)}."
+        some = listed(names, SHOWN)
+        yield f"Folders without an image that is read, which count for nothing: {some}."
 
 
 def _sort_into_sections(
@@ -418,10 +419,3 @@ def class_order(labels: Iterable[str]) -> list[str]:
     if all(label.isascii() and label.isdigit() for label in distinct):
         return sorted(distinct, key=lambda label: (int(label), label))
     return sorted(distinct)
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names in one line; the first ones of many."""
-    names = list(names)
-    shown = ", ".join(names[:20])
-    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"

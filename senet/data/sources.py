@@ -16,7 +16,7 @@ from PIL import Image
 
 from senet.data import arrays, layouts, shards
 from senet.data.decode import ImageError
-from senet.data.finding import list_folder
+from senet.data.finding import list_folder, listed
 from senet.data.layouts import SPLITS, Found
 from senet.data.readers import UNREADABLE, ArrayReader, JoinedReader, Reader
 from senet.foreign import name_class
@@ -407,7 +407,7 @@ def _require_classes(where: str, trained: set[str], present: Mapping[str, set[st
         if unknown := sorted(labels - trained):
             raise ValueError(
                 f"The {name} images of {where!r} have classes that no training image has: "
-                f"{layouts.listed(unknown)}."
+                f"{listed(unknown)}."
             )
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from senet.data.layouts import listed
+from senet.data.finding import listed
 from senet.data.pipeline import count_batches_ahead
 from senet.data.sources import Data
 from senet.evaluation import find_majority

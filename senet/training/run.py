@@ -141,6 +141,8 @@ def resume(
         if found is not None:
             restore_checkpoint(run, found)
         else:
+            if team.leads:
+                forget_bad_images(folder)
             look_for_damage(run)
         console.say_going_on(found.step if found else None)
         return finish(run, fit(run))

@@ -344,6 +344,26 @@ def test_names_of_archives_that_end_in_a_slash_are_folders():
     assert listing.folders == ("a", "a/b", "c", "c/d", "f", "g", "x")
 
 
+def test_names_of_nothing_but_dots_and_slashes_are_counted_like_others(tmp_path, photos):
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(photos.rglob("*.png")):
+            archive.write(file, f"{file.parent.name}/{file.name}")
+        for name in ("..", "circle/..", "/", "\\"):
+            archive.writestr(name, b"")
+    data = load_data(str(path))
+    assert len(data.split("all")) == 24
+    assert data.notes == ("Not read, by the ending: 2 without an ending (.., ...).",)
+
+
+@NEEDS_BYTES
+def test_a_file_whose_name_is_a_backslash_is_counted_like_others(photos):
+    (photos / "circle" / "\\").write_text("")
+    (photos / "\\").write_text("")
+    (note,) = load_data(str(photos)).notes
+    assert note.startswith("Not read, by the ending: 2 without an ending (")
+
+
 def test_steps_up_in_the_names_of_a_zip_lead_nowhere_and_lose_nothing(tmp_path, photos):
     path = tmp_path / "photos.zip"
     with zipfile.ZipFile(path, "w") as archive:

@@ -1,4 +1,5 @@
 import csv
+import shutil
 import types
 
 import numpy as np
@@ -119,6 +120,15 @@ def test_a_resumed_run_knows_the_damaged_images_of_before(tmp_path, damaged):
     before = train(recipe, tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
     assert resume(tmp_path / "run")["bad_images"] == before["bad_images"]
+
+
+def test_a_run_that_goes_on_from_its_start_lists_what_is_damaged_now(tmp_path, damaged):
+    recipe = Recipe(data=str(damaged), bad_images="ignore", **TINY)
+    train(recipe, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    (tmp_path / "run" / "bad_images.csv").write_text("file,class,reason\nmended.png,circle,was\n")
+    resume(tmp_path / "run")
+    assert rows(tmp_path / "run") == EXPECTED
 
 
 def test_processes_look_at_their_shares_and_each_counts_all(damaged, monkeypatch):
