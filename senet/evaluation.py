@@ -11,10 +11,10 @@ import numpy as np
 
 from senet.data.damage import explain_damage
 from senet.data.decode import ImageError
-from senet.data.finding import listed
 from senet.data.pipeline import Batch, evaluation_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
+from senet.foreign import listed
 from senet.progress import meter
 
 SHOWN = 3

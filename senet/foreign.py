@@ -3,7 +3,7 @@
 import json
 import pathlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 MAX_FILE = 16 * 2**20
@@ -107,3 +107,10 @@ def name_class(text: str) -> str:
     Apple's file systems write `ä` as `a` and two dots, others as one letter.
     """
     return unicodedata.normalize("NFC", escape_text(text))
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Names in one line; the first ones of many."""
+    names = list(names)
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -15,14 +15,13 @@ from PIL import Image
 
 from senet import applications
 from senet.data.decode import ImageError, decode
-from senet.data.finding import listed
 from senet.data.preprocessing import Preprocessing
 from senet.data.readers import MAX_FILE
 from senet.data.sources import Data, Source, absolute, load_data, split_data
 from senet.data.trained_on import TrainedOn
 from senet.deployment.exported import Exported, is_exported
 from senet.evaluation import Evaluation, evaluate
-from senet.foreign import MAX_PATH, clean_text, escape_text, name_class
+from senet.foreign import MAX_PATH, clean_text, escape_text, listed, name_class
 from senet.progress import meter
 from senet.runs.folder import MODEL
 from senet.runs.reading import read_data_of_run

@@ -20,7 +20,7 @@ MAY_USE = {
     "plotting": {"files"},
     "drawing": {"graph", "models", "plotting"},
     "weights": {"models", "files", "foreign"},
-    "evaluation": {"data", "progress"},
+    "evaluation": {"data", "foreign", "progress"},
     "applications": {"models", "weights"},
     "deployment": {
         *("graph", "models", "data", "evaluation", "files", "foreign", "progress", "quiet"),
@@ -37,7 +37,7 @@ MAY_USE = {
     },
     "training": {
         *("applications", "models", "data", "evaluation", "acceleration"),
-        *("recipes", "runs", "plotting", "files", "progress"),
+        *("recipes", "runs", "plotting", "files", "foreign", "progress"),
     },
 }
 

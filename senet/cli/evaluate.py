@@ -77,7 +77,7 @@ def command(
 
 def _print_classes(evaluation: "Evaluation") -> None:
     """The table of the classes that have images, and which have none."""
-    from senet.data.finding import listed
+    from senet.foreign import listed
 
     rows = [row for row in evaluation.per_class if row["images"]]
     width = max(5, *(len(row["name"]) for row in rows))

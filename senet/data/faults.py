@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from senet.data.finding import listed
 from senet.data.sources import Data
 from senet.data.trained_on import MAX_DIGESTS, UNKNOWN, TrainedOn
+from senet.foreign import listed
 
 SHOWN = 3
 """Images that a warning names."""

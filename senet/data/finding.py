@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
 from senet.data.decode import SUFFIXES
-from senet.foreign import escape_text
+from senet.foreign import escape_text, listed
 
 UNREAD_SUFFIXES = (
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".psd", ".svg", ".exr", ".hdr", ".tga"),
@@ -240,10 +240,3 @@ def count_endings(names: Iterable[str]) -> str:
         shown = escape_text(ending) or "without an ending"
         counts.append(f"{len(held)} {shown} ({escape_text(held[0])}{more}{advice})")
     return listed(counts, SHOWN)
-
-
-def listed(names: Iterable[str], most: int = 20) -> str:
-    """Names in one line; the first ones of many."""
-    names = list(names)
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from senet.data.decode import SUFFIXES
-from senet.data.finding import SHOWN, Listing, list_names, listed, split_name
+from senet.data.finding import SHOWN, Listing, list_names, split_name
 from senet.data.readers import UNREADABLE, FolderReader, Reader, ZipReader
-from senet.foreign import escape_text, name_class
+from senet.foreign import escape_text, listed, name_class
 
 SPLITS = {
     "train": "train",

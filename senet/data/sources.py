@@ -16,10 +16,10 @@ from PIL import Image
 
 from senet.data import arrays, layouts, shards
 from senet.data.decode import ImageError
-from senet.data.finding import list_folder, listed
+from senet.data.finding import list_folder
 from senet.data.layouts import SPLITS, Found
 from senet.data.readers import UNREADABLE, ArrayReader, JoinedReader, Reader
-from senet.foreign import name_class
+from senet.foreign import listed, name_class
 
 NAMED = ("digits", *arrays.KERAS_DATA)
 VALIDATION_SHARE = 0.1

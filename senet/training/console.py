@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from senet.data.finding import listed
 from senet.data.pipeline import count_batches_ahead
 from senet.data.sources import Data
 from senet.evaluation import find_majority
+from senet.foreign import listed
 from senet.progress import clock
 from senet.training.interruption import Stopped
 from senet.training.parts import Run

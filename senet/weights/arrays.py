@@ -5,9 +5,8 @@ import dataclasses
 import math
 import os
 import pathlib
-import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -20,13 +19,6 @@ ITEMSIZES = {
 
 RANK_LIMIT = 8
 """Most dimensions of an array that is read."""
-
-WRAPPERS = re.compile(
-    r"((module|_orig_mod|model|net|ema|ema_model|model_ema|encoder|backbone)\.)*", re.ASCII
-)
-"""What training scripts and libraries put before all names of a network they wrap."""
-
-T = TypeVar("T")
 
 
 class WeightsError(ValueError):
@@ -116,7 +108,8 @@ class Contents:
     arrays: dict[str, Stored]
     read: Callable[[str], np.ndarray]
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
-    notes: list[str] = dataclasses.field(default_factory=list)
+    unread: dict[str, str] = dataclasses.field(default_factory=dict)
+    about: str = ""
 
 
 class ArrayFile:
@@ -132,7 +125,8 @@ class ArrayFile:
         format: `"safetensors"`, `"torch"` or `"hdf5"`.
         arrays: what can be read, by name.
         metadata: the strings beside the arrays of a safetensors file.
-        notes: what a reader of a report should know, such as "used state_dict_ema".
+        unread: why arrays that are in the file cannot be read, by name.
+        about: what the file holds, in a few words, where that is more than arrays.
     """
 
     def __init__(self, path: pathlib.Path, contents: Contents, close: Callable[[], Any]):
@@ -140,7 +134,8 @@ class ArrayFile:
         self.format = contents.format
         self.arrays = contents.arrays
         self.metadata = contents.metadata
-        self.notes = contents.notes
+        self.unread = contents.unread
+        self.about = contents.about
         self.close = close
         self._read = contents.read
 
@@ -161,6 +156,21 @@ class ArrayFile:
             raise KeyError(f"{str(self.path)!r} has no array {name!r}.")
         with refusing(self.path):
             return self._read(name)
+
+    def renamed(self, names: Mapping[str, str]) -> "ArrayFile":
+        """This file with some of its arrays under other names.
+
+        Args:
+            names: of arrays in this file, readable or not, by the new names.
+        """
+
+        def read(name: str) -> np.ndarray:
+            return self._read(names[name])
+
+        arrays = {new: self.arrays[old] for new, old in names.items() if old in self.arrays}
+        unread = {new: self.unread[old] for new, old in names.items() if old in self.unread}
+        contents = Contents(self.format, arrays, read, self.metadata, unread, self.about)
+        return ArrayFile(self.path, contents, self.close)
 
     def __enter__(self) -> "ArrayFile":
         return self
@@ -199,12 +209,3 @@ def decoded(raw: memoryview, dtype: str) -> np.ndarray:
         return (octets.view("<u2").astype("uint32") << 16).view("float32")
     values = octets.view(np.dtype(dtype).newbyteorder("<"))
     return values.astype("float32" if dtype == "float16" else dtype, copy=False)
-
-
-def without_prefix(entries: dict[str, T]) -> dict[str, T]:
-    """Take away what wrappers put before all names, unless a name would be left empty."""
-    shared = WRAPPERS.match(os.path.commonprefix(list(entries)))  # noqa: RUF071
-    cut = shared.end() if shared else 0
-    if any(len(name) == cut for name in entries):
-        return entries
-    return {name[cut:]: entry for name, entry in entries.items()}

@@ -23,6 +23,13 @@ MEMBER = "model.weights.h5"
 SKIPPED = ("optimizer", "optimizer_weights")
 """Top-level groups that hold the state of training."""
 
+OLDER = (
+    "it is an .h5 file of Keras' older format, from Keras 2 or from model.save of Keras 3 under "
+    "such a name; read are the .keras and .weights.h5 files of Keras 3. If you trust it, load it "
+    "in Keras (keras.saving.load_model, or load_weights into its network) and save it as .keras."
+)
+"""What is said of a file in which layers have the names that their author gave them."""
+
 OBJECT_LIMIT = 100_000
 DEPTH_LIMIT = 64
 
@@ -100,8 +107,12 @@ def read_hdf5(
         window = _member_window(file, size, member)
         size = member.file_size
     root = stack.enter_context(h5py.File(window, "r"))
+    if "layer_names" in root.attrs or "model_weights" in root:
+        raise Malformed(OLDER)
     datasets, arrays = {}, {}
     for name, dataset in _datasets(root):
+        if name.endswith(":0"):
+            raise Malformed(OLDER)
         arrays[name] = _checked(name, dataset, size)
         datasets[name] = dataset
 

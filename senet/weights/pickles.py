@@ -1,15 +1,18 @@
-"""The part of the pickle language that torch writes state dicts in, read as data.
+"""The part of the pickle language that torch writes checkpoints in, read as data.
 
 A small machine over `pickletools.genops`: it knows the opcodes below and the few names that it is
-given, imports nothing and calls nothing that a file asks for.
+given, imports nothing and calls nothing that a file asks for. What else a file makes becomes
+`Inert`; a file that asks for what could run code or read files is refused all the same.
 """
 
 import dataclasses
 import io
 import pickletools
+import sys
 from collections.abc import Callable, Container, Iterable
 from typing import Any
 
+from senet.foreign import clean_text
 from senet.weights.arrays import Malformed
 
 PICKLE_LIMIT = 32 * 2**20
@@ -25,6 +28,45 @@ LITERALS = {
 }
 """Opcodes whose argument is the value."""
 
+BUILTINS = {
+    *("set", "frozenset", "complex", "slice", "range", "bytearray", "bytes", "list", "dict"),
+    *("tuple", "int", "float", "str", "bool", "object", "type", "long", "unicode", "xrange"),
+    *("Ellipsis", "NotImplemented", "NoneType"),
+}
+DATA = {
+    *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in BUILTINS),
+    *(f"collections.{name}" for name in ("defaultdict", "deque")),
+    *("copyreg._reconstructor", "copyreg.__newobj__", "copyreg.__newobj_ex__"),
+    *("copy_reg._reconstructor", "copy_reg.__newobj__"),
+    *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
+    *("array.array", "array._array_reconstructor", "re._compile", "functools.partial"),
+    *("itertools.count", "itertools.cycle", "time.struct_time", "logging.getLogger"),
+    *("zoneinfo.ZoneInfo._unpickle", "_codecs.encode"),
+}
+"""Names in small letters of Python's own library that stand for data."""
+
+OLD_MODULES = {
+    *("nt", "commands", "cPickle", "__builtin__", "copy_reg", "exceptions", "distutils", "imp"),
+}
+"""Modules of Python's library on other systems or in older versions."""
+
+CODE_MODULES = {
+    *("dill", "cloudpickle", "joblib", "jsonpickle", "pip", "setuptools", "pkg_resources"),
+    *("IPython", "subprocess", "_posixsubprocess", "ctypes", "_ctypes", "code", "codeop", "types"),
+    *("pickle", "_pickle", "cPickle", "shelve", "marshal", "importlib", "zipimport", "runpy"),
+    *("multiprocessing", "concurrent", "threading", "asyncio", "sched", "socket", "socketserver"),
+    *("http", "urllib", "ftplib", "smtplib", "xmlrpc", "webbrowser", "pty", "sqlite3", "imaplib"),
+    *("bdb", "pdb", "trace", "timeit", "profile", "cProfile", "doctest", "unittest", "tempfile"),
+}
+"""Packages in which classes run code, start programs or reach out too."""
+
+CODE_NAMES = {
+    *("load", "loads", "load_library", "load_url", "load_state_dict_from_url", "fromfile"),
+    *("memmap", "loadtxt", "genfromtxt", "runstring", "open_memmap", "load_inline"),
+    *("download_url_to_file", "read_pickle", "get_file", "load_model", "eval", "exec", "system"),
+}
+"""Last parts of names of other libraries that run code or read files."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Global:
@@ -33,12 +75,48 @@ class Global:
     name: str
 
 
+class Inert:
+    """What stands for an object that means nothing here: it was neither made nor looked up.
+
+    Args:
+        name: of its class, or of the function that was to make it.
+
+    Attributes:
+        items: what the pickle put into it as into a dict.
+        state: its attributes.
+    """
+
+    __slots__ = ("items", "name", "state")
+
+    def __init__(self, name: str):
+        self.name = name
+        self.items: dict[Any, Any] = {}
+        self.state: dict[Any, Any] = {}
+
+
+def could_run(name: str) -> bool:
+    """Whether what a pickle names could run code or read files where pickles are obeyed.
+
+    Of Python's own library all functions count but those that make data, for there is more than
+    one way through it; of other libraries those that are known to. Classes are what people save
+    beside weights.
+    """
+    package, last = name.partition(".")[0], name.rpartition(".")[2]
+    if name in DATA:
+        return False
+    if package in CODE_MODULES:
+        return True
+    if package in sys.stdlib_module_names or package in OLD_MODULES:
+        return not last.lstrip("_")[:1].isupper()
+    return last in CODE_NAMES
+
+
 class Machine:
     """Interprets pickles one after another.
 
     Args:
         calls: what stands for a call of each known name.
-        names: further names that may be mentioned and not called.
+        names: further names that mean something and cannot be called.
         resolve: gives what a persistent id stands for.
     """
 
@@ -63,11 +141,11 @@ class Machine:
         """Interpret the pickle that begins here, and leave the stream behind it.
 
         Returns:
-            Dicts, lists, tuples, texts and numbers, `Global`, and what the calls and persistent ids
-            gave. It may contain itself.
+            Dicts, lists, tuples, texts and numbers, `Global`, `Inert`, and what the calls and
+            persistent ids gave. It may contain itself.
 
         Raises:
-            Malformed: it asks for anything that no state dict needs.
+            Malformed: it is damaged, or asks for what could run code.
         """
         self._reset()
         for opcode, argument, _ in pickletools.genops(stream):
@@ -116,9 +194,7 @@ class Machine:
 
     def long(self, number: int) -> None:
         """Push a whole number; 16 bytes are more than any size needs."""
-        if number.bit_length() > 128:
-            raise Malformed("its pickle holds a number of thousands of digits.")
-        self.stack.append(number)
+        self.stack.append(number if number.bit_length() <= 128 else Inert("int"))
 
     def close(self, _: Any) -> None:
         """Make a tuple of what was pushed since the last mark."""
@@ -142,11 +218,11 @@ class Machine:
         self.stack.append(self.memo[index])
 
     def name(self, name: str) -> None:
-        """Push a name, if it is one of the few that a state dict needs."""
-        if name not in self.calls and name not in self.names:
+        """Push a name, unless it could run code."""
+        if name not in self.calls and name not in self.names and could_run(name):
             raise Malformed(
-                f"it asks to call {name[:100]}, which no state dict needs; nothing in the file was "
-                "run. If it holds a whole model, load it where its code is and save "
+                f"it asks to call {clean_text(name, 100)}, which no state dict needs; nothing in "
+                "the file was run. If you trust it, load it where its code is and save "
                 "model.state_dict() instead."
             )
         self.stack.append(Global(name))
@@ -159,32 +235,48 @@ class Machine:
         self.name(f"{module}.{attribute}")
 
     def call(self, _: Any) -> None:
-        """Make what a known name and its arguments stand for."""
+        """Make what a known name and its arguments stand for; else something inert."""
         arguments, function = self.stack.pop(), self.stack.pop()
-        if type(function) is not Global or function.name not in self.calls:
+        if type(function) is not Global or function.name in self.names:
             raise Malformed("its pickle calls something that is no function.")
         if type(arguments) is not tuple:
             raise Malformed(f"its pickle calls {function.name} without a tuple of arguments.")
+        if function.name not in self.calls:
+            self.stack.append(Inert(_class_made(function.name, arguments)))
+            return
         self.count(sum(len(a) for a in arguments if type(a) in (list, tuple)))  # it may copy them
         self.stack.append(self.calls[function.name](*arguments))
 
-    def build(self, _: Any) -> None:
-        """Drop the attributes of an object: none of them is a tensor of the network."""
+    def call_with_names(self, _: Any) -> None:
+        """Make an object with named arguments, which nothing that is known has."""
         self.stack.pop()
+        self.call(None)
+
+    def build(self, _: Any) -> None:
+        """Note the attributes of an inert object; those of others are none of the network's."""
+        state = self.stack.pop()
         if type(self.stack[-1]) is Global:
             raise Malformed("its pickle sets attributes of a class.")
+        if type(state) is tuple and state:  # with a second dict, of slots
+            state = state[0]
+        if type(self.stack[-1]) is Inert and type(state) is dict:
+            self.stack[-1].state = state
 
     def extend(self, values: list[Any]) -> None:
         """Append to the list on the stack."""
+        if type(self.stack[-1]) is Inert:
+            return
         if type(self.stack[-1]) is not list:
             raise Malformed("its pickle appends to something that is no list.")
         self.stack[-1].extend(values)
 
     def update(self, items: list[Any]) -> None:
         """Set keys and values, in turn, of the dict on the stack."""
-        if type(self.stack[-1]) is not dict or len(items) % 2:
+        target = self.stack[-1]
+        target = target.items if type(target) is Inert else target
+        if type(target) is not dict or len(items) % 2:
             raise Malformed("its pickle sets items of something that is no dict.")
-        self.stack[-1].update(dict_of(zip(items[::2], items[1::2], strict=True)))
+        target.update(dict_of(zip(items[::2], items[1::2], strict=True)))
 
     def set_item(self, _: Any) -> None:
         """Set one key of the dict on the stack."""
@@ -196,16 +288,30 @@ class Machine:
         self.stack.append(self.resolve(self.stack.pop()))
 
 
+def _class_made(function: str, arguments: tuple[Any, ...]) -> str:
+    """The class of what is made, where a function of Python's own library makes it of its class."""
+    first = arguments[0] if arguments and function.startswith(("copyreg.", "copy_reg.")) else None
+    return first.name if type(first) is Global else function
+
+
 def dict_of(pairs: Iterable[Any]) -> dict[Any, Any]:
-    """A dict of keys that are safe to hash: tuples can be nested deeper than the C stack."""
-    made = {}
-    for key, value in pairs:
-        if not isinstance(key, str | bytes | int | float | None) or (
-            isinstance(key, int) and key.bit_length() > 60  # larger ones can be made to collide
-        ):
-            raise Malformed("its pickle has a dict with a key that is neither text nor number.")
-        made[key] = value
-    return made
+    """A dict of those keys that are safe to hash: tuples can be nested deeper than the C stack."""
+    return {
+        key: value
+        for key, value in pairs
+        if isinstance(key, str | bytes | int | float | None)
+        and not (isinstance(key, int) and key.bit_length() > 60)  # larger ones can collide
+    }
+
+
+def _inert(name: str) -> Callable[[Machine, Any], None]:
+    """Push something that means nothing here."""
+    return lambda machine, _: machine.stack.append(Inert(name))
+
+
+def _freeze(machine: Machine, _: Any) -> None:
+    machine.items()
+    machine.stack.append(Inert("frozenset"))
 
 
 OPCODES: dict[str, Callable[[Machine, Any], Any]] = {
@@ -221,6 +327,10 @@ OPCODES: dict[str, Callable[[Machine, Any], Any]] = {
     "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
     "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
     "LONG4": Machine.long,
+    "EMPTY_SET": _inert("set"),
+    "ADDITEMS": lambda machine, _: machine.extend(machine.items()),
+    "FROZENSET": _freeze,
+    "BYTEARRAY8": _inert("bytearray"),
     "TUPLE": Machine.close,
     "TUPLE1": lambda machine, _: machine.take(1),
     "TUPLE2": lambda machine, _: machine.take(2),
@@ -239,6 +349,7 @@ OPCODES: dict[str, Callable[[Machine, Any], Any]] = {
     "BINPERSID": Machine.refer,
     "REDUCE": Machine.call,
     "NEWOBJ": Machine.call,
+    "NEWOBJ_EX": Machine.call_with_names,
     "BUILD": Machine.build,
 }
 """What each opcode does; those of `LITERALS` and STOP aside."""

@@ -10,6 +10,7 @@ import pathlib
 import stat
 from typing import BinaryIO
 
+from senet.foreign import escape_text
 from senet.weights import zip_files
 from senet.weights.arrays import ArrayFile, Contents, Malformed, Stored, WeightsError, refusing
 from senet.weights.hdf5_files import MEMBER, read_hdf5
@@ -26,9 +27,9 @@ LEGACY_SIGNATURE = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")
 def open_arrays(path: str | os.PathLike) -> ArrayFile:
     """Open a weights file and list its arrays; their values stay in the file until read.
 
-    Of a torch file, the state dict is looked for under the names that training scripts give it,
-    averaged weights first. Prefixes that all names of a torch or safetensors file share because the
-    network was wrapped (`module.`, `_orig_mod.`, `model.`, `encoder.` and the like) are taken away.
+    The tensors of a torch file have the names of the way to them, as `state_dict.fc.bias`. What
+    lies beside arrays of numbers is passed over; arrays that cannot be read are in `unread` with
+    the reason.
 
     Args:
         path: of a safetensors file, a state dict saved by torch, a `.keras` or an HDF5 file; the
@@ -57,6 +58,9 @@ def open_arrays(path: str | os.PathLike) -> ArrayFile:
     with refusing(path), contextlib.ExitStack() as stack:
         file = stack.enter_context(open(path, "rb"))
         contents = _parse(file, os.fstat(file.fileno()).st_size, stack)
+        if contents.unread and not contents.arrays:
+            name, reason = next(iter(contents.unread.items()))
+            raise Malformed(f"of its arrays, as {escape_text(name)!r}, none can be read: {reason}")
         return ArrayFile(path, contents, stack.pop_all().close)
 
 

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from senet.foreign import clean_text
 from senet.weights.arrays import (
     Contents,
     Malformed,
@@ -16,7 +17,6 @@ from senet.weights.arrays import (
     decoded,
     natural,
     read_bytes,
-    without_prefix,
 )
 
 HEADER_LIMIT = 16 * 2**20
@@ -46,16 +46,21 @@ def read_safetensors(file: BinaryIO, size: int) -> Contents:
     metadata = header.pop("__metadata__", {})
     if type(metadata) is not dict or not all(type(v) is str for v in metadata.values()):
         raise Malformed("its __metadata__ is not an object of strings.")
-    entries = without_prefix({name: _entry(name, header[name]) for name in header})
-    _check_cover(entries, size - start)
+    entries = {name: _entry(name, header[name]) for name in header}
+    _check_cover([(begin, end) for _, begin, end in entries.values()], size - start)
+    arrays = {name: stored for name, (stored, _, _) in entries.items() if stored is not None}
+    known = ", ".join(DTYPES)
+    unread = {
+        name: f"it is of dtype {clean_text(header[name]['dtype'])!r}; known are {known}."
+        for name in entries
+        if name not in arrays
+    }
 
     def read(name: str) -> np.ndarray:
-        stored, begin = entries[name]
-        raw = read_bytes(file, start + begin, stored.nbytes)
-        return decoded(raw, stored.dtype).reshape(stored.shape)
+        raw = read_bytes(file, start + entries[name][1], arrays[name].nbytes)
+        return decoded(raw, arrays[name].dtype).reshape(arrays[name].shape)
 
-    arrays = {name: stored for name, (stored, _) in entries.items()}
-    return Contents("safetensors", arrays, read, metadata)
+    return Contents("safetensors", arrays, read, metadata, unread)
 
 
 def _header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
@@ -82,33 +87,36 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _entry(name: str, entry: Any) -> tuple[Stored, int]:
-    """One array and where it begins, relative to the data."""
+def _entry(name: str, entry: Any) -> tuple[Stored | None, int, int]:
+    """One array, if its dtype is read, and where it begins and ends, relative to the data."""
     if type(entry) is not dict or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise Malformed(f"{name!r} is not described by dtype, shape and data_offsets alone.")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if type(dtype) is not str or dtype not in DTYPES:
+    if type(dtype) is not str:
         raise Malformed(f"{name!r} is of dtype {str(dtype)[:20]!r}; known are {', '.join(DTYPES)}.")
     if type(shape) is not list or type(offsets) is not list:
         raise Malformed(f"shape and data_offsets of {name!r} are not lists.")
-    stored = Stored(tuple(shape), DTYPES[dtype])
-    stored.check(name)
     if len(offsets) != 2 or not natural(offsets):
         raise Malformed(f"data_offsets of {name!r} are not two numbers from 0 up.")
-    if offsets[1] - offsets[0] != stored.nbytes:
+    begin, end = offsets
+    if dtype not in DTYPES:
+        return None, begin, max(begin, end)
+    stored = Stored(tuple(shape), DTYPES[dtype])
+    stored.check(name)
+    if end - begin != stored.nbytes:
         raise Malformed(f"{name!r} needs {stored.nbytes} bytes and has other data_offsets.")
-    return stored, offsets[0]
+    return stored, begin, end
 
 
-def _check_cover(entries: dict[str, tuple[Stored, int]], size: int) -> None:
+def _check_cover(stretches: list[tuple[int, int]], size: int) -> None:
     """Refuse arrays that overlap, or bytes that belong to none."""
-    end = 0
-    for stored, begin in sorted(entries.values(), key=lambda entry: (entry[1], entry[0].nbytes)):
-        if begin != end:
+    reached = 0
+    for begin, end in sorted(stretches):
+        if begin != reached:
             raise Malformed("its arrays overlap or leave bytes between them.")
-        end += stored.nbytes
-    if end != size:
+        reached = end
+    if reached != size:
         raise Malformed(
-            f"its arrays need {end} bytes and {size} follow the header: it is cut short or has "
+            f"its arrays need {reached} bytes and {size} follow the header: it is cut short or has "
             "more in it. Download it again."
         )

@@ -152,6 +152,13 @@ def _copied(turned: np.ndarray, strip: int = 8) -> np.ndarray:
 
 _RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 _RESNEXTS = ("resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d")
+EXPECTED = (
+    "none of its names follows a scheme that senet knows: expected, behind any prefix, "
+    "layer1.0.conv1.weight beside conv1.weight (timm, torchvision, moskomule) or beside "
+    "layer0.conv1.weight (Caffe origin)."
+)
+"""Why a file without such names is refused."""
+
 IN_TIMM = {
     "timm": (
         *(*_RESNETS, *_RESNEXTS, "resnet152d", "senet154"),
@@ -190,6 +197,36 @@ def recognise(names: Mapping[str, Any]) -> Scheme | None:
         if "layer1.0.conv1.weight" in names and any(re.fullmatch(scheme.marker, n) for n in names):
             return scheme
     return None
+
+
+def belongs(name: str) -> bool:
+    """Whether an array is of the stem or the learner, so that a network without it is another."""
+    top = name.partition(".")[0]
+    return bool(re.fullmatch(r"layer\d+|conv\d*|bn\d*", top))
+
+
+def find_classifier(shapes: Shapes, scheme: Scheme, width: int) -> dict[str, str]:
+    """A classifier that lies in a module, as behind dropout: our scheme's names -> those there.
+
+    Args:
+        shapes: of every array of the network, by its name.
+        scheme: of the names.
+        width: channels that a classifier reads.
+
+    Returns:
+        Two names, or none: where the classifier has its own name, is of several layers or of
+        another width.
+    """
+    own = scheme.entry["classifier"]
+    inside = {name for name in shapes if name.startswith(f"{own}.")}
+    for name in inside:
+        module, _, last = name.rpartition(".")
+        shape = shapes[name]
+        if last == "weight" and module != own and len(shape) == 2 and shape[1] == width:
+            bias = f"{module}.bias"
+            if inside == {name, bias} and shapes[bias] == shape[:1]:
+                return {f"{own}.weight": name, f"{own}.bias": bias}
+    return {}
 
 
 def slots(model: Any, scheme: Scheme, spec: Spec) -> Iterator[Slot]:
@@ -277,11 +314,7 @@ def describe(
     """
     scheme = recognise(shapes)
     if scheme is None:
-        some = ", ".join(list(shapes)[:4]) or "none at all"
-        raise ValueError(
-            "its arrays have names of no scheme that senet knows (timm or torchvision ResNet, "
-            f"Caffe origin, moskomule): the first are {some}. "
-        )
+        raise ValueError(EXPECTED)
     found = _Reading(shapes, scheme)
     told = found.fields()
     fits = [name for name in family.names() if _is(name, told)]

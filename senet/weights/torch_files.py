@@ -1,17 +1,23 @@
-"""State dicts that torch saved: the zip archives of today and the pickles in a row before 1.6.
+"""What torch saved: the zip archives of today and the pickles in a row before 1.6.
+
+The tensors of a checkpoint are found wherever they are in it: in dicts, lists and the attributes of
+objects, whose classes are not looked up. Each is called by the way to it, `state_dict.fc.bias`.
 
 Reference: `torch/serialization.py`, `_save`, `_legacy_save` and their loading counterparts.
 """
 
+import collections
 import dataclasses
 import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from senet.foreign import clean_text, listed
 from senet.weights import zip_files
 from senet.weights.arrays import (
     ITEMSIZES,
@@ -19,21 +25,19 @@ from senet.weights.arrays import (
     Malformed,
     decoded,
     read_bytes,
-    without_prefix,
 )
-from senet.weights.pickles import PICKLE_LIMIT
-from senet.weights.torch_tensors import Tensor, machine
+from senet.weights.pickles import PICKLE_LIMIT, Inert
+from senet.weights.torch_tensors import Tensor, Unread, machine
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """First object of a file of the older format."""
 
-AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict")
-"""Names under which training checkpoints hold averaged weights, which are the better ones."""
+NESTING_LIMIT = 32
+NAME_LIMIT = 300
+"""Most letters of the name of an array."""
 
-WRAPPERS = (*AVERAGED, "state_dict", "model_state_dict", "model", "net", "module")
-"""Names under which they hold weights, in the order in which they are looked for."""
-
-NESTING_LIMIT = 4
+MODULE_PARTS = ("_parameters", "_buffers", "_modules")
+"""Attributes of torch's modules that hold what a state dict has under the module's own name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +60,16 @@ def read_torch_zip(file: BinaryIO, size: int, members: dict[str, zipfile.ZipInfo
     Raises:
         Malformed: the archive or the pickle in it is not that of a state dict.
     """
-    if not all(map(zip_files.is_stored, members.values())):
-        raise Malformed("members of its zip archive are compressed, which torch never does.")
     pickled = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
+    if any(name.rpartition("/")[2] == "constants.pkl" for name in members):
+        raise Malformed(
+            "it is a TorchScript program, which is code and weights: torch.jit.load it where you "
+            "trust it and save its state_dict()."
+        )
     if len(pickled) != 1:
-        raise Malformed(f"its zip archive has {len(pickled)} members data.pkl; torch writes one.")
+        raise Malformed(_describe_archive(members, len(pickled)))
+    if not zip_files.is_stored(members[pickled[0]]):
+        raise Malformed("members of its zip archive are compressed, which torch never does.")
     folder = pickled[0].removesuffix("data.pkl")
     order = members.get(f"{folder}byteorder")
     if order is not None and _member(file, order, size, 16) != b"little":
@@ -70,16 +79,20 @@ def read_torch_zip(file: BinaryIO, size: int, members: dict[str, zipfile.ZipInfo
     value = machine(storages).load(stream)
     if stream.read(1):
         raise Malformed("its pickle goes on after its end.")
-    places = {}
-    for key, (nbytes, _) in storages.items():
+
+    def place(key: str) -> Place:
+        nbytes, _ = storages[key]
         member = members.get(f"{folder}data/{key}")
         if member is None or member.file_size != nbytes:
             has = "does not have" if member is None else f"has in {member.file_size}"
             raise Malformed(
                 f"its pickle asks for {nbytes} bytes of storage {key!r}, which it {has}."
             )
-        places[key] = Place(zip_files.start(file, member, size), nbytes, member)
-    return _contents(file, value, places)
+        if not zip_files.is_stored(member):
+            raise Malformed("members of its zip archive are compressed, which torch never does.")
+        return Place(zip_files.start(file, member, size), nbytes, member)
+
+    return _contents(file, value, place)
 
 
 def _member(file: BinaryIO, member: zipfile.ZipInfo, size: int, limit: int) -> bytes:
@@ -125,54 +138,109 @@ def read_torch_legacy(file: BinaryIO, size: int) -> Contents:
         at += 8 + nbytes
     if at != size:
         raise Malformed(f"{size - at} bytes follow its last storage.")
-    return _contents(file, value, places)
+    return _contents(file, value, places.__getitem__)
 
 
-def _contents(file: BinaryIO, value: Any, places: dict[str, Place]) -> Contents:
-    """The tensors of the state dict in a loaded object."""
-    state, notes = _unwrapped(value)
-    tensors = {name: t for name, t in state.items() if type(name) is str and type(t) is Tensor}
-    tensors.pop("n_averaged", None)  # the counter that AveragedModel puts beside `module.`
-    tensors = without_prefix(tensors)
+def _contents(file: BinaryIO, value: Any, place: Callable[[str], Place]) -> Contents:
+    """The tensors in a loaded object.
+
+    Args:
+        file: open for reading.
+        value: the object.
+        place: tells where the storage of a key lies, or raises `Malformed`.
+    """
+    tensors: dict[str, Tensor] = {}
+    places: dict[str, Place] = {}
+    unread: dict[str, str] = {}
+    for name, found in _find_tensors(value):
+        if name in tensors or name in unread:
+            tensors.pop(name, None)
+            unread[name] = "there are two of that name."
+            continue
+        try:
+            if type(found) is Unread:
+                raise Malformed(found.reason)
+            key = found.storage.key
+            if key not in places:
+                places[key] = place(key)
+            tensors[name] = found
+        except Malformed as problem:
+            unread[name] = str(problem)
+    if not tensors and not unread:
+        raise Malformed(
+            f"it holds no state dict, but {_describe_value(value)}: expected tensors by name. Save "
+            "model.state_dict()."
+        )
 
     def read(name: str) -> np.ndarray:
         return _values(file, tensors[name], places[tensors[name].storage.key])
 
     arrays = {name: tensor.stored for name, tensor in tensors.items()}
-    return Contents("torch", arrays, read, notes=notes)
+    return Contents("torch", arrays, read, unread=unread, about=_describe_value(value))
 
 
-def _unwrapped(value: Any) -> tuple[dict[Any, Any], list[str]]:
-    """The innermost state dict, averaged weights first, and what there is to say."""
-    notes: list[str] = []
-    for _ in range(NESTING_LIMIT):
-        key = next((k for k in WRAPPERS if _has_tensors(value, k)), None)
-        if key is None:
-            break
-        value = value[key]
-        if key in AVERAGED:
-            notes.append(f"used {key}")
-    if not _holds_tensors(value):
-        raise Malformed(
-            "it holds no state dict: expected tensors by name, or such a dict under "
-            f"{', '.join(WRAPPERS)}. Save model.state_dict()."
-        )
-    return value, notes
+def _find_tensors(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every tensor of an object with the way to it, those that are nearest first.
+
+    What is in an object in several places is met once, so that this ends.
+    """
+    pending = collections.deque([("", value, 0)])
+    met = {id(value)}
+    while pending:
+        way, holder, depth = pending.popleft()
+        for name, inside in _entries(holder):
+            full = f"{way}{name}"
+            if len(full) > NAME_LIMIT:
+                continue
+            if type(inside) in (Tensor, Unread):
+                yield full, inside
+            elif _holds(inside) and depth < NESTING_LIMIT and id(inside) not in met:
+                met.add(id(inside))
+                pending.append((f"{full}.", inside, depth + 1))
 
 
-def _has_tensors(value: Any, key: str) -> bool:
-    """Whether there are tensors under a key, at once or further wrapped."""
-    if type(value) is not dict or type(value.get(key)) is not dict:
-        return False
-    inner = value[key]
-    return _holds_tensors(inner) or any(
-        type(inner.get(further)) is dict and _holds_tensors(inner[further]) for further in WRAPPERS
-    )
+def _holds(value: Any) -> bool:
+    return type(value) in (dict, list, tuple, Inert)
 
 
-def _holds_tensors(value: Any) -> bool:
-    return type(value) is dict and any(
-        type(name) is str and type(tensor) is Tensor for name, tensor in value.items()
+def _entries(holder: Any) -> Iterator[tuple[str, Any]]:
+    """What an object holds, by name; of a module of torch as its state dict has it."""
+    if type(holder) in (list, tuple):
+        yield from ((str(i), inside) for i, inside in enumerate(holder))
+        return
+    if type(holder) is dict:
+        yield from ((name, inside) for name, inside in holder.items() if type(name) is str)
+        return
+    if type(holder) is Inert:
+        yield from _entries(holder.items)
+        for name, inside in _entries(holder.state):
+            if name in MODULE_PARTS:
+                yield from _entries(inside)
+            else:
+                yield name, inside
+
+
+def _describe_value(value: Any) -> str:
+    """What an object is, in a few words, for errors."""
+    if type(value) is Inert:
+        return f"an object of class {clean_text(value.name)}"
+    if type(value) is not dict:
+        return f"a {type(value).__name__.lower()}"
+    if not value:
+        return "an empty dict"
+    return f"a dict of {listed([clean_text(key) for key in value], 8)}"
+
+
+def _describe_archive(members: Iterable[str], pickles: int) -> str:
+    """What a zip archive is that is none of torch's state dicts."""
+    endings = {name.rpartition(".")[2] for name in members}
+    if endings == {"npy"}:
+        return "it is an .npz file of NumPy, in which no names of networks are known."
+    if "pb" in endings or "py" in endings:
+        return "it is a zip archive with a program in it: save model.state_dict() instead."
+    return (
+        f"its zip archive has {pickles} members data.pkl; torch writes one. If a weights file is "
+        "packed in it, unpack it."
     )
 
 

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from senet.foreign import clean_text
 from senet.weights.arrays import ITEMSIZES, Malformed, Stored, natural
-from senet.weights.pickles import Global, Machine, dict_of
+from senet.weights.pickles import Global, Inert, Machine, dict_of
 
 STORAGES = {
     **{"torch.DoubleStorage": "float64", "torch.FloatStorage": "float32"},
@@ -20,8 +21,19 @@ DTYPES = {f"torch.{dtype}": dtype for dtype in ITEMSIZES}
 """How pickles mention dtypes."""
 
 
-class Inert:
-    """Something that was made from a known name and has no meaning here."""
+FURTHER_STORAGES = {
+    **{"torch.ComplexFloatStorage": 8, "torch.ComplexDoubleStorage": 16},
+    **{"torch.QInt8Storage": 1, "torch.QUInt8Storage": 1, "torch.QInt32Storage": 4},
+    **{"torch.QUInt4x2Storage": 1, "torch.QUInt2x4Storage": 1},
+}
+"""Kinds of storage whose elements are not read, and bytes of each: they can lie before others."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unread:
+    """A tensor that cannot be read, and why: it counts only where the network needs it."""
+
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +72,26 @@ class Tensor:
 
 def _tensor(
     storage: Any, offset: Any, shape: Any, stride: Any, *_: Any, dtype: str | None = None
-) -> Tensor:
+) -> Tensor | Unread:
     """A view of a storage, checked to lie inside it."""
+    if type(storage) is Unread:
+        return storage
     if type(storage) is not Storage or type(shape) is not tuple or type(stride) is not tuple:
         raise Malformed("its pickle makes a tensor of something else than a storage.")
-    stored = Stored(shape, dtype or storage.dtype)
+    try:
+        return _view(storage, offset, Stored(shape, dtype or storage.dtype), stride)
+    except Malformed as problem:
+        return Unread(str(problem))
+
+
+def _view(storage: Storage, offset: Any, stored: Stored, stride: tuple[Any, ...]) -> Tensor:
+    """The tensor that a pickle asks for.
+
+    Raises:
+        Malformed: there is none of that shape in the storage.
+    """
     stored.check("a tensor")
-    if not natural((offset, *stride)) or len(stride) != len(shape):
+    if not natural((offset, *stride)) or len(stride) != len(stored.shape):
         raise Malformed("offset or strides of a tensor are not numbers from 0 up.")
     tensor = Tensor(storage, stored, offset, stride)
     room = storage.nbytes // ITEMSIZES[stored.dtype]
@@ -82,14 +107,18 @@ def _tensor(
 
 def _tensor_with_dtype(
     storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
-) -> Tensor:
-    if type(dtype) is not Global or dtype.name not in DTYPES:
+) -> Tensor | Unread:
+    if type(dtype) is not Global:
         raise Malformed("its pickle makes a tensor of no known dtype.")
+    if dtype.name not in DTYPES:
+        return Unread(f"a tensor is of dtype {clean_text(dtype.name)}, which is not read.")
     return _tensor(storage, offset, shape, stride, dtype=DTYPES[dtype.name])
 
 
-def _parameter(tensor: Any, *_: Any) -> Tensor:
-    if type(tensor) is not Tensor:
+def _parameter(tensor: Any, *_: Any) -> Tensor | Unread:
+    if type(tensor) is Inert:
+        return Unread(f"a tensor is made by {clean_text(tensor.name)}, which is not read.")
+    if type(tensor) not in (Tensor, Unread):
         raise Malformed("its pickle makes a parameter of something else than a tensor.")
     return tensor
 
@@ -109,10 +138,6 @@ def _size(numbers: Any = ()) -> tuple[Any, ...]:
     return numbers
 
 
-def _inert(*_: Any) -> Inert:
-    return Inert()
-
-
 CALLS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered_dict,
     "torch._utils._rebuild_tensor": _tensor,
@@ -120,13 +145,6 @@ CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v3": _tensor_with_dtype,
     "torch._utils._rebuild_parameter": _parameter,
     "torch.Size": _size,
-    "torch.device": _inert,
-    "argparse.Namespace": _inert,
-    "collections.Counter": _inert,
-    **dict.fromkeys(  # a best score, say, as a scalar of NumPy
-        ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype"), _inert
-    ),
-    "_codecs.encode": _inert,
 }
 """What the known names stand for."""
 
@@ -138,31 +156,35 @@ def machine(storages: dict[str, tuple[int, int]]) -> Machine:
         storages: gets bytes and bytes per element of each storage that is mentioned, by key.
     """
 
-    def resolve(reference: Any) -> Storage:
+    def resolve(reference: Any) -> Storage | Unread:
         return _storage(reference, storages)
 
     return Machine(CALLS, STORAGES.keys() | DTYPES.keys(), resolve)
 
 
-def _storage(reference: Any, storages: dict[str, tuple[int, int]]) -> Storage:
+def _storage(reference: Any, storages: dict[str, tuple[int, int]]) -> Storage | Unread:
     """The storage that a persistent id stands for.
 
     It is `("storage", type, key, location, numel)`, in the older format with a sixth: `None` or
     `(key, offset, numel)` of a part.
     """
     match reference:
-        case ("storage", Global(name), str(key), _, numel, *view) if name in STORAGES:
+        case ("storage", Global(name), str(key), _, numel, *view) if name.endswith("Storage"):
             pass
         case _:
             raise Malformed("its pickle refers to something that is no storage.")
-    dtype = STORAGES[name]
+    dtype = STORAGES.get(name)
+    itemsize = ITEMSIZES[dtype] if dtype else FURTHER_STORAGES.get(name)
+    if itemsize is None:
+        return Unread(f"a tensor is of {clean_text(name)}, which is not read.")
     first, count = 0, numel
     if view and view[0] is not None:
         _, first, count = view[0]
     if not natural((numel, first, count)) or first + count > numel:
         raise Malformed(f"the size of storage {key[:40]!r} is no number from 0 up.")
-    itemsize = ITEMSIZES[dtype]
     known, _ = storages.setdefault(key, (numel * itemsize, itemsize))
     if known != numel * itemsize:
         raise Malformed(f"storage {key[:40]!r} has two sizes.")
+    if dtype is None:
+        return Unread(f"a tensor is of {name}, which is not read.")
     return Storage(key, dtype, first * itemsize, count * itemsize)

@@ -14,12 +14,19 @@ from typing import Any
 import keras
 
 from senet.files import replacing
-from senet.foreign import MAX_PATH, clean_text
+from senet.foreign import MAX_PATH, clean_text, escape_text
 from senet.models.blocks import squeezed_width
 from senet.models.spec import Spec
 from senet.weights import catalogue, imagenet, schemes
 from senet.weights.card import MEMBER, Card
 from senet.weights.readers import ArrayFile, WeightsError, open_arrays
+from senet.weights.state_dicts import (
+    StateDict,
+    describe_taken,
+    find_state_dicts,
+    is_counter,
+    summarise,
+)
 
 CARD_LIMIT = 16 * 2**20
 """Largest size of a card that is read, bytes."""
@@ -55,11 +62,15 @@ class Source:
         file: its arrays.
         scheme: of its names: one of `schemes.SCHEMES`, `None` for our own.
         card: of the network in it; `None` where the file does not say (`.weights.h5`).
+        taken: where in a file of others the network was found.
+        beside: names in that file of what lies outside of it.
     """
 
     file: ArrayFile
     scheme: schemes.Scheme | None
     card: Card | None
+    taken: StateDict | None = None
+    beside: tuple[str, ...] = ()
 
     def copy_of(self, published: catalogue.Published) -> "Source":
         """This file, known to hold published weights, which tell more than the file does."""
@@ -81,16 +92,20 @@ class Source:
 
         Every name and shape is compared before the first value is read. A classifier with another
         number of classes keeps its initial values, with a warning; of a file with a classifier for
-        a model without, the classifier is left unread.
+        a model without, the classifier is left unread. What else a file of others holds is named in
+        one warning.
 
         Raises:
             WeightsError: arrays are missing, unexpected or of another shape; all are listed.
         """
         wanted = [slot for slot in self._slots(model, spec) if slot.variable is not None]
-        slots, left_out = self._without_classifier(wanted, model)
-        self._compare(slots, model.name)
-        notes = [f"{str(self.file.path)!r}: {note}" for note in self.file.notes]
-        for note in (*notes, *left_out):
+        slots, notes = self._without_classifier(wanted, model)
+        left_out = self._compare(slots, model.name)
+        if self.taken is not None:
+            outside = [*(self.taken.names[name] for name in left_out), *self.beside]
+            if told := describe_taken(self.taken, outside):
+                notes.append(f"{str(self.file.path)!r}: {told}.")
+        for note in notes:
             warnings.warn(note, stacklevel=4)
         for slot in slots:
             slot.variable.assign(slot.to_ours(self.file.read(slot.name)))
@@ -126,12 +141,17 @@ class Source:
     def _classes(self, stored: Any) -> int:
         return stored.shape[0 if self.scheme else -1]
 
-    def _compare(self, slots: list[schemes.Slot], network: str) -> None:
-        """Refuse a file unless it holds exactly what the slots ask for."""
+    def _compare(self, slots: list[schemes.Slot], network: str) -> list[str]:
+        """Refuse a file unless it holds exactly what the slots ask for.
+
+        Returns:
+            What a file of others holds beside them that makes it no other network.
+        """
         expected = {slot.name: slot for slot in slots}
-        arrays = self.file.arrays
-        missing = [name for name in expected if name not in arrays]
-        extra = [n for n in arrays if n not in expected and not self._ignored(n, slots)]
+        arrays, unread = self.file.arrays, self.file.unread
+        left_out = [name for name in (*arrays, *unread) if name not in expected]
+        left_out = [name for name in left_out if not self._ignored(name, slots)]
+        belong = any(self.scheme is None or schemes.belongs(name) for name in left_out)
         misshapen = [
             f"{name}: {_shape(arrays[name].shape)} in the file, {_shape(slot.shape)} expected"
             for name, slot in expected.items()
@@ -140,13 +160,14 @@ class Source:
         numbers = [n for n in expected if n in arrays and "float" not in arrays[n].dtype]
         problems = {
             "of another shape": misshapen,
-            "missing from the file": missing,
-            "in the file and not in the network": extra,
+            "missing from the file": [n for n in expected if n not in arrays and n not in unread],
             "not of floating point": numbers,
+            "that cannot be read": [f"{n}: {unread[n]}" for n in expected if n in unread],
         }
-        if any(problems.values()):
+        if belong or any(problems.values()):
+            problems["in the file and not in the network"] = left_out
             lists = "".join(
-                f"\n{len(names)} {what}:" + "".join(f"\n  {name}" for name in names)
+                f"\n{len(names)} {what}:" + "".join(f"\n  {escape_text(name)}" for name in names)
                 for what, names in problems.items()
                 if names
             )
@@ -155,10 +176,11 @@ class Source:
                 f"it does not hold {network}; nothing was loaded. It belongs to another network, "
                 f"variant or width.{lists}",
             )
+        return left_out
 
     def _ignored(self, name: str, slots: list[schemes.Slot]) -> bool:
         """Whether a network can do without an array: counters, and a classifier not asked for."""
-        if name.endswith(".num_batches_tracked") or "/seed_generator/" in name:
+        if is_counter(name) or "/seed_generator/" in name:
             return True
         if any(slot.layer == "classifier" for slot in slots):
             return False
@@ -167,7 +189,8 @@ class Source:
             last = f"dense_{len(dense)}" if dense else "dense"
             return name.startswith(f"layers/{last}/")
         classifier = self.scheme.entry["classifier"] if self.scheme else "classifier"
-        return name.startswith(f"{classifier}.")
+        own = [f"{classifier}.{variable}" for variable in ("weight", "kernel", "bias")]
+        return name in own
 
     def graph(self) -> keras.Model:
         """The model that Keras described in the file, of stock layers, with initial values.
@@ -225,16 +248,10 @@ def source(path: str | os.PathLike, network: str | None = None) -> Iterator[Sour
     """
     with open_arrays(path) as file:
         card = _card(file)
-        scheme = None
         if card is None and file.format != "hdf5":
-            scheme, card = _describe(file, network)
-        if card is None and any(name.endswith(":0") for name in file.arrays):
-            raise WeightsError(
-                file.path,
-                f"its arrays have the names of Keras 2, as {next(iter(file.arrays))!r}; senet "
-                "reads the .keras and .weights.h5 files of Keras 3.",
-            )
-        yield Source(file, scheme, card)
+            yield _take_network(file, network)
+        else:
+            yield Source(file, None, card)
 
 
 def _card(file: ArrayFile) -> Card | None:
@@ -256,15 +273,44 @@ def _card(file: ArrayFile) -> Card | None:
         raise WeightsError(file.path, clean_text(error, MAX_PATH)) from error
 
 
-def _describe(file: ArrayFile, network: str | None) -> tuple[schemes.Scheme, Card]:
-    """Scheme and card of a file with foreign names."""
-    shapes = {name: stored.shape for name, stored in file.arrays.items()}
-    try:
-        scheme, name, spec, classes, channels = schemes.describe(shapes, network)
-    except ValueError as error:
-        raise WeightsError(file.path, str(error)) from error
+def _take_network(file: ArrayFile, network: str | None) -> Source:
+    """The network in a file with foreign names: of several the best that is the one expected."""
+    found, problems = [], []
+    for state_dict in find_state_dicts([*file.arrays, *file.unread]):
+        try:
+            found.append(_describe(file, state_dict, network))
+        except ValueError as error:
+            problems.append(str(error))
+    if not found:
+        about = f" It is {file.about}." if file.about else ""
+        names = f" Its arrays are {summarise([*file.arrays, *file.unread])}."
+        raise WeightsError(file.path, problems[0] if problems else schemes.EXPECTED + about + names)
+    return next((one for one in found if one.card and one.card.network == network), found[0])
+
+
+def _describe(file: ArrayFile, state_dict: StateDict, network: str | None) -> Source:
+    """Scheme and card of one network in a file.
+
+    Raises:
+        ValueError: it is none of the family.
+    """
+    inside = set(state_dict.names.values())
+    beside = tuple(name for name in (*file.arrays, *file.unread) if name not in inside)
+    view = file.renamed(state_dict.names)
+    shapes = {name: stored.shape for name, stored in view.arrays.items()}
+    scheme, name, spec, classes, channels = schemes.describe(shapes, network)
+    if classes is None:
+        width = spec.n_filters[-1] * spec.expansion
+        if head := schemes.find_classifier(shapes, scheme, width):
+            kernel, _ = head.values()
+            classes = shapes[kernel][0]
+            names = {n: o for n, o in state_dict.names.items() if n not in head.values()}
+            names |= {ours: state_dict.names[theirs] for ours, theirs in head.items()}
+            state_dict = dataclasses.replace(state_dict, names=names)
+            view = file.renamed(names)
     shape = (spec.input_size, spec.input_size, channels)
-    return scheme, Card(network=name, spec=spec, input_shape=shape, classes=classes)
+    card = Card(network=name, spec=spec, input_shape=shape, classes=classes)
+    return Source(view, scheme, card, state_dict, beside)
 
 
 def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | None = None) -> None:
