@@ -30,6 +30,8 @@ POOLING: dict[str | None, Any] = {
     "avg": layers.GlobalAveragePooling2D,
     "max": layers.GlobalMaxPooling2D,
 }
+COPIES = 3
+"""Of its weights that a network takes while it starts from random values."""
 SMALLEST = 32
 """Smallest side of an input, pixels: five halvings of it leave one pixel."""
 
@@ -99,14 +101,18 @@ def create(
         spec = _spec(network, variant, spec_fields, source)
         image = _inputs(input_tensor, input_shape, include_top, spec.input_size)
         n_classes = operator.index(classes) if include_top else None
-        outputs = family.build(spec, image, classes=n_classes, activation=classifier_activation)
+        _require_memory(network, spec, image, n_classes)
+        groups = _groups_needed(spec, source, features)
+        outputs = family.build(
+            *(spec, image), classes=n_classes, activation=classifier_activation, groups=groups
+        )
         if not include_top and pooling:
             outputs = POOLING[pooling](dtype=full_precision(), name=f"{pooling}_pool")(outputs)
         alone = keras.Model(image, outputs, name=name or network)
         if features is not None:
-            outputs = _feature_maps(alone, spec, features)
+            outputs = _feature_maps(alone, spec, features, groups)
         if source is not None:
-            source.fill(_as_stored(alone, spec, source.card, features), spec)
+            source.fill(_as_stored(alone, spec, source.card, features, groups), spec)
     inputs = keras.utils.get_source_inputs(image)
     model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=name or network)
     if model.inputs[0] is image:  # else layers stand before the network, which no card describes
@@ -202,14 +208,54 @@ def _spec(
     return dataclasses.replace(stored, **fields)
 
 
+def _require_memory(network: str, spec: Spec, image: Any, classes: int | None) -> None:
+    """Refuse a network whose weights fit no memory before the backend ends the process over it.
+
+    Raises:
+        MemoryError: they do not fit.
+    """
+    needed = COPIES * 4 * family.least_values(spec, image.shape[channel_axis()], classes)
+    try:
+        np.empty(needed, "uint8")  # asked for and not touched, which costs nothing
+    except (MemoryError, ValueError, OverflowError) as error:
+        raise MemoryError(
+            f"{network!r} with {classes or 'no'} classes takes {needed / 2**30:,.0f} GiB to build, "
+            "which is more than the memory of this machine."
+        ) from error
+
+
+def _groups_needed(
+    spec: Spec, source: transfer.Source | None, features: tuple[int, ...] | None
+) -> int | None:
+    """How many groups feature maps need; `None` is all, as where a file of weights has all."""
+    if features is None:
+        return None
+    groups = spec.strides_of_groups()
+    known = sorted({*groups} | ({2} if spec.stem != "3x3" else set()))
+    stored = source.card.features if source and source.card else ()
+    for stride in (*features, *(stored or ())):
+        if stride not in known:
+            raise ValueError(
+                f"features must be strides of this network, {', '.join(map(str, known))}; got "
+                f"{stride!r}."
+            )
+    if stored is None:
+        return None
+    return spec.count_groups((*features, *stored))
+
+
 def _as_stored(
-    model: keras.Model, spec: Spec, card: Card | None, features: tuple[int, ...] | None
+    model: keras.Model,
+    spec: Spec,
+    card: Card | None,
+    features: tuple[int, ...] | None,
+    groups: int | None,
 ) -> keras.Model:
     """The part of a network that a file holds: all of it, but for a file of feature maps."""
     if card is None or card.features is None or features is None:
         return model
     strides = tuple(sorted({*card.features, *features}))
-    return keras.Model(model.inputs, _feature_maps(model, spec, strides), name=model.name)
+    return keras.Model(model.inputs, _feature_maps(model, spec, strides, groups), name=model.name)
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -421,8 +467,15 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
                 del arguments[field]
         if "classes" in options:
             arguments.update(include_top=True, pooling=None, features=None)
-        with keras_settings(card.precision, card.data_format):
-            return create(weights=_opened(source), **arguments | options)
+        try:
+            with keras_settings(card.precision, card.data_format):
+                return create(weights=_opened(source), **arguments | options)
+        except (transfer.WeightsError, MemoryError):
+            raise
+        except Exception as error:  # Keras raises whatever a card that nobody checked leads it to
+            if options:
+                raise
+            raise transfer.unusable(path, error) from error
 
 
 def list_weights(pattern: str = "*") -> list[str]:
@@ -511,24 +564,20 @@ def _check_shape(shape):
         )
 
 
-def _feature_maps(model, spec, strides):
-    """The last map at each of the strides."""
+def _feature_maps(model, spec, strides, groups):
+    """The last map at each of the strides; the very last with the norm that may follow it."""
 
     def last(prefix, suffix=""):
         names = [layer.name for layer in model.layers]
         found = [name for name in names if name.startswith(prefix) and name.endswith(suffix)]
         return model.get_layer(found[-1]).output
 
-    stride = spec.stem_stride
     maps = {} if spec.stem == "3x3" else {2: last("stem", "relu")}
-    for i, group in enumerate(spec.groups()):
-        stride *= group.strides[0]
+    for i, stride in enumerate(spec.strides_of_groups()[:groups]):
         maps[stride] = last(f"stage{i + 1}_")
-    maps[stride] = model.output
-    if unknown := [s for s in strides if s not in maps]:
-        known = ", ".join(map(str, maps))
-        raise ValueError(f"features must be strides of this network, {known}; got {unknown[0]!r}.")
-    return [maps[s] for s in strides]
+    if groups in (None, len(spec.n_blocks)):
+        maps[spec.strides_of_groups()[-1]] = model.output
+    return [maps[stride] for stride in strides]
 
 
 def _check_top(include_top, classes, pooling, features):

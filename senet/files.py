@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import pathlib
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -35,10 +36,26 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
         written = pathlib.Path(folder, path.name)
         yield written
+        _give_usual_mode([written], pathlib.Path(folder))
         with open(written, "rb+") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
         written.replace(path)
     _flush_folder(path.parent)
+
+
+def _give_usual_mode(files: Iterable[pathlib.Path], folder: pathlib.Path) -> None:
+    """Let files be read by those who may read a new file: some libraries write for the owner alone.
+
+    Args:
+        files: to change.
+        folder: for a file that shows what the umask gives.
+    """
+    new = folder / ".new"
+    new.touch()
+    mode = stat.S_IMODE(new.stat().st_mode)
+    new.unlink()
+    for file in files:
+        file.chmod(mode)
 
 
 def write_json(path: str | os.PathLike, values: Mapping[str, Any]) -> None:
@@ -107,6 +124,8 @@ def replacing_folder(path: str | os.PathLike, ours: str) -> Iterator[pathlib.Pat
         written = pathlib.Path(beside, path.name)
         written.mkdir()
         yield written
+        files = [inside for inside in written.rglob("*") if inside.is_file()]
+        _give_usual_mode(files, pathlib.Path(beside))
         for inside in written.rglob("*"):
             if inside.is_file():
                 with open(inside, "rb+") as file:

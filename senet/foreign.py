@@ -3,7 +3,7 @@
 import json
 import pathlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 MAX_FILE = 16 * 2**20
@@ -24,15 +24,43 @@ def read_json(path: pathlib.Path, largest: int = MAX_FILE) -> dict[str, Any]:
     Raises:
         ValueError: the file is too large, or is damaged.
     """
-    text = read_text(path, largest)
     try:
-        values = json.loads(text, parse_constant=lambda _: None, parse_float=read_number)
-    except RecursionError as error:
-        raise ValueError(f"{str(path)!r} is damaged: it is nested too deeply.") from error
-    except ValueError as error:
+        return parse_json(read_text(path, largest))
+    except _Damaged as error:
         raise ValueError(f"{str(path)!r} is damaged: {error}.") from error
+
+
+class _Damaged(ValueError):
+    """What is wrong with a text that should be JSON."""
+
+
+def parse_json(
+    text: str | bytes, most: int | None = None, number: Callable[[str], Any] | None = None
+) -> dict[str, Any]:
+    """An object in JSON; numbers that are no finite ones become `None`.
+
+    Args:
+        text: in UTF-8.
+        most: brackets and commas in it, which bound the memory that the values take.
+        number: makes a number with a point of its text; by default `read_number`.
+
+    Raises:
+        ValueError: it is none, or of more parts.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        if most is not None and sum(map(text.count, "[{,")) > most:
+            raise _Damaged("it has more parts than any that is written here")
+        values = json.loads(text, parse_constant=lambda _: None, parse_float=number or read_number)
+    except RecursionError as error:
+        raise _Damaged("it is nested too deeply") from error
+    except _Damaged:
+        raise
+    except ValueError as error:  # of a number of too many digits and of bytes that are no text too
+        raise _Damaged(str(error)) from error
     if not isinstance(values, dict):
-        raise ValueError(f"{str(path)!r} is damaged: it holds no record.")
+        raise _Damaged("it holds no record")
     return values
 
 

@@ -27,6 +27,9 @@ from senet.runs.folder import MODEL
 from senet.runs.reading import read_data_of_run
 from senet.weights import imagenet
 
+COLOURS = 3
+"""Channels of the images that networks are used on here."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
@@ -186,6 +189,11 @@ def load_in_keras(path: str | os.PathLike, weights: str | None = None) -> Traine
 def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) -> Trained:
     """A network with the class names and the preprocessing that its card must have."""
     card = model.card
+    if card.channels != COLOURS:
+        raise ValueError(
+            f"{where!r} takes images of {card.channels} channel{'s'[: card.channels != 1]}, and "
+            f"images are read with the {COLOURS} of RGB here: use it in Python (senet.load)."
+        )
     if card.class_names is None or card.preprocessing is None:
         raise ValueError(
             f"{where!r} does not say its class names and preprocessing: save it with "
@@ -418,7 +426,8 @@ def images_of(
         data, class_map = of_run.where, class_map or of_run.class_map
     if data is None:
         raise ValueError(
-            "Say which images to evaluate on with --data: there is no record of the training data."
+            "Say which images to evaluate on with --data: there is no whole record of the training "
+            "data."
         )
     images = load_data(data, class_map=class_map, split=False, trained=True)
     if known is not None:

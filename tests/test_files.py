@@ -82,3 +82,23 @@ def test_a_folder_whose_renaming_fails_is_put_back(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"), replacing_folder(tmp_path / "out", "mark"):
         pass
     assert (tmp_path / "out" / "mark").read_text() == "before"
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_have_the_mode_that_the_umask_gives(tmp_path, umask):
+    """Some libraries write for the owner alone, whatever the umask is."""
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "a.txt") as path:
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        with replacing_folder(tmp_path / "b", "mark") as folder:
+            (folder / "in").mkdir()
+            for name in ("mark", "in/deep"):
+                os.close(os.open(folder / name, os.O_CREAT | os.O_WRONLY, 0o600))
+        usual = tmp_path / "usual"
+        usual.write_text("")
+    finally:
+        os.umask(before)
+    for path in ("a.txt", "b/mark", "b/in/deep"):
+        assert (tmp_path / path).stat().st_mode == usual.stat().st_mode, path
+    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["in", "mark"]

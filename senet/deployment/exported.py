@@ -56,7 +56,8 @@ class Manifest:
     trained_on: Any = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "class_names", tuple(self.class_names))
+        if isinstance(self.class_names, list):
+            object.__setattr__(self, "class_names", tuple(self.class_names))
         kinds: dict[str, Any] = dict(
             network=str,
             format=str,
@@ -71,6 +72,8 @@ class Manifest:
             if not isinstance(getattr(self, field), kind):
                 given = clean_text(repr(getattr(self, field)))
                 raise ValueError(f"the {field} cannot be {given}")
+        if not all(isinstance(name, str) for name in self.class_names):
+            raise ValueError("the class_names cannot be other than texts")
         if self.precision not in PRECISIONS.get(self.format, ()):
             kind = f"{clean_text(self.format)!r} in {clean_text(self.precision)!r}"
             raise ValueError(f"{kind} is not known")
@@ -151,10 +154,20 @@ class Exported:
 
         Returns:
             `(N, C)` float32.
+
+        Raises:
+            ValueError: it does not give a number for each class that the manifest names.
         """
         if self.manifest.pixels:
             inputs = np.rint(inputs).clip(0, 255).astype("uint8")
-        return np.asarray(self._run(np.ascontiguousarray(inputs)), "float32")
+        outputs = np.asarray(self._run(np.ascontiguousarray(inputs)), "float32")
+        classes = len(self.manifest.class_names)
+        if outputs.shape != (len(inputs), classes):
+            raise ValueError(
+                f"{str(self.folder)!r} is damaged: its {MANIFEST} names {classes} classes, and the "
+                f"network gives outputs {outputs.shape[1:]} for each image."
+            )
+        return outputs
 
 
 def is_exported(path: str | os.PathLike) -> bool:

@@ -3,6 +3,8 @@
 import dataclasses
 import difflib
 import fnmatch
+import itertools
+import math
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -89,6 +91,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 VARIED = ("se_bias", "stem_pool", "strided", "se_divisor", "last_relu")
 """Fields that published weights of one network differ in."""
 
+LEAST_ARRAYS = 6
+"""Of a block: two convolutions and a norm."""
+
 STRUCTURE = (
     *("n_blocks", "n_filters", "residual", "preactivation", "cardinality", "base_width"),
     *("reduce_divisor", "antialias", "projection", "stem", "stem_filters", "ratio"),
@@ -138,7 +143,14 @@ def differences(wanted: Spec, found: Spec, fields: Iterable[str]) -> str:
     )
 
 
-def build(spec: Spec, inputs: Any, *, classes: int | None, activation: str | None) -> Any:
+def build(
+    spec: Spec,
+    inputs: Any,
+    *,
+    classes: int | None,
+    activation: str | None,
+    groups: int | None = None,
+) -> Any:
     """The network of a spec, layer by layer: `stem`, `learner`, `classifier`.
 
     Args:
@@ -146,6 +158,7 @@ def build(spec: Spec, inputs: Any, *, classes: int | None, activation: str | Non
         inputs: images, `(N, H, W, channels)`.
         classes: number of classes; `None` leaves the classifier out.
         activation: of the classifier.
+        groups: of the learner that are built, 0 for the stem alone; by default all.
 
     Returns:
         Probabilities `(N, classes)`, or the learner's feature maps without a classifier.
@@ -159,10 +172,65 @@ def build(spec: Spec, inputs: Any, *, classes: int | None, activation: str | Non
     kind = se_resnet if spec.cardinality == 1 else se_resnext
     kind = se_preresnet if spec.preactivation else kind
     x = kind.stem(inputs, spec=spec, name="stem")
+    if groups == 0:
+        return x
+    spec = spec if groups is None else spec.first_groups(groups)
     x = kind.learner(x, spec.ratio, spec=spec, name="")
     if classes is None:
         return x
     return kind.classifier(x, classes, activation=activation, spec=spec, name="classifier")
+
+
+def least_values(spec: Spec, channels: int, classes: int | None, groups: int | None = None) -> int:
+    """Values that a network has at least: those of its convolutions on the way and its classifier.
+
+    What shortcuts, norms and excitations have beside them is of their order. It is computed of the
+    numbers alone, so that a network that is not there can be refused before it is built.
+
+    Args:
+        spec: of the network.
+        channels: of its images.
+        classes: of its classifier; `None` without one.
+        groups: of the learner that count; by default all.
+    """
+    widths = (channels, *spec.stem_filters)
+    area = 49 if spec.stem == "7x7" else 9
+    total = sum(area * a * b for a, b in itertools.pairwise(widths))
+    before = widths[-1]
+    for n_blocks, n_filters in list(zip(spec.n_blocks, spec.n_filters, strict=True))[:groups]:
+        out = spec.expansion * n_filters
+        if spec.residual == "basic":
+            entry, inside = 9 * n_filters, 9 * n_filters * n_filters
+        else:
+            grouped = spec.cardinality > 1
+            width = n_filters * spec.base_width * spec.cardinality // 64 if grouped else n_filters
+            entry = width // spec.reduce_divisor
+            inside = 9 * entry * width // spec.cardinality + width * out
+        total += before * entry + (n_blocks - 1) * out * entry + n_blocks * inside
+        before = out
+    return total + (classes or 0) * before
+
+
+def is_held(
+    spec: Spec,
+    channels: int,
+    classes: int | None,
+    shapes: Iterable[tuple[int, ...]],
+    groups: int | None = None,
+) -> bool:
+    """Whether arrays are enough for a network; it need not be one that could be built.
+
+    Args:
+        spec: of the network.
+        channels: of its images.
+        classes: of its classifier; `None` without one.
+        shapes: of the arrays.
+        groups: of the learner that are wanted; by default all.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    if len(sizes) < LEAST_ARRAYS * sum(spec.n_blocks[:groups]):
+        return False
+    return sum(sizes) >= least_values(spec, channels, classes, groups)
 
 
 def require(what: str, value: str, known: Collection[str]) -> None:

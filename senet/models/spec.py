@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import types
+from collections.abc import Collection
 from typing import Any, Literal, Union, get_args, get_origin
 
 
@@ -192,16 +193,25 @@ class Spec:
 
     def groups(self) -> list["Group"]:
         """What the learner builds, group by group, with a spec for every block."""
-        groups, stride, dilation = [], self.stem_stride, 1
-        for i, (n_blocks, n_filters) in enumerate(zip(self.n_blocks, self.n_filters, strict=True)):
-            strides, before = (1 if i == 0 else 2), dilation
-            if self.output_stride and stride * strides > self.output_stride:
-                strides, dilation = 1, dilation * strides
-            stride *= strides
-            dilations = [(before, dilation), *[(dilation, dilation)] * (n_blocks - 1)]
+        groups, before, dilation = [], self.stem_stride, 1
+        shapes = zip(self.n_blocks, self.n_filters, self.strides_of_groups(), strict=True)
+        for i, (n_blocks, n_filters, after) in enumerate(shapes):
+            strides, front = after // before, dilation
+            dilation *= 2 if i and strides == 1 else 1
+            dilations = [(front, dilation), *[(dilation, dilation)] * (n_blocks - 1)]
             specs = tuple(self._block(i, j, dilations[j]) for j in range(n_blocks))
             groups.append(Group(n_blocks, n_filters, (strides, strides), specs))
+            before = after
         return groups
+
+    def strides_of_groups(self) -> list[int]:
+        """Input pixels per pixel of the maps that each group gives out."""
+        strides = [self.stem_stride]
+        for _ in self.n_blocks[1:]:
+            coarser = 2 * strides[-1]
+            kept = self.output_stride and coarser > self.output_stride
+            strides.append(strides[-1] if kept else coarser)
+        return strides
 
     def _block(self, group: int, block: int, dilation: tuple[int, int]) -> "Spec":
         """The spec of one block: what differs from block to block, resolved."""
@@ -217,6 +227,25 @@ class Spec:
             front, behind = self.dilation
             changes.update(dilation=(front * dilation[0], behind * dilation[1]))
         return dataclasses.replace(self, **changes) if changes else self
+
+    def count_groups(self, strides: Collection[int]) -> int:
+        """How many groups the maps at some strides need."""
+        return sum(stride <= max(strides, default=0) for stride in self.strides_of_groups())
+
+    def first_groups(self, number: int) -> "Spec":
+        """The spec of the network up to one of its groups, which builds the same blocks."""
+        n_blocks = self.n_blocks[:number]
+        last, whole = sum(n_blocks) - 1, sum(self.n_blocks) - 1
+        cut = dataclasses.replace(
+            self,
+            n_blocks=n_blocks,
+            n_filters=self.n_filters[:number],
+            stochastic_depth=self.stochastic_depth * max(1, last) / max(1, whole),
+            se_at=None,
+        )
+        if self.se_at is None:
+            return cut
+        return dataclasses.replace(cut, se_at=tuple(name for name in self.se_at if cut._has(name)))
 
     def to_json(self) -> dict[str, Any]:
         """This record as plain JSON values; `from_json` reads it back."""

@@ -214,6 +214,11 @@ def read(folder: pathlib.Path) -> RunRecord:
     found = read_record(folder)
     asked = found.get("asked")
     try:
+        texts = (found["split_sha256"], *found["class_names"], *found.get("warnings", ()))
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("class_names, warnings and split_sha256 are not all texts")
+        if not all(isinstance(found.get(part, {}), dict) for part in ("machine", "versions")):
+            raise ValueError("machine and versions are no records")
         return RunRecord(
             folder,
             asked if isinstance(asked, dict) else {},

@@ -135,7 +135,7 @@ def resume(
         if found is None:
             network = setup.build_network(recipe, data)
         else:  # its weights come from the checkpoint: nothing is downloaded or read for the start
-            network = setup.rebuild_network(recipe, data, began)
+            network = setup.rebuild_network(recipe, data, began, found.arrays)
         trained_on = began.trained_on or setup.inspect_images(recipe, data, network)[0]
         run = setup.make_run(recipe, folder, data, network, trained_on, team)
         if found is not None:

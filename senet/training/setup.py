@@ -4,9 +4,10 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import keras
+import numpy as np
 
 from senet import applications
 from senet.acceleration import accelerate
@@ -17,6 +18,7 @@ from senet.data.pipeline import training_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, load_data
 from senet.data.trained_on import TrainedOn, describe_training, digest_splits
+from senet.models.family import is_held
 from senet.models.spec import Spec
 from senet.recipes.recipe import Recipe
 from senet.runs import events
@@ -30,6 +32,7 @@ from senet.training.state import State
 from senet.training.step import GuardedStep, compile_twin, weigh_classes
 from senet.training.validation import Validation
 
+COLOURS = 3
 PHOTO_CROP = 0.875
 """Part of a photograph's side that is seen in validation: 224 of 256 pixels, as in the paper."""
 
@@ -103,7 +106,7 @@ def build_network(recipe: Recipe, data: Data) -> Network:
         recipe.model,
         weights=recipe.weights,
         classes=len(data.class_names),
-        input_shape=(size, size, 3),
+        input_shape=(size, size, COLOURS),
         variant=recipe.variant,
         **recipe.spec,
     )
@@ -114,16 +117,34 @@ def build_network(recipe: Recipe, data: Data) -> Network:
     return Network(model, dataclasses.replace(published, size=size, crop_fraction=crop_fraction))
 
 
-def rebuild_network(recipe: Recipe, data: Data, began: RunRecord) -> Network:
-    """The network of a run that began before; its weights are to come from a checkpoint."""
-    model = _build_model(Spec.from_json(began.spec), recipe, data)
+def rebuild_network(
+    recipe: Recipe, data: Data, began: RunRecord, arrays: Mapping[str, np.ndarray]
+) -> Network:
+    """The network of a run that began before; its weights are to come from a checkpoint.
+
+    Args:
+        recipe: of the run.
+        data: of the run.
+        began: its record.
+        arrays: of the checkpoint.
+
+    Raises:
+        ValueError: the record tells of a network that is larger than the arrays.
+    """
+    spec = Spec.from_json(began.spec)
+    if not is_held(spec, COLOURS, len(data.class_names), [a.shape for a in arrays.values()]):
+        raise ValueError(
+            f"The record in {str(began.folder)!r} is damaged: its spec tells of a larger network "
+            "than its checkpoint holds."
+        )
+    model = _build_model(spec, recipe, data)
     return Network(model, began.preprocessing)
 
 
 def _build_model(spec: Spec, recipe: Recipe, data: Data) -> keras.Model:
     """A network of a spec, with weights of no meaning."""
     size, classes = recipe.size or spec.input_size, len(data.class_names)
-    shape = (size, size, 3)
+    shape = (size, size, COLOURS)
     return applications.create(recipe.model, classes=classes, input_shape=shape, **vars(spec))
 
 

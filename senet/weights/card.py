@@ -3,12 +3,16 @@
 import dataclasses
 from typing import Any
 
-from senet.foreign import clean_text
+from senet.foreign import clean_text, is_count
 from senet.models.spec import Spec
 
 MEMBER = "senet.json"
 """Where a card lies: an extra member of a `.keras` file, which stock Keras passes over, or an entry
 of the metadata of a safetensors file."""
+
+
+LARGEST_SIDE = 2**16
+"""Largest side or number of channels of an image that a card is believed about."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +100,23 @@ class Card:
             values["spec"] = values["spec"] and Spec.from_json(values["spec"])
             values["input_shape"] = tuple(values["input_shape"])
             values["features"] = values.get("features") and tuple(values["features"])
-            return cls(**values)
+            card = cls(**values)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"Its {MEMBER} is not complete: {error}.") from error
+        sizes = (*(n for n in card.input_shape if n is not None), *(card.features or ()))
+        if not all(type(n) is int and 0 < n <= LARGEST_SIDE for n in sizes):
+            raise ValueError(
+                f"The sizes of its images and maps must be numbers from 1 to {LARGEST_SIDE}; got "
+                f"{clean_text(card.input_shape)} and {clean_text(card.features)}."
+            )
+        if len(card.input_shape) != 3 or (card.classes is not None and not is_count(card.classes)):
+            raise ValueError(
+                "It needs height, width and channels of its images, and a number of classes; got "
+                f"{clean_text(card.input_shape)} and {clean_text(card.classes)}."
+            )
+        return card
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of its images."""
+        return self.input_shape[-1 if self.data_format == "channels_last" else 0]

@@ -134,7 +134,7 @@ def _member_window(file: BinaryIO, size: int, member: zipfile.ZipInfo) -> io.Raw
     if zip_files.is_stored(member):
         zip_files.check_sum(file, member, begin)
         return Window(file, begin, member.file_size)
-    limit = min(INFLATED_LIMIT, 2**20 + 100 * member.compress_size)
+    limit = min(INFLATED_LIMIT, zip_files.believable(member))
     return io.BytesIO(zip_files.inflated(file, member, begin, limit))
 
 

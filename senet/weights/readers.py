@@ -15,6 +15,7 @@ from senet.weights import zip_files
 from senet.weights.arrays import ArrayFile, Contents, Malformed, Stored, WeightsError, refusing
 from senet.weights.hdf5_files import MEMBER, read_hdf5
 from senet.weights.safetensors_files import read_safetensors
+from senet.weights.signatures import describe_file
 from senet.weights.torch_files import MAGIC, read_torch_legacy, read_torch_zip
 
 __all__ = ["ArrayFile", "Stored", "WeightsError", "open_arrays"]
@@ -66,10 +67,10 @@ def open_arrays(path: str | os.PathLike) -> ArrayFile:
 
 def _parse(file: BinaryIO, size: int, stack: contextlib.ExitStack) -> Contents:
     """Tell the format of a file and parse it."""
-    head = file.read(32)
+    head = file.read(512)
     if head.startswith(HDF5_SIGNATURE):
         return read_hdf5(file, size, stack)
-    if head.startswith(b"\x80") and LEGACY_SIGNATURE in head:
+    if head.startswith(b"\x80") and LEGACY_SIGNATURE in head[:32]:
         return read_torch_legacy(file, size)
     if head.startswith(ZIP_SIGNATURE):
         members = zip_files.members(file, size)
@@ -78,7 +79,23 @@ def _parse(file: BinaryIO, size: int, stack: contextlib.ExitStack) -> Contents:
         return read_torch_zip(file, size, members)
     if head[8:9] == b"{":
         return read_safetensors(file, size)
-    raise Malformed(
-        "it is no safetensors, torch, Keras or HDF5 file, but begins with "
-        f"{head[:16]!r}. Perhaps the download gave a page or a pointer instead of the file."
-    )
+    raise Malformed(f"it is {describe_file(head)}")
+
+
+def read_member(path: str | os.PathLike, name: str, limit: int) -> bytes | None:
+    """A small member of a file that is a zip archive; `None` where there is none of that name.
+
+    Args:
+        path: of the file.
+        name: of the member.
+        limit: most bytes of it.
+
+    Raises:
+        WeightsError: the archive or the member is damaged, or the member is larger.
+    """
+    with refusing(path), open(path, "rb") as file:
+        if not file.read(4).startswith(ZIP_SIGNATURE):
+            return None
+        size = os.fstat(file.fileno()).st_size
+        member = zip_files.members(file, size).get(name)
+        return None if member is None else zip_files.read_member(file, member, size, limit)

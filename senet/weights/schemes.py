@@ -325,9 +325,10 @@ def describe(
     if told["cardinality"] > 1:
         assumed = assumed | dict(strided="3x3")
     spec = dataclasses.replace(base, **assumed | told)
-    if _least_values(spec) > sum(int(np.prod(shape)) for shape in shapes.values()):
+    classes, channels = found.classes(), found.channels()
+    if not family.is_held(spec, channels, classes, shapes.values()):
         raise ValueError("the widths of its layers do not belong together.")
-    return scheme, name or _nearest(spec), spec, found.classes(), found.channels()
+    return scheme, name or _nearest(spec), spec, classes, channels
 
 
 def _is(name: str, told: dict[str, Any]) -> bool:
@@ -343,18 +344,6 @@ def _nearest(spec: Spec) -> str:
     name = "se_resnext50_32x4d" if spec.cardinality > 1 else "se_resnet50"
     name = "se_resnet18" if spec.residual == "basic" else name
     return name if spec.ratio else name.removeprefix("se_")
-
-
-def _least_values(spec: Spec) -> int:
-    """Values in the 3x3 and last 1x1 convolutions alone: a network cannot have fewer."""
-    total = 0
-    for n_blocks, n_filters in zip(spec.n_blocks, spec.n_filters, strict=True):
-        width = n_filters
-        if spec.cardinality > 1:
-            width = n_filters * spec.base_width * spec.cardinality // 64
-        total += n_blocks * 9 * width * width // spec.cardinality
-        total += n_blocks * width * n_filters * (spec.expansion if spec.expansion > 1 else 0)
-    return total
 
 
 class _Reading:

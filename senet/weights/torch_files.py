@@ -12,7 +12,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,6 +27,7 @@ from senet.weights.arrays import (
     read_bytes,
 )
 from senet.weights.pickles import PICKLE_LIMIT, Inert
+from senet.weights.signatures import describe_archive
 from senet.weights.torch_tensors import Tensor, Unread, machine
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -61,21 +62,17 @@ def read_torch_zip(file: BinaryIO, size: int, members: dict[str, zipfile.ZipInfo
         Malformed: the archive or the pickle in it is not that of a state dict.
     """
     pickled = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
-    if any(name.rpartition("/")[2] == "constants.pkl" for name in members):
-        raise Malformed(
-            "it is a TorchScript program, which is code and weights: torch.jit.load it where you "
-            "trust it and save its state_dict()."
-        )
-    if len(pickled) != 1:
-        raise Malformed(_describe_archive(members, len(pickled)))
+    program = any(name.rpartition("/")[2] == "constants.pkl" for name in members)
+    if program or len(pickled) != 1:
+        raise Malformed(f"it is {describe_archive(members)}")
     if not zip_files.is_stored(members[pickled[0]]):
         raise Malformed("members of its zip archive are compressed, which torch never does.")
     folder = pickled[0].removesuffix("data.pkl")
     order = members.get(f"{folder}byteorder")
-    if order is not None and _member(file, order, size, 16) != b"little":
+    if order is not None and zip_files.read_member(file, order, size, 16) != b"little":
         raise Malformed("it was saved on a big-endian machine. Load and save it on another.")
     storages: dict[str, tuple[int, int]] = {}
-    stream = io.BytesIO(_member(file, members[pickled[0]], size, PICKLE_LIMIT))
+    stream = io.BytesIO(zip_files.read_member(file, members[pickled[0]], size, PICKLE_LIMIT))
     value = machine(storages).load(stream)
     if stream.read(1):
         raise Malformed("its pickle goes on after its end.")
@@ -93,15 +90,6 @@ def read_torch_zip(file: BinaryIO, size: int, members: dict[str, zipfile.ZipInfo
         return Place(zip_files.start(file, member, size), nbytes, member)
 
     return _contents(file, value, place)
-
-
-def _member(file: BinaryIO, member: zipfile.ZipInfo, size: int, limit: int) -> bytes:
-    """A small member as a whole."""
-    if member.file_size > limit:
-        raise Malformed(f"{member.filename!r} in it is larger than {limit} bytes.")
-    data = read_bytes(file, zip_files.start(file, member, size), member.file_size).tobytes()
-    zip_files.compare(member, zlib.crc32(data))
-    return data
 
 
 def read_torch_legacy(file: BinaryIO, size: int) -> Contents:
@@ -229,19 +217,6 @@ def _describe_value(value: Any) -> str:
     if not value:
         return "an empty dict"
     return f"a dict of {listed([clean_text(key) for key in value], 8)}"
-
-
-def _describe_archive(members: Iterable[str], pickles: int) -> str:
-    """What a zip archive is that is none of torch's state dicts."""
-    endings = {name.rpartition(".")[2] for name in members}
-    if endings == {"npy"}:
-        return "it is an .npz file of NumPy, in which no names of networks are known."
-    if "pb" in endings or "py" in endings:
-        return "it is a zip archive with a program in it: save model.state_dict() instead."
-    return (
-        f"its zip archive has {pickles} members data.pkl; torch writes one. If a weights file is "
-        "packed in it, unpack it."
-    )
 
 
 def _values(file: BinaryIO, tensor: Tensor, place: Place) -> np.ndarray:

@@ -3,23 +3,27 @@
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import re
+import threading
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import keras
 
 from senet.files import replacing
-from senet.foreign import MAX_PATH, clean_text, escape_text
+from senet.foreign import MAX_PATH, clean_text, escape_text, parse_json
+from senet.models import family
 from senet.models.blocks import squeezed_width
 from senet.models.spec import Spec
 from senet.weights import catalogue, imagenet, schemes
+from senet.weights.arrays import Malformed, refusing
 from senet.weights.card import MEMBER, Card
-from senet.weights.readers import ArrayFile, WeightsError, open_arrays
+from senet.weights.readers import ArrayFile, WeightsError, open_arrays, read_member
 from senet.weights.state_dicts import (
     StateDict,
     describe_taken,
@@ -30,6 +34,13 @@ from senet.weights.state_dicts import (
 
 CARD_LIMIT = 16 * 2**20
 """Largest size of a card that is read, bytes."""
+
+CARD_PARTS = 500_000
+"""Most brackets and commas in it: names of some hundred thousand classes."""
+
+OBJECTS, OBJECTS_OF_ARRAY = 2_000, 40
+"""Most layers, initial values and policies in the description of a network: these, and for each of
+its arrays so many more."""
 
 GRAPH = "config.json"
 """Where Keras describes the network in a `.keras` file."""
@@ -192,22 +203,94 @@ class Source:
         own = [f"{classifier}.{variable}" for variable in ("weight", "kernel", "bias")]
         return name in own
 
+    def require_held(self) -> None:
+        """Refuse a card that tells of a network that is larger than the arrays beside it.
+
+        Raises:
+            WeightsError: what the card tells of is not there.
+        """
+        card = self.card
+        if card is None or card.spec is None:
+            return
+        groups = None if card.features is None else card.spec.count_groups(card.features)
+        shapes = [stored.shape for stored in self.file.arrays.values()]
+        if not family.is_held(card.spec, card.channels or 1, card.classes, shapes, groups):
+            raise WeightsError(
+                self.file.path,
+                f"its {MEMBER} tells of a larger network than its arrays are. Save it again.",
+            )
+
     def graph(self) -> keras.Model:
         """The model that Keras described in the file, of stock layers, with initial values.
 
         Raises:
-            WeightsError: something in it is no stock layer, or could run code.
+            WeightsError: something in it is no stock layer, could run code, or is larger than the
+                arrays in the file.
         """
+        shapes = [stored.shape for stored in self.file.arrays.values()]
         try:
-            with zipfile.ZipFile(self.file.path) as archive:
-                if archive.getinfo(GRAPH).file_size > CARD_LIMIT:
-                    raise ValueError(f"its {GRAPH} is larger than that of any network")
-                config = json.loads(archive.read(GRAPH)) | {"compile_config": None}
+            text = read_member(self.file.path, GRAPH, CARD_LIMIT)
+            config = parse_json(text or b"", CARD_PARTS, float) | {"compile_config": None}
             _refuse_code(config)
-            return keras.saving.deserialize_keras_object(config)
-        except Exception as error:
-            # Keras raises whatever a damaged description leads it to
-            raise WeightsError(self.file.path, f"its network cannot be built: {error}") from error
+            if _count_objects(config) > OBJECTS + OBJECTS_OF_ARRAY * len(shapes):
+                raise ValueError("it has more layers than its arrays are of")
+            with at_most(shapes):
+                model = keras.saving.deserialize_keras_object(config)
+            if (self.card and self.card.classes) != model.output_shape[-1]:
+                raise ValueError(f"its outputs are {model.output_shape}, not those of its classes")
+            return model
+        except WeightsError:
+            raise
+        except Exception as error:  # Keras raises whatever a damaged description leads it to
+            raise unusable(self.file.path, error) from error
+
+
+def unusable(path: str | os.PathLike, error: Exception) -> WeightsError:
+    """The error of a file of whose description no network can be built."""
+    reason = clean_text(str(error) or type(error).__name__, MAX_PATH)
+    return WeightsError(path, f"its network cannot be built: {reason}")
+
+
+def _count_objects(config: Any) -> int:
+    """Layers, initial values and policies in a description of a model."""
+    parts = config.values() if isinstance(config, dict) else config
+    own = isinstance(config, dict) and "class_name" in config
+    return own + sum(_count_objects(part) for part in parts if isinstance(part, dict | list))
+
+
+@contextlib.contextmanager
+def at_most(shapes: Collection[tuple[int, ...]]) -> Iterator[None]:
+    """Let layers be built in this thread only as far as there are arrays for their weights.
+
+    Layers ask for memory when they are built, which is before their names and shapes can be
+    compared with those of a file.
+
+    Args:
+        shapes: of the arrays.
+
+    Raises:
+        ValueError: in the body, for a weight beyond them.
+    """
+    here, left = threading.get_ident(), [len(shapes), sum(map(math.prod, shapes))]
+
+    def add_weight(layer: keras.Layer, shape: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() == here:
+            left[0] -= 1
+            left[1] -= math.prod(shape or ())
+            if min(left) < 0:
+                raise ValueError("its layers are larger than its arrays")
+        return add(layer, shape, *args, **kwargs)
+
+    with _building:
+        add = keras.Layer.add_weight
+        keras.Layer.add_weight = add_weight
+        try:
+            yield
+        finally:
+            keras.Layer.add_weight = add
+
+
+_building = threading.Lock()
 
 
 def _refuse_code(config: Any) -> None:
@@ -251,26 +334,28 @@ def source(path: str | os.PathLike, network: str | None = None) -> Iterator[Sour
         if card is None and file.format != "hdf5":
             yield _take_network(file, network)
         else:
-            yield Source(file, None, card)
+            found = Source(file, None, card)
+            found.require_held()
+            yield found
 
 
 def _card(file: ArrayFile) -> Card | None:
-    """The card that senet wrote into a file, if it did."""
-    try:
-        if MEMBER in file.metadata:
-            return Card.from_json(json.loads(file.metadata[MEMBER]))
-        if file.format != "hdf5" or not zipfile.is_zipfile(file.path):
-            return None
-        with zipfile.ZipFile(file.path) as archive:
-            if MEMBER not in archive.namelist():
-                return None
-            if archive.getinfo(MEMBER).file_size > CARD_LIMIT:
-                raise WeightsError(file.path, f"its {MEMBER} is larger than any senet writes.")
-            return Card.from_json(json.loads(archive.read(MEMBER)))
-    except WeightsError:
-        raise
-    except (ValueError, zipfile.BadZipFile, OSError, RecursionError) as error:
-        raise WeightsError(file.path, clean_text(error, MAX_PATH)) from error
+    """The card that senet wrote into a file, if it did.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
+    text: str | bytes | None = file.metadata.get(MEMBER)
+    if text is None and file.format == "hdf5":
+        text = read_member(file.path, MEMBER, CARD_LIMIT)
+    if text is None:
+        return None
+    with refusing(file.path):
+        try:
+            return Card.from_json(parse_json(text, CARD_PARTS))
+        except ValueError as error:
+            reason = clean_text(error, MAX_PATH)
+            raise Malformed(f"its {MEMBER} cannot be used: {reason}") from error
 
 
 def _take_network(file: ArrayFile, network: str | None) -> Source:
@@ -342,6 +427,7 @@ def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | N
             f"{card.network} is not built from a spec, and a safetensors file has no place for its "
             f"graph: give it a name that ends in .keras; got {str(path)!r}."
         )
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     if names is None:
@@ -351,7 +437,10 @@ def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | N
         slots, about = iter(_foreign_slots(model, card, card.spec, names)), {"format": "pt"}
     arrays = {slot.name: slot.to_theirs() for slot in slots}
     with replacing(path) as written:
-        save_file(arrays, written, about)
+        try:
+            save_file(arrays, written, about)
+        except SafetensorError as error:  # of a full disk too
+            raise OSError(f"{str(path)!r} cannot be written: {error}") from error
 
 
 def _foreign_slots(model: keras.Model, card: Card, spec: Spec, names: str) -> list[schemes.Slot]:

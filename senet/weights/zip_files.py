@@ -46,7 +46,7 @@ def members(file: BinaryIO, size: int) -> dict[str, zipfile.ZipInfo]:
     if sum(info.compress_size for info in infos) > size:
         raise Malformed("the members of its zip archive are longer than the file: it is cut short.")
     if any(info.flag_bits & ENCRYPTED for info in infos):
-        raise Malformed("its zip archive is encrypted.")
+        raise Malformed("it is an encrypted zip archive: unpack it with its password.")
     return found
 
 
@@ -85,6 +85,33 @@ def compare(member: zipfile.ZipInfo, value: int) -> None:
         raise Malformed(f"{member.filename!r} in it is damaged (checksum). Download it again.")
 
 
+def read_member(file: BinaryIO, member: zipfile.ZipInfo, size: int, limit: int) -> bytes:
+    """A member as a whole, compressed or not.
+
+    Args:
+        file: the archive, open for reading.
+        member: of it.
+        size: of the file, bytes.
+        limit: most bytes of the member.
+
+    Raises:
+        Malformed: it is longer than the limit, or than it can be believed to be, or damaged.
+    """
+    if member.file_size > limit:
+        raise Malformed(f"{member.filename!r} in it is larger than {limit} bytes.")
+    begin = start(file, member, size)
+    if not is_stored(member):
+        return inflated(file, member, begin, min(limit, believable(member)))
+    data = read_bytes(file, begin, member.file_size).tobytes()
+    compare(member, zlib.crc32(data))
+    return data
+
+
+def believable(member: zipfile.ZipInfo) -> int:
+    """Most bytes that a compressed member may become: a small one may not ask for much memory."""
+    return 2**20 + 100 * member.compress_size
+
+
 def inflated(file: BinaryIO, member: zipfile.ZipInfo, begin: int, limit: int) -> bytes:
     """A compressed member, if it is no longer than it says and `limit`.
 
@@ -97,7 +124,10 @@ def inflated(file: BinaryIO, member: zipfile.ZipInfo, begin: int, limit: int) ->
             "not believable. Save it again."
         )
     raw = read_bytes(file, begin, member.compress_size)
-    data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, member.file_size + 1)
+    try:
+        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, member.file_size + 1)
+    except zlib.error:
+        raise Malformed(f"{member.filename!r} in it is damaged. Download it again.") from None
     if len(data) != member.file_size:
         raise Malformed(f"{member.filename!r} in it is not of the size it says.")
     compare(member, zlib.crc32(data))

@@ -19,14 +19,19 @@ import warnings
 
 import keras
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from senet import quiet
+from senet import applications, quiet
 from senet.cli.main import main
 from tests.conftest import default_signals, make_photos
 
 SENET = [sys.executable, "-m", "senet"]
 TINY = ["--size", "32", "--batch-size", "8", "--warmup", "0", "--learning-rate", "0.02"]
 THIN = [*TINY, "--spec", "n_blocks=[1,1,1]"]
+
+
+NARROW = dict(n_filters=(16, 16, 16, 16), n_blocks=(1, 1, 1, 1))
+GREY = dict(input_shape=(64, 64, 1))
 
 
 def program(*args, **options):
@@ -443,6 +448,48 @@ def test_convert_goes_to_foreign_names_and_back(trained, tmp_path):
     assert named[0] == named[1]
     refused = senet("convert", file, tmp_path / "a.safetensors", "--names", "timm")
     assert "timm has no network that is built as se_resnet20_cifar" in error_of(refused)
+    assert len({path.stat().st_mode for path in (run / "model.keras", file, back)}) == 1
+
+
+@pytest.mark.parametrize("ending", ["keras", "safetensors"])
+def test_convert_that_cannot_write_leaves_nothing_behind(trained, tmp_path, ending):
+    """A limit to the size of files fails like a full disk: in the middle of a file."""
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+    code += "from senet.cli.main import main; sys.argv[0] = 'senet'; main()"
+    target = tmp_path / f"a.{ending}"
+    command = [sys.executable, "-c", code, "convert", trained[0] / "model.keras", target]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert "File too large" in error_of(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("classes", [2 * 10**9, 10**30])
+def test_convert_refuses_classes_that_fit_no_memory(trained, tmp_path, classes):
+    target = tmp_path / "a.keras"
+    done = senet("convert", trained[0] / "model.keras", target, "--classes", classes)
+    assert "more than the memory of this machine" in error_of(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_taken_of_a_checkpoint_is_said_once(trained, tmp_path):
+    model = applications.create("se_resnet18", variant="torch", classes=2, **NARROW)
+    applications.save(model, tmp_path / "a.safetensors", names="timm")
+    arrays = load_file(tmp_path / "a.safetensors")
+    save_file({f"ema.{n}": a for n, a in arrays.items()} | arrays, tmp_path / "b.safetensors")
+    done = senet("convert", tmp_path / "b.safetensors", tmp_path / "c.keras")
+    assert done.returncode == 0
+    (line,) = [text for text in done.stderr.splitlines() if "used the averaged weights" in text]
+    assert line.startswith("warning: ")
+    assert "left out conv1.weight, bn1.* (" not in line  # four and fewer are listed one by one
+    assert "bn1.weight" in line
+
+
+def test_a_network_for_other_channels_is_named_by_predict(trained, tmp_path):
+    model = applications.create("se_resnet18", variant="torch", classes=2, **NARROW | GREY)
+    applications.save(model, tmp_path / "a.safetensors", names="timm")
+    photo = next(trained[1].rglob("*.png"))
+    done = senet("predict", photo, "--model", tmp_path / "a.safetensors")
+    assert "takes images of 1 channel, and images are read with the 3 of RGB" in error_of(done)
 
 
 def test_files_that_hold_no_network_are_answered_with_one_line(tmp_path):

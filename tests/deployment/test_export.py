@@ -153,6 +153,16 @@ def test_a_damaged_export_is_named(case, tmp_path):
         Exported(folder)
 
 
+@pytest.mark.parametrize("names", [["circle"], ["a", "b", "c"], []])
+def test_a_manifest_with_other_classes_than_the_network_is_named(case, tmp_path, names):
+    folder = tmp_path / "out"
+    export(case.model, folder, "onnx", images=case.pixels(), **case.about)
+    manifest = json.loads((folder / "senet.json").read_text())
+    (folder / "senet.json").write_text(json.dumps(manifest | dict(class_names=names)))
+    with pytest.raises(ValueError, match=rf"out' is damaged: its senet.json names {len(names)} cl"):
+        Exported(folder).predict_on_batch(np.zeros((1, 32, 32, 3), "float32"))
+
+
 ABOUT = dict(
     version=1,
     network="se_resnet10",
@@ -170,6 +180,9 @@ ABOUT = dict(
         dict(file="../model.xml"),
         dict(file="/etc/passwd"),
         dict(format="pickle"),
+        dict(class_names="ab"),
+        dict(class_names=[1, 2]),
+        dict(class_names=None),
         dict(precision=8),
         dict(version=2),
         dict(extra=1),

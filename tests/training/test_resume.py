@@ -255,6 +255,42 @@ def test_a_damaged_record_and_a_folder_without_one_are_refused(begun, tmp_path):
         resume(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (dict(class_names=[1, 2]), "are not all texts"),
+        (dict(class_names=None), ""),
+        (dict(split_sha256=[1]), "are not all texts"),
+        (dict(warnings=3), ""),
+        (dict(warnings=[[1]]), "are not all texts"),
+        (dict(machine=4), "machine and versions are no records"),
+        (dict(versions=[1]), "machine and versions are no records"),
+        (dict(same=[1]), ""),
+        (dict(spec=None), ""),
+    ],
+)
+def test_a_record_with_fields_of_another_kind_is_damaged_before_the_training(
+    begun, changes, reason
+):
+    folder, _ = begun
+    about = json.loads((folder / "run.json").read_text())
+    write_json(folder / "run.json", about | changes)
+    with pytest.raises(
+        ValueError, match=rf"run\.json' is damaged: .*{reason.replace('damaged', '')}"
+    ):
+        resume(folder)
+
+
+@pytest.mark.parametrize("changes", [dict(n_blocks=[3000] * 2), dict(n_filters=[10**6] * 2)])
+def test_a_record_of_a_larger_network_than_its_checkpoint_is_refused_unbuilt(begun, changes):
+    folder, _ = begun
+    about = json.loads((folder / "run.json").read_text())
+    about["spec"] |= changes
+    write_json(folder / "run.json", about)
+    with pytest.raises(ValueError, match="a larger network than its checkpoint holds"):
+        resume(folder)
+
+
 def test_a_machine_that_rounds_otherwise_is_said(begun, capsys):
     folder, _ = begun
     about = json.loads((folder / "run.json").read_text())

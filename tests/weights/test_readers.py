@@ -505,25 +505,6 @@ def test_what_is_no_file_is_refused_unopened(tmp_path):
         open_arrays(tmp_path / ("a" * 5000))
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\x80",
-        b"<!DOCTYPE html><html>",
-        b"version https://git-lfs.github.com/spec/v1\n",
-        b"\x80\x02}q\x00.",
-        bytes(100),
-        b"PK\x05\x06" + bytes(18),
-        b"\x89PNG\r\n\x1a\n",
-    ],
-)
-def test_other_files_are_refused_with_their_first_bytes(tmp_path, data):
-    (tmp_path / "a").write_bytes(data)
-    message = refused(tmp_path / "a", "no safetensors, torch, Keras or HDF5 file")
-    assert repr(data[:16]) in message
-
-
 def test_the_error_holds_path_and_reason():
     error = pickle.loads(pickle.dumps(WeightsError("a.pth", "it is old.")))  # noqa: S301
     assert isinstance(error, ValueError)
@@ -770,7 +751,7 @@ def test_a_command_in_a_pickle_is_not_run(tmp_path, legacy, protocol):
     for place in range(5 if legacy else 0):  # in each of the five pickles in a row
         parts = [pickled(p) for p in (MAGIC, 1001, {"little_endian": True}, one(), ["0"])]
         (tmp_path / "a").write_bytes(b"".join([*parts[:place], dumped, *parts[place:]]))
-        refused(tmp_path / "a", "posix.system" if place else "posix.system|no safetensors")
+        refused(tmp_path / "a", "posix.system" if place else "posix.system|a plain pickle")
     assert not marker.exists()
     pickle.loads(dumped)  # noqa: S301 - the same bytes do run where they are let
     assert marker.exists()

@@ -517,7 +517,7 @@ def test_a_card_of_a_size_that_no_network_has_is_not_read(tmp_path, monkeypatch)
         senet.create("se_resnet20_cifar", input_shape=(32, 32, 3), classes=4), tmp_path / "a.keras"
     )
     monkeypatch.setattr(transfer, "CARD_LIMIT", 100)
-    with pytest.raises(senet.WeightsError, match=r"senet\.json is larger"):
+    with pytest.raises(senet.WeightsError, match=r"'senet\.json' in it is larger"):
         senet.load(tmp_path / "a.keras")
 
 
