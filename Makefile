@@ -9,7 +9,8 @@ ARGS ?=
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
-.PHONY: demo test check coverage lint format tables test-slow test-backends parity evidence bench clean
+.PHONY: demo test check coverage lint format tables test-slow test-backends mutations parity \
+	evidence bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) --out $(RUN) $(ARGS)
@@ -30,6 +31,12 @@ coverage: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist worksteal -m slow
 
+# Tens of thousands of changed weight files: each is loaded or refused, and nothing else (20 minutes).
+mutations: $(INSTALLED)
+	$(BIN)/python -m tests.weights.mutations safetensors 20000
+	$(BIN)/python -m tests.weights.mutations torch 10000
+	$(BIN)/python -m tests.weights.mutations keras 1500
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,7 +52,8 @@ tables: $(INSTALLED)
 
 # The networks, the twin and training on JAX and PyTorch, each in an environment of its own.
 BACKEND_TESTS = tests/models tests/acceleration tests/training tests/test_applications.py \
-	tests/test_other_networks.py tests/explanation tests/weights/test_transfer.py
+	tests/test_other_networks.py tests/explanation tests/weights/test_transfer.py \
+	tests/weights/test_state_dicts.py tests/weights/test_limits.py
 PARITY = tests/backends/parity.py
 test-backends: $(INSTALLED) .venv-jax/installed .venv-torch/installed
 	mkdir -p build

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from senet.foreign import clean_text, escape_text
+
 ITEMSIZES = {
     **{"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2},
     **{"int64": 8, "int32": 4, "int16": 2, "int8": 1},
@@ -54,9 +56,9 @@ def refusing(path: str | os.PathLike) -> Iterator[None]:
     except WeightsError:
         raise
     except Malformed as problem:
-        raise WeightsError(path, str(problem)) from None
+        raise WeightsError(path, escape_text(str(problem))) from None
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"[:300]
+        what = clean_text(f"{type(error).__name__}: {error}", 300)
         raise WeightsError(
             path, f"it is damaged or cannot be read ({what}). Download or save it again."
         ) from error

@@ -3,14 +3,11 @@
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import pathlib
-import re
-import threading
 import warnings
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -23,6 +20,7 @@ from senet.models.spec import Spec
 from senet.weights import catalogue, imagenet, schemes
 from senet.weights.arrays import Malformed, refusing
 from senet.weights.card import MEMBER, Card
+from senet.weights.descriptions import build_described
 from senet.weights.readers import ArrayFile, WeightsError, open_arrays, read_member
 from senet.weights.state_dicts import (
     StateDict,
@@ -38,22 +36,8 @@ CARD_LIMIT = 16 * 2**20
 CARD_PARTS = 500_000
 """Most brackets and commas in it: names of some hundred thousand classes."""
 
-OBJECTS, OBJECTS_OF_ARRAY = 2_000, 40
-"""Most layers, initial values and policies in the description of a network: these, and for each of
-its arrays so many more."""
-
 GRAPH = "config.json"
 """Where Keras describes the network in a `.keras` file."""
-
-STOCK = re.compile(
-    r"keras(\.src)?(\.(layers|initializers|regularizers|constraints|ops|models|applications)[\w.]*)?"
-)
-UNSAFE = (
-    *("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "function"),
-    *("StringLookup", "IntegerLookup", "IndexLookup", "TextVectorization"),
-)
-"""What the description of a network in a file may be made of, and may not: these run code, or read
-files that they name."""
 
 PUBLISHED_CLASSES = 1000
 """Classes of ImageNet: a file without classifier cannot be asked for these."""
@@ -228,90 +212,20 @@ class Source:
                 arrays in the file.
         """
         shapes = [stored.shape for stored in self.file.arrays.values()]
+        text = read_member(self.file.path, GRAPH, CARD_LIMIT) or b""
         try:
-            text = read_member(self.file.path, GRAPH, CARD_LIMIT)
-            config = parse_json(text or b"", CARD_PARTS, float) | {"compile_config": None}
-            _refuse_code(config)
-            if _count_objects(config) > OBJECTS + OBJECTS_OF_ARRAY * len(shapes):
-                raise ValueError("it has more layers than its arrays are of")
-            with at_most(shapes):
-                model = keras.saving.deserialize_keras_object(config)
+            model = build_described(parse_json(text, CARD_PARTS, float), shapes)
             if (self.card and self.card.classes) != model.output_shape[-1]:
                 raise ValueError(f"its outputs are {model.output_shape}, not those of its classes")
-            return model
-        except WeightsError:
-            raise
         except Exception as error:  # Keras raises whatever a damaged description leads it to
             raise unusable(self.file.path, error) from error
+        return model
 
 
 def unusable(path: str | os.PathLike, error: Exception) -> WeightsError:
     """The error of a file of whose description no network can be built."""
     reason = clean_text(str(error) or type(error).__name__, MAX_PATH)
     return WeightsError(path, f"its network cannot be built: {reason}")
-
-
-def _count_objects(config: Any) -> int:
-    """Layers, initial values and policies in a description of a model."""
-    parts = config.values() if isinstance(config, dict) else config
-    own = isinstance(config, dict) and "class_name" in config
-    return own + sum(_count_objects(part) for part in parts if isinstance(part, dict | list))
-
-
-@contextlib.contextmanager
-def at_most(shapes: Collection[tuple[int, ...]]) -> Iterator[None]:
-    """Let layers be built in this thread only as far as there are arrays for their weights.
-
-    Layers ask for memory when they are built, which is before their names and shapes can be
-    compared with those of a file.
-
-    Args:
-        shapes: of the arrays.
-
-    Raises:
-        ValueError: in the body, for a weight beyond them.
-    """
-    here, left = threading.get_ident(), [len(shapes), sum(map(math.prod, shapes))]
-
-    def add_weight(layer: keras.Layer, shape: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() == here:
-            left[0] -= 1
-            left[1] -= math.prod(shape or ())
-            if min(left) < 0:
-                raise ValueError("its layers are larger than its arrays")
-        return add(layer, shape, *args, **kwargs)
-
-    with _building:
-        add = keras.Layer.add_weight
-        keras.Layer.add_weight = add_weight
-        try:
-            yield
-        finally:
-            keras.Layer.add_weight = add
-
-
-_building = threading.Lock()
-
-
-def _refuse_code(config: Any) -> None:
-    """Refuse a description of a model that is made of anything but layers of Keras.
-
-    Raises:
-        ValueError: it names something else.
-    """
-    if isinstance(config, dict):
-        name, module = config.get("class_name"), config.get("module")
-        stock = isinstance(module, str) and STOCK.fullmatch(module) and name not in UNSAFE
-        plain = module is None and name in (None, "__keras_tensor__", "__tuple__")
-        if not (stock or plain) and ("class_name" in config or "module" in config):
-            raise ValueError(
-                f"{module}.{name} is not one of the layers of Keras that neither run code nor read "
-                "files"
-            )
-        config = list(config.values())
-    if isinstance(config, list):
-        for part in config:
-            _refuse_code(part)
 
 
 @contextlib.contextmanager

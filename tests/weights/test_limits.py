@@ -15,8 +15,8 @@ import senet
 from senet.models import family
 from senet.models.complexity import shapes_only
 from senet.models.spec import Spec
-from senet.weights import transfer
 from senet.weights.card import MEMBER
+from senet.weights.descriptions import at_most, build_described
 from tests.weights import written
 
 TINY = dict(n_blocks=(1, 1), n_filters=(8, 8), ratio=4, stem_filters=(8,), input_shape=(32, 32, 3))
@@ -273,12 +273,18 @@ def test_small_files_that_ask_for_much_are_refused_before_anything_is_built(tmp_
 
 def test_a_limit_holds_in_its_thread_and_is_taken_back():
     before = keras.Layer.add_weight
-    with transfer.at_most([(2, 3), (3,)]):
+    with at_most([(2, 3), (3,)]):
         keras.layers.Dense(3).build((None, 2))
-    with pytest.raises(ValueError, match="larger than its arrays"), transfer.at_most([(2, 3)]):
+    with pytest.raises(ValueError, match="larger than its arrays"), at_most([(2, 3)]):
         keras.layers.Dense(3).build((None, 2))
     assert keras.Layer.add_weight is before
     keras.layers.Dense(30).build((None, 2))
+
+
+def test_what_is_no_model_is_not_built_for_one():
+    config = keras.saving.serialize_keras_object(keras.layers.Dense(3))
+    with pytest.raises(ValueError, match="describes a Dense, which is no model"):
+        build_described(config, [(3, 3)])
 
 
 def test_a_network_that_fits_no_memory_is_refused_in_a_line():
