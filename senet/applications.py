@@ -32,6 +32,8 @@ POOLING: dict[str | None, Any] = {
 }
 COPIES = 3
 """Of its weights that a network takes while it starts from random values."""
+MOST_MEMORY = 2**40
+"""Bytes that a machine is thought to have where it does not say."""
 SMALLEST = 32
 """Smallest side of an input, pixels: five halvings of it leave one pixel."""
 
@@ -101,8 +103,10 @@ def create(
         spec = _spec(network, variant, spec_fields, source)
         image = _inputs(input_tensor, input_shape, include_top, spec.input_size)
         n_classes = operator.index(classes) if include_top else None
-        _require_memory(network, spec, image, n_classes)
         groups = _groups_needed(spec, source, features)
+        if source is not None:
+            source.require_held(groups)
+        _require_memory(network, spec, image, n_classes, groups)
         outputs = family.build(
             *(spec, image), classes=n_classes, activation=classifier_activation, groups=groups
         )
@@ -208,20 +212,25 @@ def _spec(
     return dataclasses.replace(stored, **fields)
 
 
-def _require_memory(network: str, spec: Spec, image: Any, classes: int | None) -> None:
+def _require_memory(
+    network: str, spec: Spec, image: Any, classes: int | None, groups: int | None
+) -> None:
     """Refuse a network whose weights fit no memory before the backend ends the process over it.
 
     Raises:
         MemoryError: they do not fit.
     """
-    needed = COPIES * 4 * family.least_values(spec, image.shape[channel_axis()], classes)
+    channels = image.shape[channel_axis()]
+    needed = COPIES * 4 * family.least_values(spec, channels, classes, groups)
     try:
-        np.empty(needed, "uint8")  # asked for and not touched, which costs nothing
-    except (MemoryError, ValueError, OverflowError) as error:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # as on Windows
+        there = MOST_MEMORY
+    if needed > there:
         raise MemoryError(
             f"{network!r} with {classes or 'no'} classes takes {needed / 2**30:,.0f} GiB to build, "
             "which is more than the memory of this machine."
-        ) from error
+        )
 
 
 def _groups_needed(
@@ -233,7 +242,11 @@ def _groups_needed(
     groups = spec.strides_of_groups()
     known = sorted({*groups} | ({2} if spec.stem != "3x3" else set()))
     stored = source.card.features if source and source.card else ()
-    for stride in (*features, *(stored or ())):
+    if source is not None and not set(stored or ()) <= set(known):
+        raise transfer.WeightsError(
+            source.file.path, f"its strides {stored} are not those of its network: {known}."
+        )
+    for stride in features:
         if stride not in known:
             raise ValueError(
                 f"features must be strides of this network, {', '.join(map(str, known))}; got "
@@ -392,6 +405,10 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
     from the scheme: the position of the stride, the stem pooling. Anti-aliased networks have the
     arrays of others: name them, `network="se_resnextaa101d_32x8d"`.
 
+    In a checkpoint the network is found behind any prefix and in any dict or object; averaged
+    weights come first. A `UserWarning` says what was taken and what was left out, where that is
+    more than the classifier of the scheme, which is not read where none is asked for.
+
     Args:
         path: of a `.keras`, `.safetensors`, `.pth` or `.pt` file; of a `.weights.h5` file with
             `network=` and what else differs from its defaults.
@@ -434,7 +451,10 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
                     f"{card.network} is built as the file says: {', '.join(options)} cannot "
                     "be changed.",
                 )
-            with keras_settings(card.precision, card.data_format):
+            with (
+                transfer.believing(path),
+                keras_settings(card.precision, card.data_format),
+            ):
                 model = source.graph()
             source.fill(model, None)
             model.card = card
@@ -467,15 +487,11 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
                 del arguments[field]
         if "classes" in options:
             arguments.update(include_top=True, pooling=None, features=None)
-        try:
-            with keras_settings(card.precision, card.data_format):
-                return create(weights=_opened(source), **arguments | options)
-        except (transfer.WeightsError, MemoryError):
-            raise
-        except Exception as error:  # Keras raises whatever a card that nobody checked leads it to
-            if options:
-                raise
-            raise transfer.unusable(path, error) from error
+        with (
+            contextlib.nullcontext() if options else transfer.believing(path),
+            keras_settings(card.precision, card.data_format),
+        ):
+            return create(weights=_opened(source), **arguments | options)
 
 
 def list_weights(pattern: str = "*") -> list[str]:

@@ -104,7 +104,10 @@ def plain_fields(given: Any, only: Sequence[str] | None = None) -> dict[str, Any
 
 def clean_text(given: Any, longest: int = MAX_TEXT) -> str:
     """Foreign text that a terminal can show: no control characters, not too long."""
-    shown = "".join(c if c.isprintable() else "?" for c in str("-" if given is None else given))
+    text = str("-" if given is None else given)
+    if len(text) > 2 * longest:  # of a long one no more is copied than is shown
+        text = text[:longest] + text[-longest:]
+    shown = "".join(c if c.isprintable() else "?" for c in text)
     if len(shown) <= longest:
         return shown
     return f"{shown[: longest // 2 - 1]}…{shown[-(longest // 2) :]}"

@@ -15,7 +15,7 @@ from PIL import Image
 
 from senet import applications
 from senet.data.decode import ImageError, decode
-from senet.data.preprocessing import Preprocessing
+from senet.data.preprocessing import COLOURS, Preprocessing
 from senet.data.readers import MAX_FILE
 from senet.data.sources import Data, Source, absolute, load_data, split_data
 from senet.data.trained_on import TrainedOn
@@ -26,9 +26,6 @@ from senet.progress import meter
 from senet.runs.folder import MODEL
 from senet.runs.reading import read_data_of_run
 from senet.weights import imagenet
-
-COLOURS = 3
-"""Channels of the images that networks are used on here."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +189,7 @@ def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) ->
     if card.channels != COLOURS:
         raise ValueError(
             f"{where!r} takes images of {card.channels} channel{'s'[: card.channels != 1]}, and "
-            f"images are read with the {COLOURS} of RGB here: use it in Python (senet.load)."
+            f"here images are read in RGB, of {COLOURS}: use it in Python, by senet.load."
         )
     if card.class_names is None or card.preprocessing is None:
         raise ValueError(

@@ -16,6 +16,9 @@ MAX_ENLARGED = 5_000_000
 """Largest enlarged strip, pixels. Only the centre of a larger one is resized, which shifts it by a
 fraction of a pixel."""
 
+COLOURS = 3
+"""Channels of an image as it is read: RGB."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:

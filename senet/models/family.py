@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import fnmatch
 import itertools
-import math
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -91,8 +90,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 VARIED = ("se_bias", "stem_pool", "strided", "se_divisor", "last_relu")
 """Fields that published weights of one network differ in."""
 
-LEAST_ARRAYS = 6
-"""Of a block: two convolutions and a norm."""
+LEAST_ARRAYS = 3
+"""Of a block, where half of them are missing: two convolutions and a norm."""
+
+LENIENCE = 4
+"""How many times more values a network may want than there are, before it is taken for another."""
 
 STRUCTURE = (
     *("n_blocks", "n_filters", "residual", "preactivation", "cardinality", "base_width"),
@@ -182,10 +184,10 @@ def build(
 
 
 def least_values(spec: Spec, channels: int, classes: int | None, groups: int | None = None) -> int:
-    """Values that a network has at least: those of its convolutions on the way and its classifier.
+    """Values that a network has at least: all but norms, biases and some roundings.
 
-    What shortcuts, norms and excitations have beside them is of their order. It is computed of the
-    numbers alone, so that a network that is not there can be refused before it is built.
+    It is computed of the numbers alone, so that a network that is not there can be refused before
+    it is built.
 
     Args:
         spec: of the network.
@@ -197,8 +199,9 @@ def least_values(spec: Spec, channels: int, classes: int | None, groups: int | N
     area = 49 if spec.stem == "7x7" else 9
     total = sum(area * a * b for a, b in itertools.pairwise(widths))
     before = widths[-1]
-    for n_blocks, n_filters in list(zip(spec.n_blocks, spec.n_filters, strict=True))[:groups]:
-        out = spec.expansion * n_filters
+    shapes = list(zip(spec.n_blocks, spec.n_filters, strict=True))
+    for i, (n_blocks, n_filters) in enumerate(shapes[:groups]):
+        out = width = spec.expansion * n_filters
         if spec.residual == "basic":
             entry, inside = 9 * n_filters, 9 * n_filters * n_filters
         else:
@@ -207,6 +210,13 @@ def least_values(spec: Spec, channels: int, classes: int | None, groups: int | N
             entry = width // spec.reduce_divisor
             inside = 9 * entry * width // spec.cardinality + width * out
         total += before * entry + (n_blocks - 1) * out * entry + n_blocks * inside
+        strided = i > 0 and spec.output_stride is None
+        if spec.residual == "bottleneck" or before != out or strided:
+            total += (9 if strided and spec.projection == "3x3" else 1) * before * out
+        if spec.ratio and spec.se_at is None:
+            scaled = min(before, out) if spec.placement == "pre" else out
+            scaled = width if spec.placement == "3x3" else scaled
+            total += 2 * n_blocks * scaled * max(1, scaled // spec.ratio - spec.se_divisor)
         before = out
     return total + (classes or 0) * before
 
@@ -215,22 +225,24 @@ def is_held(
     spec: Spec,
     channels: int,
     classes: int | None,
-    shapes: Iterable[tuple[int, ...]],
+    held: tuple[int, int],
     groups: int | None = None,
 ) -> bool:
-    """Whether arrays are enough for a network; it need not be one that could be built.
+    """Whether arrays are about enough for a network; it need not be one that could be built.
+
+    A network that lacks some of its arrays passes, so that what it lacks can be named.
 
     Args:
         spec: of the network.
         channels: of its images.
         classes: of its classifier; `None` without one.
-        shapes: of the arrays.
+        held: how many arrays there are, and how many values in them.
         groups: of the learner that are wanted; by default all.
     """
-    sizes = [math.prod(shape) for shape in shapes]
-    if len(sizes) < LEAST_ARRAYS * sum(spec.n_blocks[:groups]):
+    arrays, values = held
+    if arrays < LEAST_ARRAYS * sum(spec.n_blocks[:groups]):
         return False
-    return sum(sizes) >= least_values(spec, channels, classes, groups)
+    return LENIENCE * values >= least_values(spec, channels, classes, groups)
 
 
 def require(what: str, value: str, known: Collection[str]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import reprlib
 import types
 from collections.abc import Collection
 from typing import Any, Literal, Union, get_args, get_origin
@@ -106,7 +107,8 @@ class Spec:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if not _allows(field.type, value):
-                raise ValueError(f"{field.name} must be {_describe(field.type)}; got {value!r}.")
+                given = reprlib.repr(value)
+                raise ValueError(f"{field.name} must be {_describe(field.type)}; got {given}.")
         for wrong, message in self._impossible():
             if wrong:
                 raise ValueError(message)
@@ -260,7 +262,10 @@ class Spec:
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"Unknown fields of a network's spec: {', '.join(unknown)}.")
+            names = ", ".join(
+                name if name.isidentifier() else reprlib.repr(name) for name in unknown
+            )
+            raise ValueError(f"Unknown fields of a network's spec: {names}.")
         fields: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }

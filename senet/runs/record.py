@@ -15,7 +15,7 @@ from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data
 from senet.data.trained_on import TrainedOn
 from senet.files import replacing, write_json, write_rows
-from senet.foreign import name_class
+from senet.foreign import clean_text, escape_text, name_class
 from senet.recipes.fields import merge_fields
 from senet.recipes.recipe import Recipe
 from senet.recipes.resolving import locate_paths
@@ -94,7 +94,8 @@ class RunRecord:
         """
         if data.class_names != tuple(map(name_class, self.class_names)):
             before, now = (
-                ", ".join(names[:SHOWN_CLASSES]) for names in (self.class_names, data.class_names)
+                ", ".join(map(escape_text, names[:SHOWN_CLASSES]))
+                for names in (self.class_names, data.class_names)
             )
             raise ValueError(
                 f"The classes of {recipe.data!r} were {before} when the run began and are {now} "
@@ -110,7 +111,11 @@ class RunRecord:
         """What differs from when the run began, so that the same rounding cannot be promised."""
         now = describe_machine()
         before = self.rounding.items()
-        return [f"{k} {v} and now {now.get(k)}" for k, v in before if now.get(k) != v]
+        return [
+            f"{clean_text(k)} {clean_text(v)} and now {now.get(k)}"
+            for k, v in before
+            if now.get(k) != v
+        ]
 
     def note_place_of_data(self, recipe: Recipe) -> None:
         """Write down where the data of the run lie now, if they were moved."""
@@ -214,8 +219,10 @@ def read(folder: pathlib.Path) -> RunRecord:
     found = read_record(folder)
     asked = found.get("asked")
     try:
-        texts = (found["split_sha256"], *found["class_names"], *found.get("warnings", ()))
-        if not all(isinstance(text, str) for text in texts):
+        names, warnings = found["class_names"], found.get("warnings", [])
+        if not (isinstance(names, list) and isinstance(warnings, list)):
+            raise ValueError("class_names and warnings are no lists")
+        if not all(isinstance(text, str) for text in (found["split_sha256"], *names, *warnings)):
             raise ValueError("class_names, warnings and split_sha256 are not all texts")
         if not all(isinstance(found.get(part, {}), dict) for part in ("machine", "versions")):
             raise ValueError("machine and versions are no records")

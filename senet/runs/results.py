@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from senet.files import write_json, write_rows
-from senet.foreign import read_text
+from senet.foreign import is_count, read_text
 from senet.runs.checkpoint import Checkpoint
 from senet.runs.folder import METRICS, RESULT
 from senet.runs.record import RunRecord
@@ -39,7 +39,20 @@ def read_finished(began: RunRecord, newest: Checkpoint | None) -> dict[str, Any]
         return None
     try:
         result = json.loads(read_text(path))
-        finished = result["epochs"] == epochs and not result["interrupted"]
+        finished = result["epochs"] == epochs and not result["interrupted"] and _is_whole(result)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return result if finished else None
+
+
+def _is_whole(result: dict[str, Any]) -> bool:
+    """Whether a result has what is said at the end of a run, of the right kinds."""
+    numbers = [result[name] for name in ("top1", "baseline") if name in result]
+    counts = [result[name] for name in ("images", "trained_on") if name in result]
+    scored = "images" in result if "top1" in result else "trained_on" in result
+    named = isinstance(result.get("majority_class"), str) or "baseline" not in result
+    return "split" not in result or (
+        (scored and named and isinstance(result["split"], str))
+        and all(isinstance(n, int | float) and 0 <= n <= 1 for n in numbers)
+        and all(n is None or is_count(n) for n in counts)
+    )

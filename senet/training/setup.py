@@ -15,7 +15,7 @@ from senet.data.augment import Augmentation, Mixing
 from senet.data.damage import BadImages
 from senet.data.faults import list_faults
 from senet.data.pipeline import training_batches
-from senet.data.preprocessing import Preprocessing
+from senet.data.preprocessing import COLOURS, Preprocessing
 from senet.data.sources import Data, load_data
 from senet.data.trained_on import TrainedOn, describe_training, digest_splits
 from senet.models.family import is_held
@@ -32,7 +32,6 @@ from senet.training.state import State
 from senet.training.step import GuardedStep, compile_twin, weigh_classes
 from senet.training.validation import Validation
 
-COLOURS = 3
 PHOTO_CROP = 0.875
 """Part of a photograph's side that is seen in validation: 224 of 256 pixels, as in the paper."""
 
@@ -132,7 +131,8 @@ def rebuild_network(
         ValueError: the record tells of a network that is larger than the arrays.
     """
     spec = Spec.from_json(began.spec)
-    if not is_held(spec, COLOURS, len(data.class_names), [a.shape for a in arrays.values()]):
+    held = len(arrays), sum(array.size for array in arrays.values())
+    if not is_held(spec, COLOURS, len(data.class_names), held):
         raise ValueError(
             f"The record in {str(began.folder)!r} is damaged: its spec tells of a larger network "
             "than its checkpoint holds."

@@ -19,6 +19,9 @@ ITEMSIZES = {
 }
 """Bytes of one element, by dtype: the dtypes that are read."""
 
+DENSEST = 4
+"""Most values of a network in one byte of a file: eight times what float16 gives."""
+
 RANK_LIMIT = 8
 """Most dimensions of an array that is read."""
 
@@ -112,6 +115,7 @@ class Contents:
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
     unread: dict[str, str] = dataclasses.field(default_factory=dict)
     about: str = ""
+    size: int = 0
 
 
 class ArrayFile:
@@ -129,6 +133,7 @@ class ArrayFile:
         metadata: the strings beside the arrays of a safetensors file.
         unread: why arrays that are in the file cannot be read, by name.
         about: what the file holds, in a few words, where that is more than arrays.
+        size: of the file, bytes.
     """
 
     def __init__(self, path: pathlib.Path, contents: Contents, close: Callable[[], Any]):
@@ -138,6 +143,7 @@ class ArrayFile:
         self.metadata = contents.metadata
         self.unread = contents.unread
         self.about = contents.about
+        self.size = contents.size
         self.close = close
         self._read = contents.read
 
@@ -171,8 +177,16 @@ class ArrayFile:
 
         arrays = {new: self.arrays[old] for new, old in names.items() if old in self.arrays}
         unread = {new: self.unread[old] for new, old in names.items() if old in self.unread}
-        contents = Contents(self.format, arrays, read, self.metadata, unread, self.about)
+        contents = Contents(self.format, arrays, read, self.metadata, unread, self.about, self.size)
         return ArrayFile(self.path, contents, self.close)
+
+    def count(self) -> tuple[int, int]:
+        """How many arrays there are and how many values, of which the file has bytes.
+
+        What is not written, lies in several arrays or is compressed to nothing counts little.
+        """
+        values = sum(stored.size for stored in self.arrays.values())
+        return len(self.arrays), min(values, DENSEST * self.size)
 
     def __enter__(self) -> "ArrayFile":
         return self

@@ -1,6 +1,7 @@
 """The card of a network: what has to travel with its weights."""
 
 import dataclasses
+import reprlib
 from typing import Any
 
 from senet.foreign import clean_text, is_count
@@ -71,7 +72,7 @@ class Card:
         )
         for field, kind in kinds.items():
             if not isinstance(getattr(self, field), kind):
-                given = clean_text(repr(getattr(self, field)))
+                given = clean_text(reprlib.repr(getattr(self, field)))
                 raise ValueError(f"The {field} of a network cannot be {given}.")
         if self.class_names is None:
             return
@@ -107,12 +108,12 @@ class Card:
         if not all(type(n) is int and 0 < n <= LARGEST_SIDE for n in sizes):
             raise ValueError(
                 f"The sizes of its images and maps must be numbers from 1 to {LARGEST_SIDE}; got "
-                f"{clean_text(card.input_shape)} and {clean_text(card.features)}."
+                f"{reprlib.repr(card.input_shape)} and {reprlib.repr(card.features)}."
             )
         if len(card.input_shape) != 3 or (card.classes is not None and not is_count(card.classes)):
             raise ValueError(
                 "It needs height, width and channels of its images, and a number of classes; got "
-                f"{clean_text(card.input_shape)} and {clean_text(card.classes)}."
+                f"{reprlib.repr(card.input_shape)} and {reprlib.repr(card.classes)}."
             )
         return card
 

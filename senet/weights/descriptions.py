@@ -8,7 +8,7 @@ import contextlib
 import math
 import re
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -23,19 +23,18 @@ UNSAFE = (
 """What the description of a network in a file may be made of, and may not: these run code, or read
 files that they name."""
 
-OBJECTS, OBJECTS_OF_ARRAY = 2_000, 40
-"""Most layers, initial values and policies in the description of a network: these, and for each of
-its arrays so many more."""
+LAYERS, LAYERS_OF_ARRAY = 60, 6
+"""Most layers in the description of a network: these, and for each of its arrays so many more."""
 
 _building = threading.Lock()
 
 
-def build_described(config: dict[str, Any], shapes: Collection[tuple[int, ...]]) -> keras.Model:
+def build_described(config: dict[str, Any], held: tuple[int, int]) -> keras.Model:
     """The model that a description stands for, with initial values.
 
     Args:
         config: of the model, as Keras writes it in `config.json`.
-        shapes: of the arrays beside it.
+        held: how many arrays there are beside it, and how many values in them.
 
     Raises:
         ValueError: something in it is no stock layer, could run code, or is larger than the arrays.
@@ -43,9 +42,9 @@ def build_described(config: dict[str, Any], shapes: Collection[tuple[int, ...]])
     """
     config = config | {"compile_config": None}
     _refuse_code(config)
-    if _count_objects(config) > OBJECTS + OBJECTS_OF_ARRAY * len(shapes):
+    if _count_layers(config) > LAYERS + LAYERS_OF_ARRAY * held[0]:
         raise ValueError("it has more layers than its arrays are of")
-    with at_most(shapes):
+    with at_most(*held):
         model = keras.saving.deserialize_keras_object(config)
     if not isinstance(model, keras.Model):
         raise ValueError(f"it describes a {type(model).__name__}, which is no model")
@@ -73,24 +72,26 @@ def _refuse_code(config: Any) -> None:
             _refuse_code(part)
 
 
-def _count_objects(config: Any) -> int:
-    """Layers, initial values and policies in a description of a model."""
+def _count_layers(config: Any) -> int:
+    """Layers in a description of a model, those of models inside it too."""
     parts = config.values() if isinstance(config, dict) else config
-    own = isinstance(config, dict) and "class_name" in config
-    return own + sum(_count_objects(part) for part in parts if isinstance(part, dict | list))
+    layers = config.get("layers", ()) if isinstance(config, dict) else ()
+    own = len(layers) if isinstance(layers, list | dict) else 0
+    return own + sum(_count_layers(part) for part in parts if isinstance(part, dict | list))
 
 
 @contextlib.contextmanager
-def at_most(shapes: Collection[tuple[int, ...]]) -> Iterator[None]:
+def at_most(arrays: int, values: int) -> Iterator[None]:
     """Let layers be built in this thread only as far as there are arrays for their weights.
 
     Args:
-        shapes: of the arrays.
+        arrays: how many there are.
+        values: in all of them.
 
     Raises:
         ValueError: in the body, for a weight beyond them.
     """
-    here, left = threading.get_ident(), [len(shapes), sum(map(math.prod, shapes))]
+    here, left = threading.get_ident(), [arrays, values]
 
     def add_weight(layer: keras.Layer, shape: Any = None, *args: Any, **kwargs: Any) -> Any:
         if threading.get_ident() == here:

@@ -31,7 +31,8 @@ LITERALS = {
 BUILTINS = {
     *("set", "frozenset", "complex", "slice", "range", "bytearray", "bytes", "list", "dict"),
     *("tuple", "int", "float", "str", "bool", "object", "type", "long", "unicode", "xrange"),
-    *("Ellipsis", "NotImplemented", "NoneType"),
+    *("Ellipsis", "NotImplemented", "NoneType", "min", "max", "len", "sum", "abs", "round"),
+    *("sorted", "any", "all"),
 }
 DATA = {
     *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in BUILTINS),
@@ -41,7 +42,10 @@ DATA = {
     *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
     *("array.array", "array._array_reconstructor", "re._compile", "functools.partial"),
     *("itertools.count", "itertools.cycle", "time.struct_time", "logging.getLogger"),
-    *("zoneinfo.ZoneInfo._unpickle", "_codecs.encode"),
+    *("zoneinfo.ZoneInfo._unpickle", "_codecs.encode", "platform.uname_result"),
+    *("types.SimpleNamespace", "types.MappingProxyType"),
+    *(f"operator.{name}" for name in ("lt", "le", "gt", "ge", "eq", "ne", "add", "sub", "mul")),
+    *(f"_operator.{name}" for name in ("lt", "le", "gt", "ge", "eq", "ne", "add", "sub", "mul")),
 }
 """Names in small letters of Python's own library that stand for data."""
 
@@ -57,15 +61,41 @@ CODE_MODULES = {
     *("multiprocessing", "concurrent", "threading", "asyncio", "sched", "socket", "socketserver"),
     *("http", "urllib", "ftplib", "smtplib", "xmlrpc", "webbrowser", "pty", "sqlite3", "imaplib"),
     *("bdb", "pdb", "trace", "timeit", "profile", "cProfile", "doctest", "unittest", "tempfile"),
+    *("zipfile", "tarfile", "gzip", "bz2", "lzma", "mmap", "dbm", "_socket", "ensurepip", "venv"),
 }
-"""Packages in which classes run code, start programs or reach out too."""
+"""Modules in which classes run code, start programs, open files or reach out too."""
+
+CODE_PARTS = {
+    *("os", "posix", "nt", "sys", "builtins", "__builtin__", "shutil", "subprocess", "ctypes"),
+    *("importlib", "threading", "socket", "_socket"),
+}
+"""Modules that others lead to: as parts of a name."""
+
+LIBRARY_PARTS = {
+    *("hub", "package", "cpp_extension", "f2py", "ctypeslib", "distutils", "collect_env"),
+    *("testing", "subprocess"),
+}
+"""Parts of torch and NumPy that do the same."""
 
 CODE_NAMES = {
     *("load", "loads", "load_library", "load_url", "load_state_dict_from_url", "fromfile"),
     *("memmap", "loadtxt", "genfromtxt", "runstring", "open_memmap", "load_inline"),
     *("download_url_to_file", "read_pickle", "get_file", "load_model", "eval", "exec", "system"),
+    *("_load_from_bytes", "compile", "open", "FileIO", "FileHandler", "PackageImporter"),
 }
-"""Last parts of names of other libraries that run code or read files."""
+"""Last parts of names that run code or open files, wherever they are."""
+
+ERRORS = ("Error", "Exception", "Warning", "Interrupt", "Iteration")
+"""Ends of the names of exceptions."""
+
+CODE_BEGINNINGS = ("popen", "exec", "spawn", "_exec", "_popen", "_spawn")
+"""Of last parts, in small letters."""
+
+NAME_LIMIT = 200
+"""Most letters of a name that a pickle mentions."""
+
+ATTRIBUTE_OF = ("builtins.getattr", "__builtin__.getattr")
+"""As which pickles spell a class inside of another class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,14 +131,18 @@ def could_run(name: str) -> bool:
     one way through it; of other libraries those that are known to. Classes are what people save
     beside weights.
     """
-    package, last = name.partition(".")[0], name.rpartition(".")[2]
+    *modules, last = name.split(".")
     if name in DATA:
         return False
-    if package in CODE_MODULES:
+    first = modules[0] if modules else ""
+    within = CODE_PARTS | (LIBRARY_PARTS if first in ("torch", "numpy") else set())
+    if first in CODE_MODULES or not within.isdisjoint(modules) or last in CODE_NAMES:
+        return not (modules in (["builtins"], ["exceptions"]) and last.endswith(ERRORS))
+    if last.lower().startswith(CODE_BEGINNINGS):
         return True
-    if package in sys.stdlib_module_names or package in OLD_MODULES:
+    if first in sys.stdlib_module_names or first in OLD_MODULES:
         return not last.lstrip("_")[:1].isupper()
-    return last in CODE_NAMES
+    return False
 
 
 class Machine:
@@ -136,6 +170,8 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.asked: str | None = None
+        self.answered: str | None = None
 
     def load(self, stream: io.BytesIO) -> Any:
         """Interpret the pickle that begins here, and leave the stream behind it.
@@ -156,6 +192,8 @@ class Machine:
                 self.stack.append(argument)
             else:
                 self._run(opcode.name, argument)
+        if self.asked and not self.answered:
+            raise Malformed(_asks_to_call(self.asked))
         if len(self.stack) != 1 or self.marks:
             raise Malformed("its pickle leaves more or less than one object.")
         return self.stack.pop()
@@ -219,12 +257,14 @@ class Machine:
 
     def name(self, name: str) -> None:
         """Push a name, unless it could run code."""
+        if len(name) > NAME_LIMIT:
+            raise Malformed(f"its pickle names something by more than {NAME_LIMIT} letters.")
+        if name in ATTRIBUTE_OF:
+            self.asked = name
+            self.stack.append(Global(name))
+            return
         if name not in self.calls and name not in self.names and could_run(name):
-            raise Malformed(
-                f"it asks to call {clean_text(name, 100)}, which no state dict needs; nothing in "
-                "the file was run. If you trust it, load it where its code is and save "
-                "model.state_dict() instead."
-            )
+            raise Malformed(_asks_to_call(name))
         self.stack.append(Global(name))
 
     def name_from_stack(self, _: Any) -> None:
@@ -241,11 +281,23 @@ class Machine:
             raise Malformed("its pickle calls something that is no function.")
         if type(arguments) is not tuple:
             raise Malformed(f"its pickle calls {function.name} without a tuple of arguments.")
+        if function.name in ATTRIBUTE_OF:
+            self._attribute(function, arguments)
+            return
         if function.name not in self.calls:
             self.stack.append(Inert(_class_made(function.name, arguments)))
             return
         self.count(sum(len(a) for a in arguments if type(a) in (list, tuple)))  # it may copy them
         self.stack.append(self.calls[function.name](*arguments))
+
+    def _attribute(self, function: Global, arguments: tuple[Any, ...]) -> None:
+        """Push what is asked of a name by `getattr`, as a name that is checked like any other."""
+        match arguments:
+            case (Global(name), str(attribute)):
+                self.answered = function.name
+                self.name(f"{name}.{attribute}")
+            case _:
+                raise Malformed(_asks_to_call(function.name))
 
     def call_with_names(self, _: Any) -> None:
         """Make an object with named arguments, which nothing that is known has."""
@@ -286,6 +338,13 @@ class Machine:
     def refer(self, _: Any) -> None:
         """Push what a persistent id stands for."""
         self.stack.append(self.resolve(self.stack.pop()))
+
+
+def _asks_to_call(name: str) -> str:
+    return (
+        f"it asks to call {clean_text(name, 100)}, which no state dict needs; nothing in the file "
+        "was run. If you trust it, load it where its code is and save model.state_dict() instead."
+    )
 
 
 def _class_made(function: str, arguments: tuple[Any, ...]) -> str:

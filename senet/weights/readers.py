@@ -5,6 +5,7 @@ are there before memory is asked for, and whatever is wrong with a file ends in 
 """
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import stat
@@ -58,7 +59,8 @@ def open_arrays(path: str | os.PathLike) -> ArrayFile:
         raise WeightsError(path, "it is not a file.")
     with refusing(path), contextlib.ExitStack() as stack:
         file = stack.enter_context(open(path, "rb"))
-        contents = _parse(file, os.fstat(file.fileno()).st_size, stack)
+        size = os.fstat(file.fileno()).st_size
+        contents = dataclasses.replace(_parse(file, size, stack), size=size)
         if contents.unread and not contents.arrays:
             name, reason = next(iter(contents.unread.items()))
             raise Malformed(f"of its arrays, as {escape_text(name)!r}, none can be read: {reason}")

@@ -7,6 +7,7 @@ of a file; `slots` lists, for a model of ours, every array that the file must ho
 
 import collections
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -297,13 +298,18 @@ def _their_shape(scheme: Scheme, layer: str, variable: Any) -> Shape:
 
 
 def describe(
-    shapes: Shapes, network: str | None = None
+    shapes: Shapes,
+    network: str | None = None,
+    held: tuple[int, int] | None = None,
+    unread: Mapping[str, str] | None = None,
 ) -> tuple[Scheme, str, Spec, int | None, int]:
     """What network a file of foreign names holds.
 
     Args:
         shapes: of every array, by its name.
         network: that it is expected to be; decides between networks of the same shapes.
+        held: how many arrays and values there are; by default as many as the shapes say.
+        unread: why arrays cannot be read, by their names.
 
     Returns:
         The scheme, the name of the network or of the one it derives from, its `Spec`, the number
@@ -312,10 +318,11 @@ def describe(
     Raises:
         ValueError: no scheme fits the names, or no network of the family the shapes.
     """
-    scheme = recognise(shapes)
+    unread = unread or {}
+    scheme = recognise({**shapes, **unread})
     if scheme is None:
         raise ValueError(EXPECTED)
-    found = _Reading(shapes, scheme)
+    found = _Reading(shapes, scheme, unread)
     told = found.fields()
     fits = [name for name in family.names() if _is(name, told)]
     name = network if network in fits else fits[0] if fits else None
@@ -326,8 +333,12 @@ def describe(
         assumed = assumed | dict(strided="3x3")
     spec = dataclasses.replace(base, **assumed | told)
     classes, channels = found.classes(), found.channels()
-    if not family.is_held(spec, channels, classes, shapes.values()):
-        raise ValueError("the widths of its layers do not belong together.")
+    held = held or (len(shapes), sum(map(math.prod, shapes.values())))
+    if not family.is_held(spec, channels, classes, held):
+        raise ValueError(
+            "most arrays of such a network are missing, or the widths of its layers do not belong "
+            "together."
+        )
     return scheme, name or _nearest(spec), spec, classes, channels
 
 
@@ -349,11 +360,13 @@ def _nearest(spec: Spec) -> str:
 class _Reading:
     """Reads the fields of a `Spec` off the shapes of a file."""
 
-    def __init__(self, shapes: Shapes, scheme: Scheme) -> None:
-        self.shapes, self.scheme = shapes, scheme
+    def __init__(self, shapes: Shapes, scheme: Scheme, unread: Mapping[str, str]) -> None:
+        self.shapes, self.scheme, self.unread = shapes, scheme, unread
 
     def shape(self, name: str) -> Shape:
         """Shape of an array that every such network has."""
+        if name in self.unread:
+            raise ValueError(f"its array {name} cannot be read: {self.unread[name]}")
         if name not in self.shapes:
             raise ValueError(f"it has no array {name}, which every network of this family has.")
         if not all(self.shapes[name]):
@@ -388,7 +401,11 @@ class _Reading:
     def classes(self) -> int | None:
         """Rows of the classifier."""
         name = f"{self.scheme.entry['classifier']}.weight"
-        return self.shape(name)[0] if name in self.shapes else None
+        if name not in self.shapes:
+            return None
+        if not self.shapes[name]:
+            raise ValueError(f"{name} should be a matrix, but is one number.")
+        return self.shape(name)[0]
 
     def _n_blocks(self) -> tuple[int, ...]:
         found: dict[int, set[int]] = {}
@@ -402,7 +419,7 @@ class _Reading:
 
     def _stem(self) -> dict[str, Any]:
         entry = self.scheme.entry
-        if f"{entry.get('stem_conv2_conv')}.weight" in self.shapes:
+        if "stem_conv2_conv" in entry and f"{entry['stem_conv2_conv']}.weight" in self.shapes:
             kernels = [self.kernel(entry[f"stem_conv{i}_conv"]) for i in (1, 2, 3)]
             return dict(stem="deep", stem_filters=tuple(kernel[0] for kernel in kernels))
         kernel = self.kernel(entry["stem_conv"])
@@ -423,9 +440,12 @@ class _Reading:
 
     def _squeeze(self, groups: int) -> dict[str, Any]:
         reduce = f"layer{groups}.0.{self.scheme.excitation['se_reduce']}"
-        if f"{reduce}.weight" not in self.shapes:
+        if not {f"{reduce}.weight"} & {*self.shapes, *self.unread}:
             return dict(ratio=None)
-        width, channels = self.shape(f"{reduce}.weight")[:2]
+        shape = self.shape(f"{reduce}.weight")
+        if len(shape) < 2:
+            raise ValueError(f"{reduce}.weight should be a matrix, but its shape is {shape}.")
+        width, channels = shape[:2]
         return dict(ratio=max(1, round(channels / width)), se_bias=f"{reduce}.bias" in self.shapes)
 
     def _widths(self, n_filters: int) -> dict[str, Any]:

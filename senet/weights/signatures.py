@@ -79,7 +79,9 @@ def describe_archive(names: Iterable[str]) -> str:
         return "a .keras file without weights in it: save it again."
     if endings == {"npy"}:
         return "an .npz file of NumPy, in which no names of networks are known."
-    packed = [name for name in last if name.endswith((".pth", ".pt", ".safetensors", ".keras"))]
+    packed = [
+        name for name in sorted(last) if name.endswith((".pth", ".pt", ".safetensors", ".keras"))
+    ]
     if packed:
         return f"a zip archive with {json.dumps(packed[0])} in it: unpack it."
     pickles = sum(name.rpartition("/")[2] == "data.pkl" for name in names)

@@ -18,7 +18,9 @@ FIRST = "layer1.0.conv1.weight"
 STATISTICS = "layer1.0.bn1.running_mean"
 """A name that is missing where parameters alone were averaged."""
 
-AVERAGED = re.compile(r"(^|[_-])(ema|swa|averaged|avg|polyak)([_-]|$)", re.IGNORECASE)
+AVERAGED = re.compile(
+    r"(^|[_-])(ema|swa|averaged?|averages|averaging|avg|polyak)([_-]|$)", re.IGNORECASE
+)
 """In a part of a prefix: the weights behind it are averages over the training, the better ones."""
 
 INNER_WRAPPERS = re.compile(
@@ -72,12 +74,15 @@ def find_state_dicts(names: Collection[str]) -> list[StateDict]:
     plain = {INNER_WRAPPERS.sub("", name): name for name in names}
     if len(plain) < len(names):
         plain = {name: name for name in names}
-    found = []
     firsts = [name for name in plain if name == FIRST or name.endswith(f".{FIRST}")]
-    for prefix in (name.removesuffix(FIRST) for name in firsts[:MOST]):
-        inside = {n.removeprefix(prefix): o for n, o in plain.items() if n.startswith(prefix)}
-        found.append(StateDict(prefix, inside))
-    return sorted(found, key=lambda one: (STATISTICS not in one.names, not one.averaged))
+    found = [StateDict(name.removesuffix(FIRST), {}) for name in firsts]
+    found.sort(key=lambda one: (not one.averaged, one.prefix.count(".")))
+    for one in found[:MOST]:
+        begin = one.prefix
+        one.names.update(
+            {n.removeprefix(begin): o for n, o in plain.items() if n.startswith(begin)}
+        )
+    return sorted(found[:MOST], key=lambda one: STATISTICS not in one.names)
 
 
 def describe_taken(taken: StateDict, left_out: Iterable[str]) -> str | None:

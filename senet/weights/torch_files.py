@@ -83,7 +83,7 @@ def read_torch_zip(file: BinaryIO, size: int, members: dict[str, zipfile.ZipInfo
         if member is None or member.file_size != nbytes:
             has = "does not have" if member is None else f"has in {member.file_size}"
             raise Malformed(
-                f"its pickle asks for {nbytes} bytes of storage {key!r}, which it {has}."
+                f"its pickle asks for {nbytes} bytes of storage {key[:40]!r}, which it {has}."
             )
         if not zip_files.is_stored(member):
             raise Malformed("members of its zip archive are compressed, which torch never does.")
@@ -138,7 +138,7 @@ def _contents(file: BinaryIO, value: Any, place: Callable[[str], Place]) -> Cont
         place: tells where the storage of a key lies, or raises `Malformed`.
     """
     tensors: dict[str, Tensor] = {}
-    places: dict[str, Place] = {}
+    places: dict[str, Place | str] = {}  # or why there is none
     unread: dict[str, str] = {}
     for name, found in _find_tensors(value):
         if name in tensors or name in unread:
@@ -150,7 +150,9 @@ def _contents(file: BinaryIO, value: Any, place: Callable[[str], Place]) -> Cont
                 raise Malformed(found.reason)
             key = found.storage.key
             if key not in places:
-                places[key] = place(key)
+                places[key] = _place_or_reason(place, key)
+            if isinstance(there := places[key], str):
+                raise Malformed(there)
             tensors[name] = found
         except Malformed as problem:
             unread[name] = str(problem)
@@ -161,10 +163,18 @@ def _contents(file: BinaryIO, value: Any, place: Callable[[str], Place]) -> Cont
         )
 
     def read(name: str) -> np.ndarray:
-        return _values(file, tensors[name], places[tensors[name].storage.key])
+        return _values(file, tensors[name], place(tensors[name].storage.key))
 
     arrays = {name: tensor.stored for name, tensor in tensors.items()}
     return Contents("torch", arrays, read, unread=unread, about=_describe_value(value))
+
+
+def _place_or_reason(place: Callable[[str], Place], key: str) -> Place | str:
+    """Where a storage lies, or why it cannot be read."""
+    try:
+        return place(key)
+    except Malformed as problem:
+        return str(problem)
 
 
 def _find_tensors(value: Any) -> Iterator[tuple[str, Any]]:
@@ -177,9 +187,9 @@ def _find_tensors(value: Any) -> Iterator[tuple[str, Any]]:
     while pending:
         way, holder, depth = pending.popleft()
         for name, inside in _entries(holder):
-            full = f"{way}{name}"
-            if len(full) > NAME_LIMIT:
+            if len(way) + len(name) > NAME_LIMIT:
                 continue
+            full = f"{way}{name}"
             if type(inside) in (Tensor, Unread):
                 yield full, inside
             elif _holds(inside) and depth < NESTING_LIMIT and id(inside) not in met:

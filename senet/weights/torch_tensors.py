@@ -123,6 +123,13 @@ def _parameter(tensor: Any, *_: Any) -> Tensor | Unread:
     return tensor
 
 
+def _tensor_of_class(function: Any, _: Any, arguments: Any, *__: Any) -> Any:
+    """A tensor of a class of its own, which is made as one of torch's and then given its class."""
+    if type(function) is Global and function.name in CALLS and type(arguments) is tuple:
+        return CALLS[function.name](*arguments)
+    return Inert("a tensor of a class of its own")
+
+
 def _ordered_dict(items: Any = ()) -> dict[Any, Any]:
     """An ordered dict; Python 2 wrote its items as a list of lists."""
     if type(items) not in (list, tuple) or not all(
@@ -144,6 +151,9 @@ CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_with_dtype,
     "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _tensor_of_class,
+    "torch._tensor._rebuild_from_type": _tensor_of_class,
     "torch.Size": _size,
 }
 """What the known names stand for."""
@@ -156,13 +166,13 @@ def machine(storages: dict[str, tuple[int, int]]) -> Machine:
         storages: gets bytes and bytes per element of each storage that is mentioned, by key.
     """
 
-    def resolve(reference: Any) -> Storage | Unread:
+    def resolve(reference: Any) -> Storage | Unread | Global:
         return _storage(reference, storages)
 
     return Machine(CALLS, STORAGES.keys() | DTYPES.keys(), resolve)
 
 
-def _storage(reference: Any, storages: dict[str, tuple[int, int]]) -> Storage | Unread:
+def _storage(reference: Any, storages: dict[str, tuple[int, int]]) -> Storage | Unread | Global:
     """The storage that a persistent id stands for.
 
     It is `("storage", type, key, location, numel)`, in the older format with a sixth: `None` or
@@ -171,6 +181,8 @@ def _storage(reference: Any, storages: dict[str, tuple[int, int]]) -> Storage | 
     match reference:
         case ("storage", Global(name), str(key), _, numel, *view) if name.endswith("Storage"):
             pass
+        case ("module", Global() as kind, *_):  # before 1.6 the class of a module, with its source
+            return kind
         case _:
             raise Malformed("its pickle refers to something that is no storage.")
     dtype = STORAGES.get(name)

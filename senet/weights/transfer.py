@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from senet.files import replacing
-from senet.foreign import MAX_PATH, clean_text, escape_text, parse_json
+from senet.foreign import MAX_PATH, clean_text, escape_text, listed, parse_json
 from senet.models import family
 from senet.models.blocks import squeezed_width
 from senet.models.spec import Spec
@@ -38,6 +38,9 @@ CARD_PARTS = 500_000
 
 GRAPH = "config.json"
 """Where Keras describes the network in a `.keras` file."""
+
+SHOWN = 4
+"""Arrays of which is said why they cannot be read."""
 
 PUBLISHED_CLASSES = 1000
 """Classes of ImageNet: a file without classifier cannot be asked for these."""
@@ -99,7 +102,9 @@ class Source:
         if self.taken is not None:
             outside = [*(self.taken.names[name] for name in left_out), *self.beside]
             if told := describe_taken(self.taken, outside):
-                notes.append(f"{str(self.file.path)!r}: {told}.")
+                unread = [f"{n}: {self.file.unread[n]}" for n in left_out if n in self.file.unread]
+                why = f" What cannot be read of it is {listed(unread, SHOWN)}" if unread else ""
+                notes.append(f"{str(self.file.path)!r}: {told}.{why}")
         for note in notes:
             warnings.warn(note, stacklevel=4)
         for slot in slots:
@@ -118,6 +123,8 @@ class Source:
         if kernel is None:
             return slots, []
         stored = self.file.arrays.get(kernel.name)
+        if kernel.name in self.file.unread:
+            return slots, []
         classes = kernel.variable.shape[1]
         if stored and (stored.shape == kernel.shape or len(stored.shape) != 2):
             return slots, []
@@ -184,11 +191,16 @@ class Source:
             last = f"dense_{len(dense)}" if dense else "dense"
             return name.startswith(f"layers/{last}/")
         classifier = self.scheme.entry["classifier"] if self.scheme else "classifier"
-        own = [f"{classifier}.{variable}" for variable in ("weight", "kernel", "bias")]
-        return name in own
+        kernel = f"{classifier}.weight" if self.scheme else f"{classifier}.kernel"
+        own = (kernel, f"{classifier}.bias")
+        moved = self.taken is not None and not self.taken.names.get(kernel, "").endswith(kernel)
+        return name in own and kernel in self.file.arrays and not moved
 
-    def require_held(self) -> None:
+    def require_held(self, groups: int | None) -> None:
         """Refuse a card that tells of a network that is larger than the arrays beside it.
+
+        Args:
+            groups: of the network that are to be built; `None` is all.
 
         Raises:
             WeightsError: what the card tells of is not there.
@@ -196,9 +208,8 @@ class Source:
         card = self.card
         if card is None or card.spec is None:
             return
-        groups = None if card.features is None else card.spec.count_groups(card.features)
-        shapes = [stored.shape for stored in self.file.arrays.values()]
-        if not family.is_held(card.spec, card.channels or 1, card.classes, shapes, groups):
+        held = self.file.count()
+        if not family.is_held(card.spec, card.channels or 1, card.classes, held, groups):
             raise WeightsError(
                 self.file.path,
                 f"its {MEMBER} tells of a larger network than its arrays are. Save it again.",
@@ -211,21 +222,25 @@ class Source:
             WeightsError: something in it is no stock layer, could run code, or is larger than the
                 arrays in the file.
         """
-        shapes = [stored.shape for stored in self.file.arrays.values()]
         text = read_member(self.file.path, GRAPH, CARD_LIMIT) or b""
-        try:
-            model = build_described(parse_json(text, CARD_PARTS, float), shapes)
-            if (self.card and self.card.classes) != model.output_shape[-1]:
+        with believing(self.file.path):
+            model = build_described(parse_json(text, CARD_PARTS, float), self.file.count())
+            classes = self.card and self.card.classes
+            if classes is not None and classes != model.output_shape[-1]:
                 raise ValueError(f"its outputs are {model.output_shape}, not those of its classes")
-        except Exception as error:  # Keras raises whatever a damaged description leads it to
-            raise unusable(self.file.path, error) from error
         return model
 
 
-def unusable(path: str | os.PathLike, error: Exception) -> WeightsError:
-    """The error of a file of whose description no network can be built."""
-    reason = clean_text(str(error) or type(error).__name__, MAX_PATH)
-    return WeightsError(path, f"its network cannot be built: {reason}")
+@contextlib.contextmanager
+def believing(path: str | os.PathLike) -> Iterator[None]:
+    """Turn what Keras raises of a description in a file, whatever it is, into a `WeightsError`."""
+    try:
+        yield
+    except (WeightsError, MemoryError):
+        raise
+    except Exception as error:
+        reason = clean_text(str(error) or type(error).__name__, MAX_PATH)
+        raise WeightsError(path, f"its network cannot be built: {reason}") from error
 
 
 @contextlib.contextmanager
@@ -249,7 +264,9 @@ def source(path: str | os.PathLike, network: str | None = None) -> Iterator[Sour
             yield _take_network(file, network)
         else:
             found = Source(file, None, card)
-            found.require_held()
+            if card is not None and card.spec is not None:
+                features = card.features
+                found.require_held(None if features is None else card.spec.count_groups(features))
             yield found
 
 
@@ -277,9 +294,10 @@ def _take_network(file: ArrayFile, network: str | None) -> Source:
     found, problems = [], []
     for state_dict in find_state_dicts([*file.arrays, *file.unread]):
         try:
-            found.append(_describe(file, state_dict, network))
-        except ValueError as error:
-            problems.append(str(error))
+            with refusing(file.path):
+                found.append(_describe(file, state_dict, network))
+        except WeightsError as error:
+            problems.append(error.reason)
     if not found:
         about = f" It is {file.about}." if file.about else ""
         names = f" Its arrays are {summarise([*file.arrays, *file.unread])}."
@@ -291,13 +309,17 @@ def _describe(file: ArrayFile, state_dict: StateDict, network: str | None) -> So
     """Scheme and card of one network in a file.
 
     Raises:
-        ValueError: it is none of the family.
+        Malformed: it is none of the family.
     """
     inside = set(state_dict.names.values())
     beside = tuple(name for name in (*file.arrays, *file.unread) if name not in inside)
     view = file.renamed(state_dict.names)
     shapes = {name: stored.shape for name, stored in view.arrays.items()}
-    scheme, name, spec, classes, channels = schemes.describe(shapes, network)
+    try:
+        found = schemes.describe(shapes, network, view.count(), view.unread)
+    except ValueError as error:
+        raise Malformed(str(error)) from error
+    scheme, name, spec, classes, channels = found
     if classes is None:
         width = spec.n_filters[-1] * spec.expansion
         if head := schemes.find_classifier(shapes, scheme, width):

@@ -489,7 +489,7 @@ def test_a_network_for_other_channels_is_named_by_predict(trained, tmp_path):
     applications.save(model, tmp_path / "a.safetensors", names="timm")
     photo = next(trained[1].rglob("*.png"))
     done = senet("predict", photo, "--model", tmp_path / "a.safetensors")
-    assert "takes images of 1 channel, and images are read with the 3 of RGB" in error_of(done)
+    assert "takes images of 1 channel, and here images are read in RGB" in error_of(done)
 
 
 def test_files_that_hold_no_network_are_answered_with_one_line(tmp_path):

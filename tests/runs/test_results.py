@@ -48,3 +48,28 @@ def test_a_run_is_finished_when_its_last_epoch_is_saved_and_scored(tmp_path):
 def test_another_or_a_damaged_result_is_none(tmp_path, text):
     (tmp_path / RESULT).write_text(text)
     assert read_finished(began_in(tmp_path), after(3)) is None
+
+
+WHOLE = RESULTS | dict(split="test", top1=0.5, images=4, baseline=0.25, majority_class="a")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(top1=[1]),
+        dict(top1="0.5"),
+        dict(top1=None),
+        dict(top1=7),
+        dict(images=None, top1="x"),
+        dict(images=-1),
+        dict(split=3),
+        dict(baseline={}),
+        dict(majority_class=None),
+        dict(trained_on="x"),
+    ],
+)
+def test_a_result_with_numbers_of_another_kind_is_none(tmp_path, changes):
+    (tmp_path / RESULT).write_text(json.dumps(WHOLE))
+    assert read_finished(began_in(tmp_path), after(3)) == WHOLE
+    (tmp_path / RESULT).write_text(json.dumps(WHOLE | changes))
+    assert read_finished(began_in(tmp_path), after(3)) is None

@@ -259,9 +259,10 @@ def test_a_damaged_record_and_a_folder_without_one_are_refused(begun, tmp_path):
     ("changes", "reason"),
     [
         (dict(class_names=[1, 2]), "are not all texts"),
-        (dict(class_names=None), ""),
+        (dict(class_names=None), "are no lists"),
+        (dict(class_names="ab"), "are no lists"),
         (dict(split_sha256=[1]), "are not all texts"),
-        (dict(warnings=3), ""),
+        (dict(warnings=3), "are no lists"),
         (dict(warnings=[[1]]), "are not all texts"),
         (dict(machine=4), "machine and versions are no records"),
         (dict(versions=[1]), "machine and versions are no records"),

@@ -258,7 +258,88 @@ def test_arrays_that_the_network_needs_and_cannot_be_read_are_named(tmp_path, ne
     assert "1 that cannot be read:\n  bn1.bias: a tensor is of torch.Complex" in str(caught.value)
     made, storages = written.state(arrays)
     path = written.torch_zip(tmp_path / "b.pth", made | {"x": broken}, storages)
-    assert loaded(path)[1] == ["used the weights at its top; left out x."]
+    (line,) = loaded(path)[1]
+    assert line.startswith("used the weights at its top; left out x. What cannot be read of it is")
+
+
+@pytest.mark.parametrize("lost", ["weight", "bias", "both"])
+@pytest.mark.parametrize("how", ["unread", "absent"])
+def test_a_classifier_that_cannot_be_read_is_named(tmp_path, network, lost, how):
+    _, arrays = network
+    names = [f"fc.{part}" for part in ("weight", "bias") if lost in (part, "both")]
+    if (how, lost) == ("absent", "both"):
+        return
+    left = {name: array for name, array in arrays.items() if name not in names}
+    made, storages = written.state(left)
+    storages["broken"] = bytes(16)
+    broken = written.tensor(written.storage("ComplexFloat", "broken", 2), (2,))
+    made |= dict.fromkeys(names, broken) if how == "unread" else {}
+    path = written.torch_zip(tmp_path / "a.pth", made, storages)
+    if "fc.weight" not in names:  # the network has a classifier, which lacks something
+        with pytest.raises(
+            senet.WeightsError, match=r"1 (that cannot be read|missing .*):\n  fc\.bias"
+        ):
+            senet.load(path)
+        return
+    model, said = loaded(path)
+    assert len(model.output_shape) == 4
+    (line,) = said
+    assert "left out fc." in line
+    assert ("What cannot be read of it is fc.weight: a tensor is of" in line) == (how == "unread")
+    if how == "unread":
+        with pytest.raises(senet.WeightsError, match=r"that cannot be read:\n  fc\.weight"):
+            senet.load(path, classes=5)
+
+
+def test_a_head_that_was_moved_is_named_where_no_classifier_is_asked_for(tmp_path, network):
+    _, arrays = network
+    moved = {name.replace("fc.", "fc.1."): array for name, array in arrays.items()}
+    _, said = loaded(checkpoint(tmp_path / "a.pth", {"": moved}), include_top=False)
+    assert said == ["used the weights at its top; left out fc.1.weight, fc.1.bias."]
+
+
+def test_of_two_networks_that_nearest_to_the_top_is_taken(tmp_path, network):
+    model, arrays = network
+    parts = {f"aux.net.{name}": array + 1 for name, array in arrays.items()} | arrays
+    save_file(parts, tmp_path / "a.safetensors")
+    assert same(model, loaded(tmp_path / "a.safetensors")[0])
+
+
+def test_averaged_weights_behind_many_others_are_found():
+    names = [f"m{i}.{n}" for i in range(40) for n in (state_dicts.FIRST, state_dicts.STATISTICS)]
+    names += [f"average_model_state.{n}" for n in (state_dicts.FIRST, state_dicts.STATISTICS)]
+    assert state_dicts.find_state_dicts(names)[0].prefix == "average_model_state."
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"fc.weight": ()}, "fc.weight should be a matrix"),
+        ({"layer4.0.se.fc1.weight": (8,)}, "should be a matrix, but its shape"),
+        ({"None.weight": (1,)}, ""),
+    ],
+)
+def test_arrays_of_other_ranks_are_named(tmp_path, network, changes, reason):
+    _, arrays = network
+    made = {name: np.zeros(shape, "float32") for name, shape in changes.items()}
+    path = checkpoint(tmp_path / "a.pth", {"": arrays | made})
+    if not reason:
+        assert loaded(path)[1] == ["used the weights at its top; left out None.weight."]
+        return
+    with pytest.raises(senet.WeightsError, match=reason):
+        senet.load(path)
+
+
+def test_an_array_that_tells_the_network_and_cannot_be_read_is_named(tmp_path, network):
+    _, arrays = network
+    for name in ("conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv2.weight"):
+        left = {n: array for n, array in arrays.items() if n != name}
+        made, storages = written.state(left)
+        storages["broken"] = bytes(16)
+        made[name] = written.tensor(written.storage("ComplexFloat", "broken", 2), (2,))
+        path = written.torch_zip(tmp_path / "a.pth", made, storages)
+        with pytest.raises(senet.WeightsError, match=f"(its array {name}|  {name}.*)"):
+            senet.load(path)
 
 
 def test_a_whole_model_is_read_without_its_classes(tmp_path, network):
