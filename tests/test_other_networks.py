@@ -171,7 +171,13 @@ def test_arrays_that_do_not_fit_the_graph_are_refused(tmp_path):
     def wider(config):
         config["config"]["layers"][-1]["config"]["units"] = 4
 
-    with pytest.raises(senet.WeightsError, match="of another shape"):
+    def steeper(config):
+        layer = next(part for part in config["config"]["layers"] if part["class_name"] == "Conv2D")
+        layer["config"]["kernel_size"] = [1, 1]
+
+    with pytest.raises(senet.WeightsError, match=r"its outputs are \(None, 4\), not those of its"):
         senet.load(rewritten(path, wider))
+    with pytest.raises(senet.WeightsError, match="of another shape"):
+        senet.load(rewritten(path, steeper))
     with zipfile.ZipFile(path) as archive:
         assert json.loads(archive.read(MEMBER))["spec"] is None

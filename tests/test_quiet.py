@@ -110,7 +110,7 @@ def test_a_warning_of_the_weights_is_one_line_of_the_command(tmp_path):
     command = [sys.executable, "-c", code, photo]
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
-    assert "used state_dict_ema" in done.stderr, done.stderr
+    assert "used the averaged weights under 'state_dict_ema'" in done.stderr, done.stderr
     lines = [line for line in done.stderr.splitlines() if "state_dict_ema" in line]
     assert len(lines) == 1
     assert lines[0].startswith("warning: ")

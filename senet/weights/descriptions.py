@@ -13,6 +13,8 @@ from typing import Any
 
 import keras
 
+from senet.models import family
+
 STOCK = re.compile(
     r"keras(\.src)?(\.(layers|initializers|regularizers|constraints|ops|models|applications)[\w.]*)?"
 )
@@ -44,7 +46,8 @@ def build_described(config: dict[str, Any], held: tuple[int, int]) -> keras.Mode
     _refuse_code(config)
     if _count_layers(config) > LAYERS + LAYERS_OF_ARRAY * held[0]:
         raise ValueError("it has more layers than its arrays are of")
-    with at_most(*held):
+    arrays, values = held
+    with at_most(2 * arrays, family.LENIENCE * values):  # what little is missing is named later
         model = keras.saving.deserialize_keras_object(config)
     if not isinstance(model, keras.Model):
         raise ValueError(f"it describes a {type(model).__name__}, which is no model")

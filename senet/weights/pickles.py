@@ -89,7 +89,7 @@ ERRORS = ("Error", "Exception", "Warning", "Interrupt", "Iteration")
 """Ends of the names of exceptions."""
 
 CODE_BEGINNINGS = ("popen", "exec", "spawn", "_exec", "_popen", "_spawn")
-"""Of last parts, in small letters."""
+"""Of last parts: classes, which begin with a capital, are often called so too."""
 
 NAME_LIMIT = 200
 """Most letters of a name that a pickle mentions."""
@@ -138,7 +138,7 @@ def could_run(name: str) -> bool:
     within = CODE_PARTS | (LIBRARY_PARTS if first in ("torch", "numpy") else set())
     if first in CODE_MODULES or not within.isdisjoint(modules) or last in CODE_NAMES:
         return not (modules in (["builtins"], ["exceptions"]) and last.endswith(ERRORS))
-    if last.lower().startswith(CODE_BEGINNINGS):
+    if last.startswith(CODE_BEGINNINGS):
         return True
     if first in sys.stdlib_module_names or first in OLD_MODULES:
         return not last.lstrip("_")[:1].isupper()

@@ -210,10 +210,13 @@ class Source:
             return
         held = self.file.count()
         if not family.is_held(card.spec, card.channels or 1, card.classes, held, groups):
-            raise WeightsError(
-                self.file.path,
-                f"its {MEMBER} tells of a larger network than its arrays are. Save it again.",
-            )
+            told = f"its {MEMBER} tells of a larger network than its arrays are. Save it again."
+            if card.features is not None:
+                told = (
+                    f"it holds the feature maps at strides {card.features} alone; the rest of what "
+                    "is asked for is missing from the file."
+                )
+            raise WeightsError(self.file.path, told)
 
     def graph(self) -> keras.Model:
         """The model that Keras described in the file, of stock layers, with initial values.

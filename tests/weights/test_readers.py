@@ -769,7 +769,13 @@ def test_what_is_asked_of_a_name_is_checked_like_a_name(tmp_path, arguments):
     for value in (reach, {"x": one()["x"], "y": reach}):
         refused(torch_zip(tmp_path / "a", value, FOUR), "it asks to call")
     inner = Call("builtins getattr", (Name("mine.data Part"), "Kind"))
-    path = torch_zip(tmp_path / "a", {"x": one()["x"], "y": inner, "z": Name("a b")}, FOUR)
+    names = [
+        Name("a b"),
+        Name("my.types Wrapped"),
+        Name("plans ExecutionPlan"),
+        Name("data.io Loader"),
+    ]
+    path = torch_zip(tmp_path / "a", {"x": one()["x"], "y": inner, "z": names}, FOUR)
     assert_same(values(path), {"x": np.arange(4, dtype="f4")})
 
 
