@@ -330,6 +330,18 @@ def test_small_files_that_ask_for_much_are_refused_before_anything_is_built(tmp_
             assert "\n" not in said or "does not hold" in said, (name, said)
 
 
+@pytest.mark.parametrize("shape", [[10**9, 10**9, 3], [None, 70_000, 3], [0, 32, 3], [32, 32]])
+def test_images_of_a_size_that_nobody_has_are_refused_of_a_whole_file_too(tmp_path, shape):
+    model = tiny()
+    senet.save(model, tmp_path / "a.safetensors")
+    about = {MEMBER: json.dumps(model.card.to_json() | dict(input_shape=shape))}
+    save_file(load_file(tmp_path / "a.safetensors"), tmp_path / "b.safetensors", about)
+    with pytest.raises(
+        senet.WeightsError, match=r"senet\.json cannot be used: (The sizes|It needs)"
+    ):
+        senet.load(tmp_path / "b.safetensors")
+
+
 def test_a_limit_holds_in_its_thread_and_is_taken_back():
     before = keras.Layer.add_weight
     with at_most(2, 9):
@@ -432,6 +444,16 @@ DAMAGE = {
 }
 
 
+SAID = {
+    "deep": "it is nested too deeply",
+    "deep in a record": "it is nested too deeply",
+    "bad deflate": "'senet.json' in it is damaged. Download it again.",
+    "a list": "it holds no record",
+    "many parts": "more parts than any",
+}
+"""What is said of some of them."""
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_card_is_a_weights_error(tmp_path, damage):
     path = with_member(tmp_path / "a.keras", MEMBER, *DAMAGE[damage])
@@ -439,6 +461,7 @@ def test_a_damaged_card_is_a_weights_error(tmp_path, damage):
         senet.load(path)
     assert len(str(caught.value)) < 1000
     assert "\n" not in str(caught.value)
+    assert SAID.get(damage, "") in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
