@@ -27,6 +27,15 @@ if TYPE_CHECKING:
         load,
         save,
     )
+    from senet.errors import (
+        CapacityError,
+        Error,
+        ExistsError,
+        FileError,
+        InputError,
+        LibraryError,
+        NotFoundError,
+    )
     from senet.explanation.gates import gates
     from senet.explanation.gradcam import grad_cam
     from senet.explanation.statistics import gate_statistics
@@ -40,6 +49,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "CapacityError": "senet.errors",
+    "Error": "senet.errors",
+    "ExistsError": "senet.errors",
+    "FileError": "senet.errors",
+    "InputError": "senet.errors",
+    "LibraryError": "senet.errors",
+    "NotFoundError": "senet.errors",
     "SENet154": "senet.applications",
     "SEResNeXt101": "senet.applications",
     "SEResNeXt101_32x8d": "senet.applications",

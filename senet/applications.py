@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from senet.errors import CapacityError, InputError
 from senet.models import family
 from senet.models.blocks import channel_axis, full_precision
 from senet.models.folding import with_constant_gates
@@ -163,7 +164,7 @@ def _open_weights(
         yield weights
         return
     if not isinstance(weights, str | os.PathLike):
-        raise ValueError(
+        raise InputError(
             "weights must be None, a tag such as 'imagenet' or the path of a file; got "
             f"{weights!r}."
         )
@@ -227,7 +228,7 @@ def _require_memory(
     except (AttributeError, ValueError, OSError):  # as on Windows
         there = MOST_MEMORY
     if needed > there:
-        raise MemoryError(
+        raise CapacityError(
             f"{network!r} with {classes or 'no'} classes takes {needed / 2**30:,.0f} GiB to build, "
             "which is more than the memory of this machine."
         )
@@ -248,7 +249,7 @@ def _groups_needed(
         )
     for stride in features:
         if stride not in known:
-            raise ValueError(
+            raise InputError(
                 f"features must be strides of this network, {', '.join(map(str, known))}; got "
                 f"{stride!r}."
             )
@@ -336,7 +337,7 @@ def _card_of_another(model: keras.Model) -> Card:
     """
     inputs, outputs = (list(getattr(model, end, None) or ()) for end in ("inputs", "outputs"))
     if [len(t.shape) for t in (*inputs, *outputs)] != [4, 2]:
-        raise ValueError(
+        raise InputError(
             f"{model.name!r} is neither a network from senet.create or senet.load nor a functional "
             "model with one input (N, H, W, C) and one output (N, classes): save it with "
             "model.save."
@@ -569,12 +570,12 @@ def _check_shape(shape):
         example = "(3, 224, 224)"
     numbers = all(n is None or (isinstance(n, int) and not isinstance(n, bool)) for n in axes)
     if len(sides) != 2 or not channels or not numbers:
-        raise ValueError(
+        raise InputError(
             f"input_shape must be height, width and channels in the order of "
             f"{keras.config.image_data_format()!r}, for example {example}; got {shape}."
         )
     if any(side is not None and side < SMALLEST for side in sides):
-        raise ValueError(
+        raise InputError(
             f"The sides of the input must be at least {SMALLEST} pixels, or None where they are "
             f"open; got input_shape={shape}. Enlarge the images first."
         )
@@ -598,14 +599,14 @@ def _feature_maps(model, spec, strides, groups):
 
 def _check_top(include_top, classes, pooling, features):
     if features is not None and pooling is not None:
-        raise ValueError("Feature maps are given out as they are: leave pooling at None.")
+        raise InputError("Feature maps are given out as they are: leave pooling at None.")
     if features is not None and (not isinstance(features, tuple | list) or not features):
-        raise ValueError(f"features must be a tuple of strides, as (4, 8, 16); got {features!r}.")
+        raise InputError(f"features must be a tuple of strides, as (4, 8, 16); got {features!r}.")
     if pooling not in POOLING:
-        raise ValueError(f'pooling must be None, "avg" or "max"; got {pooling!r}.')
+        raise InputError(f'pooling must be None, "avg" or "max"; got {pooling!r}.')
     whole = hasattr(classes, "__index__") and not isinstance(classes, bool)
     if include_top and (not whole or operator.index(classes) < 1):
-        raise ValueError(f"classes must be a positive integer; got {classes!r}.")
+        raise InputError(f"classes must be a positive integer; got {classes!r}.")
 
 
 def _like(

@@ -8,6 +8,7 @@ import re
 import keras
 from keras import layers
 
+from senet.errors import InputError
 from senet.graph import inbound
 from senet.models.complexity import complexity
 from senet.plotting.diagrams import Box, Diagram, diagrams
@@ -41,7 +42,7 @@ def draw(model: keras.Model, folder: str | os.PathLike) -> list[pathlib.Path]:
     costs = {cost.name: cost for cost in whole.layers}
     blocks = _blocks(costs)
     if not blocks:
-        raise ValueError(f"{model.name!r} has no stages: draw a network made by senet.create.")
+        raise InputError(f"{model.name!r} has no stages: draw a network made by senet.create.")
     sources = inbound(model)
     stage = blocks[0][: blocks[0].index("_")]
     macro = [_macro(model, whole.by_group()), _group(stage, blocks, costs, sources)]

@@ -14,6 +14,7 @@ from senet.data.decode import ImageError
 from senet.data.pipeline import Batch, evaluation_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
+from senet.errors import InputError
 from senet.foreign import listed
 from senet.progress import meter
 
@@ -378,7 +379,7 @@ def evaluate(
         ValueError: the source is empty, or none of its images can be read.
     """
     if not len(source):
-        raise ValueError("There are no images to evaluate on.")
+        raise InputError("There are no images to evaluate on.")
     read, probabilities = predictions(
         model, source, preprocessing, len(class_names), batch_size, workers, label
     )

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from senet.errors import ExistsError, NotFoundError
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
@@ -32,7 +34,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name} in.")
+        raise NotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name} in.")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
         written = pathlib.Path(folder, path.name)
         yield written
@@ -113,11 +115,11 @@ def replacing_folder(path: str | os.PathLike, ours: str) -> Iterator[pathlib.Pat
     """
     path = pathlib.Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name} in.")
+        raise NotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name} in.")
     if path.exists() and not (
         path.is_dir() and ((path / ours).is_file() or not any(path.iterdir()))
     ):
-        raise FileExistsError(
+        raise ExistsError(
             f"{str(path)!r} exists and holds something else: name another folder, or remove it."
         )
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as beside:

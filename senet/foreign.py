@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from senet.errors import InputError
+
 MAX_FILE = 16 * 2**20
 """Largest file that is read, bytes: the metrics of 100,000 epochs."""
 MAX_RECORD = 64 * 2**20
@@ -27,10 +29,10 @@ def read_json(path: pathlib.Path, largest: int = MAX_FILE) -> dict[str, Any]:
     try:
         return parse_json(read_text(path, largest))
     except _Damaged as error:
-        raise ValueError(f"{str(path)!r} is damaged: {error}.") from error
+        raise InputError(f"{str(path)!r} is damaged: {error}.") from error
 
 
-class _Damaged(ValueError):
+class _Damaged(InputError):
     """What is wrong with a text that should be JSON."""
 
 
@@ -71,11 +73,11 @@ def read_text(path: pathlib.Path, largest: int = MAX_FILE) -> str:
         ValueError: it is no file, too large, or no text.
     """
     if not path.is_file() or path.stat().st_size > largest:
-        raise ValueError(f"{str(path)!r} is no file of up to {largest:,} bytes.")
+        raise InputError(f"{str(path)!r} is no file of up to {largest:,} bytes.")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{str(path)!r} is damaged: it is no text.") from error
+        raise InputError(f"{str(path)!r} is damaged: it is no text.") from error
 
 
 def read_number(text: Any) -> float | None:

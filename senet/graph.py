@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from senet.errors import InputError
+
 
 def inbound(model: keras.Model) -> dict[str, list[str]]:
     """For each layer of a functional model the names of the layers that feed it.
@@ -77,7 +79,7 @@ class Rebuilding:
 def _config(model: keras.Model) -> dict[str, Any]:
     config = model.get_config()
     if "output_layers" not in config:
-        raise ValueError(
+        raise InputError(
             f"The graph of {model.name!r} cannot be read: only functional models have one; got "
             f"{type(model).__name__}. Rebuild it as keras.Model(inputs, outputs)."
         )

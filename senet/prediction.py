@@ -20,6 +20,7 @@ from senet.data.readers import MAX_FILE
 from senet.data.sources import Data, Source, absolute, load_data, split_data
 from senet.data.trained_on import TrainedOn
 from senet.deployment.exported import Exported, is_exported
+from senet.errors import InputError, NotFoundError
 from senet.evaluation import Evaluation, evaluate
 from senet.foreign import MAX_PATH, clean_text, escape_text, listed, name_class
 from senet.progress import meter
@@ -63,7 +64,7 @@ class Trained:
         try:
             return TrainedOn.from_json(self.record)
         except ValueError as error:
-            raise ValueError(f"{self.where!r} is damaged: {error}.") from error
+            raise InputError(f"{self.where!r} is damaged: {error}.") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +151,7 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
                 " To use the network of that name with published weights, add --weights imagenet."
             )
         )
-        raise FileNotFoundError(f"There is no run folder or model file {str(path)!r}.{known}")
+        raise NotFoundError(f"There is no run folder or model file {str(path)!r}.{known}")
     if is_exported(path):
         exported = Exported(path)
         about = exported.manifest
@@ -161,7 +162,7 @@ def load_trained(path: str | os.PathLike, weights: str | None = None) -> Trained
     if path.is_dir():
         file = path / MODEL
         if not file.is_file():
-            raise FileNotFoundError(
+            raise NotFoundError(
                 f"{str(path)!r} holds no {MODEL}: it is not a run folder, or its training "
                 "ended before the first epoch was over."
             )
@@ -177,7 +178,7 @@ def load_in_keras(path: str | os.PathLike, weights: str | None = None) -> Traine
     """
     trained = load_trained(path, weights)
     if isinstance(trained.model, Exported):
-        raise ValueError(
+        raise InputError(
             f"{str(path)!r} is an exported network: name the run or the .keras file it was made of."
         )
     return trained
@@ -187,12 +188,12 @@ def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) ->
     """A network with the class names and the preprocessing that its card must have."""
     card = model.card
     if card.channels != COLOURS:
-        raise ValueError(
+        raise InputError(
             f"{where!r} takes images of {card.channels} channel{'s'[: card.channels != 1]}, and "
             f"here images are read in RGB, of {COLOURS}: use it in Python, by senet.load."
         )
     if card.class_names is None or card.preprocessing is None:
-        raise ValueError(
+        raise InputError(
             f"{where!r} does not say its class names and preprocessing: save it with "
             "senet.save(model, path, class_names=..., preprocessing=...)."
         )
@@ -209,7 +210,7 @@ def _preprocessing(values: dict[str, Any], where: str) -> Preprocessing:
     try:
         return Preprocessing.from_json(values)
     except ValueError as error:
-        raise ValueError(f"{where!r} is damaged: {clean_text(error, MAX_PATH)}") from error
+        raise InputError(f"{where!r} is damaged: {clean_text(error, MAX_PATH)}") from error
 
 
 def score(
@@ -265,7 +266,7 @@ def score(
 def _require_unseen(count: int, images: LabelledImages, split: str) -> None:
     """Refuse to use nothing but images that the network was trained on."""
     if not count:
-        raise ValueError(
+        raise InputError(
             f"The network was trained on every image of {images.where!r} ({split}) that can be "
             "scored: that would not say how good it is on others. Name other images with --data."
         )
@@ -422,7 +423,7 @@ def images_of(
     if of_run is not None and of_training:
         data, class_map = of_run.where, class_map or of_run.class_map
     if data is None:
-        raise ValueError(
+        raise InputError(
             "Say which images to evaluate on with --data: there is no whole record of the training "
             "data."
         )
@@ -456,7 +457,7 @@ def _refuse_changed(data: str, own_map: bool, noted: bool) -> NoReturn:
             "and which of them were trained on was not noted, so that some could count as held "
             "out: put the images to score in a folder of their own and name it with --data"
         )
-    raise ValueError(f"{why.format(repr(data))}{', or ' if not own_map else '; '}{way}.")
+    raise InputError(f"{why.format(repr(data))}{', or ' if not own_map else '; '}{way}.")
 
 
 def _split_or_none(images: Data, options: dict[str, Any]) -> Data | None:
@@ -491,7 +492,7 @@ def labelled_images(
         known = tuple(synset for synset, _ in imagenet.classes())
         numbers |= {synset: number for number, synset in enumerate(known)}
     if unknown := [name for name in given if name not in numbers]:
-        raise ValueError(
+        raise InputError(
             f"The network knows the classes {listed(known)}; {images.where!r} has "
             f"{listed(unknown)}, which it does not know: leave them out, or rename them with a "
             "class map (--class-map)."

@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from senet.foreign import escape_text
+
 DEBUG = "SENET_DEBUG"
 """The environment variable that lets libraries speak; `senet --debug` sets it."""
 
@@ -80,7 +82,7 @@ def held_output() -> Iterator[None]:
 
 
 def _in_one_line(message: Any, *_: Any, **__: Any) -> None:
-    print("warning:", *str(message).split(), file=sys.stderr)
+    print("warning:", escape_text(" ".join(str(message).split())), file=sys.stderr)
 
 
 class _Finder(importlib.abc.MetaPathFinder):

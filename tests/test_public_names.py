@@ -6,6 +6,13 @@ import sys
 import senet
 
 PUBLIC = {
+    "CapacityError",
+    "Error",
+    "ExistsError",
+    "FileError",
+    "InputError",
+    "LibraryError",
+    "NotFoundError",
     "SENet154",
     "SEResNeXt101_32x8d",
     "SEResNeXt101_64x4d",

@@ -11,6 +11,7 @@ from senet.acceleration.convolution import SmallMapConv2D
 from senet.acceleration.fused_tail import FusedTail
 from senet.acceleration.grouped_convolution import SlicedConv2D
 from senet.acceleration.tied import Tied
+from senet.errors import InputError
 from senet.graph import Rebuilding, fresh_inputs
 
 IDEAS = (SlicedConv2D, SmallMapConv2D, FusedBatchNormalization)
@@ -45,7 +46,7 @@ def accelerate(model: keras.Model) -> keras.Model:
         >>> model.save("trained.keras")
     """
     if not getattr(model, "inputs", None) or not model.outputs:
-        raise ValueError(
+        raise InputError(
             f"{model.name!r} has no graph that a twin could be made of: build it as "
             "keras.Model(inputs, outputs), or give a Sequential model a keras.Input."
         )

@@ -2,12 +2,13 @@
 
 import json
 import pathlib
-import sys
 
 import click
 
+from senet.cli.command import command_of, complain, say
 
-@click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
+
+@command_of("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path))
 @click.option(
     "--out",
@@ -29,15 +30,15 @@ def command(runs: tuple[pathlib.Path, ...], out: pathlib.Path | None) -> int:
 
     past, errors = read_runs(runs)
     for error in errors:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
     if not past:
         return 1
     comparison = Comparison(past)
-    click.echo(comparison)
+    say(comparison)
     for warning in comparison.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        complain(f"warning: {warning}")
     written = comparison.write(out) if out else []
     for path in written:
-        print(f"written: {path}", file=sys.stderr)
+        complain(f"written: {path}")
     click.echo(json.dumps(comparison.to_json() | {"written": [str(path) for path in written]}))
     return 1 if errors else 0

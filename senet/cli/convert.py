@@ -1,15 +1,16 @@
 """`senet convert`."""
 
 import pathlib
-import sys
 import warnings
 
 import click
 
+from senet.cli.command import command_of, complain
+
 NAMES = ("senet", "timm", "caffe")
 
 
-@click.command("convert", context_settings={"help_option_names": ["-h", "--help"]})
+@command_of("convert")
 @click.argument("source", type=click.Path(path_type=pathlib.Path))
 @click.argument("target", type=click.Path(path_type=pathlib.Path))
 @click.option(
@@ -51,7 +52,7 @@ def command(
         warnings.simplefilter("always", UserWarning)
         model = applications.load(source, **{k: v for k, v in said.items() if v is not None})
     for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
+        complain(f"warning: {warning.message}")
     applications.save(model, target, names=None if names == "senet" else names)
     card = model.card
     classifier = f"{card.classes} classes" if card.classes else "no classifier"

@@ -4,10 +4,11 @@ import pathlib
 
 import click
 
+from senet.cli.command import command_of, say
 from senet.models.family import VARIANTS
 
 
-@click.command("draw", context_settings={"help_option_names": ["-h", "--help"]})
+@command_of("draw")
 @click.argument("name")
 @click.option("--variant", type=click.Choice(list(VARIANTS)), default="seed", show_default=True)
 @click.option("--classes", type=click.IntRange(1, 100_000), default=1000, show_default=True)
@@ -34,4 +35,4 @@ def command(name: str, variant: str, classes: int, size: int | None, out: pathli
     with shapes_only():
         model = applications.create(name, variant=variant, classes=classes, input_shape=shape)
     for path in draw(model, out):
-        click.echo(path)
+        say(path)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from senet.cli.options import say_warnings
+from senet.cli.command import command_of, say, say_warnings
 
 if TYPE_CHECKING:
     from senet.evaluation import Evaluation
 
 
-@click.command("evaluate", context_settings={"help_option_names": ["-h", "--help"]})
+@command_of("evaluate")
 @click.argument("run", type=click.Path(path_type=pathlib.Path))
 @click.option("--weights", help="Published weights, where RUN is the name of a network.")
 @click.option("--data", help="Folder, zip or name; by default what the run was trained on.")
@@ -61,12 +61,12 @@ def command(
     result["warnings"] = [*about["warnings"], *evaluation.warnings]
     _print_classes(evaluation)
     images = f"{result['images']} {'' if result['split'] == 'all' else result['split'] + ' '}images"
-    click.echo(
+    say(
         f"top-1 {result['top1']:.2%} on {images} (baseline {result['baseline']:.2%}: always "
         f"{result['majority_class']!r})"
     )
     for line in describe_seen(result):
-        click.echo(line)
+        say(line)
     say_warnings(result["warnings"])
     if confusion:
         from senet.plotting import charts
@@ -81,12 +81,12 @@ def _print_classes(evaluation: "Evaluation") -> None:
 
     rows = [row for row in evaluation.per_class if row["images"]]
     width = max(5, *(len(row["name"]) for row in rows))
-    click.echo(f"{'class':<{width}}  images  precision  recall      F1")
+    say(f"{'class':<{width}}  images  precision  recall      F1")
     for row in rows:
-        click.echo(
+        say(
             f"{row['name']:<{width}}  {row['images']:>6}  {row['precision']:>8.1%}  "
             f"{row['recall']:>6.1%}  {row['f1']:>6.1%}"
         )
     if absent := evaluation.absent:
         classes = len(evaluation.class_names)
-        click.echo(f"No image is of {listed(absent)} ({len(absent)} of {classes} classes).")
+        say(f"No image is of {listed(absent)} ({len(absent)} of {classes} classes).")

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
+from senet.cli.command import command_of, say
 from senet.cli.options import Listed, read_recipe, recipe_options
 from senet.recipes.arms import arms_of
 from senet.recipes.presets import PRESETS
 
 
-@click.command("experiment", context_settings={"help_option_names": ["-h", "--help"]})
+@command_of("experiment")
 @click.option("--vary", help="Field and values, as ratio=4,8,16; SE against plain by default.")
 @click.option(
     "--seeds",
@@ -51,8 +52,8 @@ def command(
     from senet.training.experiment import experiment, table
 
     summary = experiment(arms, out, seeds=seeds)
-    click.echo(table(summary))
+    say(table(summary))
     if summary["baseline"]:
-        click.echo(f"baseline, always saying the most frequent class: {summary['baseline']:.2%}")
+        say(f"baseline, always saying the most frequent class: {summary['baseline']:.2%}")
     click.echo(json.dumps(summary))
     return 0

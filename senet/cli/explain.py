@@ -5,10 +5,10 @@ import pathlib
 
 import click
 
-from senet.cli.options import say_warnings
+from senet.cli.command import command_of, say, say_warnings
 
 
-@click.command("explain", context_settings={"help_option_names": ["-h", "--help"]})
+@command_of("explain")
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
 @click.option("--weights", help="Published weights, where MODEL is the name of a network.")
 @click.option("--data", help="Folder, zip or name; by default what the run was trained on.")
@@ -61,9 +61,9 @@ def command(
         batch_size=batch_size,
     )
     for finding in found.findings:
-        click.echo(f"{finding.claim} {finding.answer.capitalize()}: {finding.numbers}")
+        say(f"{finding.claim} {finding.answer.capitalize()}: {finding.numbers}")
     for line in describe_seen(about):
-        click.echo(line)
+        say(line)
     say_warnings([*about["warnings"], *found.evaluation.warnings])
-    click.echo(f"report: {out / 'report.html'}")
+    say(f"report: {out / 'report.html'}")
     click.echo(json.dumps(json.loads((out / MANIFEST).read_text("utf-8"))))

@@ -6,10 +6,10 @@ import pathlib
 
 import click
 
-from senet.cli.options import say_warnings
+from senet.cli.command import command_of, say, say_warnings
 
 
-@click.command("export", context_settings={"help_option_names": ["-h", "--help"]})
+@command_of("export")
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
 @click.option("--weights", help="Published weights, where MODEL is the name of a network.")
 @click.option(
@@ -78,8 +78,8 @@ def command(
         pixels=pixels,
         trained_on=trained.trained_on,
     )
-    click.echo(f"{style}: {comparison} ({where})")
-    click.echo(f"written: {out}")
+    say(f"{style}: {comparison} ({where})")
+    say(f"written: {out}")
     say_warnings(warnings)
     about = dict(out=str(out), format=style, warnings=warnings)
     click.echo(json.dumps(about | dataclasses.asdict(comparison)))

@@ -6,10 +6,10 @@ import pathlib
 
 import click
 
-from senet.cli.options import say_warnings
+from senet.cli.command import command_of, say, say_warnings
 
 
-@click.command("fold", context_settings={"help_option_names": ["-h", "--help"]})
+@command_of("fold")
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
 @click.option("--weights", help="Published weights, where MODEL is the name of a network.")
 @click.option("--data", help="Images; by default those of the run.")
@@ -82,10 +82,10 @@ def command(
         about=about,
     )
     for line in table(result):
-        click.echo(line)
+        say(line)
     for line in describe_seen(about):  # of the test images
-        click.echo(line)
+        say(line)
     about["warnings"] += result.warnings
     say_warnings(about["warnings"])
-    click.echo(f"written: {out}")
+    say(f"written: {out}")
     click.echo(json.dumps(dict(out=str(out)) | about | result.to_json()))

@@ -5,10 +5,11 @@ import json
 
 import click
 
+from senet.cli.command import command_of, say
 from senet.models.family import VARIANTS
 
 
-@click.command("info", context_settings={"help_option_names": ["-h", "--help"]})
+@command_of("info")
 @click.argument("name")
 @click.option("--variant", type=click.Choice(list(VARIANTS)), default="seed", show_default=True)
 @click.option("--classes", type=click.IntRange(1, 100_000), default=1000, show_default=True)
@@ -28,15 +29,15 @@ def command(name: str, variant: str, classes: int, size: int | None, as_json: bo
     if as_json:
         click.echo(json.dumps(dict(name=name, variant=variant) | dataclasses.asdict(cost)))
         return
-    click.echo(
+    say(
         f"{name}, variant {variant}, {classes} classes, input {side} x {side} x 3\n"
         f"trainable parameters {cost.trainable_parameters:,} "
         f"(with running statistics {cost.parameters:,})\n"
         f"multiply-adds {cost.multiply_adds:,}, activations {cost.activations:,} for one image\n"
     )
-    click.echo(f"{'stage':<12}{'output':>16}{'trainable parameters':>22}{'multiply-adds':>16}")
+    say(f"{'stage':<12}{'output':>16}{'trainable parameters':>22}{'multiply-adds':>16}")
     for stage, group in cost.by_group().items():
         shape = " x ".join(map(str, group[-1].output_shape))
         parameters = sum(layer.trainable_parameters for layer in group)
         operations = sum(layer.multiply_adds for layer in group)
-        click.echo(f"{stage:<12}{shape:>16}{parameters:>22,}{operations:>16,}")
+        say(f"{stage:<12}{shape:>16}{parameters:>22,}{operations:>16,}")

@@ -1,10 +1,7 @@
 """`senet`: the group of commands, its errors and its exit codes."""
 
 import importlib
-import importlib.util
 import io
-import json
-import os
 import sys
 import traceback
 from typing import Any
@@ -13,6 +10,8 @@ import click
 
 import senet
 from senet import quiet
+from senet.cli.command import HELP, allow_debugging, complain, escape_lines
+from senet.errors import Error, one_family
 
 COMMANDS = {
     "train": "Train a network on images.",
@@ -29,11 +28,9 @@ COMMANDS = {
     "convert": "Write a network to another kind of weights file.",
     "draw": "Draw a network and its blocks as SVG and PNG.",
 }
-BACKENDS = ("tensorflow", "jax", "torch")
-EXPORT = ("ai_edge_litert", "nncf", "onnx", "onnxruntime", "openvino", "tf2onnx")
-EXTRAS = {"tensorboardX": "tensorboard"} | dict.fromkeys(EXPORT, "export")
-"""The extra that each optional library belongs to."""
 FAILED, INTERRUPTED = 1, 130
+MAX_FAULT = 300
+"""Letters of an error that nobody foresaw; some libraries write pages."""
 
 
 class Commands(click.Group):
@@ -62,19 +59,21 @@ class Commands(click.Group):
             raise click.UsageError(f"{error.message} Known: {', '.join(COMMANDS)}.", ctx) from None
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings=HELP)
 @click.version_option(senet.__version__, "-V", "--version", prog_name="senet")
-@click.option("--debug", is_flag=True, help="Show tracebacks, and what libraries say.")
-def senet_command(debug: bool) -> None:
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=allow_debugging,
+    help="Show tracebacks, and what libraries say.",
+)
+def senet_command() -> None:
     """Squeeze-and-Excitation networks for Keras 3.
 
     Exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage, 130 interrupted
     by Ctrl-C, 143 by SIGTERM.
     """
-    if debug:
-        os.environ[quiet.DEBUG] = "1"
-    quiet.hush()
-    _choose_backend()
 
 
 def main() -> None:
@@ -83,52 +82,38 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # letters that a terminal has not are escaped
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = senet_command.main(standalone_mode=False)
+        with one_family():
+            code = senet_command.main(standalone_mode=False)
     except click.ClickException as error:
+        error.message = escape_lines(error.message)  # type: ignore[misc]
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         sys.unraisablehook = lambda _: None  # loaders cut off in their constructors complain
-        print("interrupted", file=sys.stderr)
+        complain("interrupted")
         code = INTERRUPTED
-    except ModuleNotFoundError as error:
-        if error.name not in (*BACKENDS, *EXTRAS):
-            raise
-        print(f"error: {_how_to_install(error.name)}", file=sys.stderr)
+    except Error as error:
+        _show_traceback()
+        complain(f"error: {str(error) or type(error).__name__}")
         code = FAILED
-    except (ValueError, OSError, MemoryError) as error:
-        if quiet.debugging():
-            traceback.print_exc()
-        print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
+    except Exception as error:
+        _show_traceback()
+        complain(f"error: {_describe_fault(error)}")
         code = FAILED
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _how_to_install(library: str) -> str:
-    if library in BACKENDS:
-        return (
-            f"Keras is to use {library}, which is not installed: "
-            f'pip install "senet[{library}]", or set KERAS_BACKEND to one of '
-            f"{', '.join(BACKENDS)} that is."
-        )
-    return f'This needs {library}, which is not installed: pip install "senet[{EXTRAS[library]}]".'
+def _show_traceback() -> None:
+    if quiet.debugging():
+        complain(traceback.format_exc().rstrip())
 
 
-def _choose_backend() -> None:
-    """Choose an installed backend if the user chose none."""
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if "KERAS_BACKEND" in os.environ:
-        return
-    installed = [backend for backend in BACKENDS if importlib.util.find_spec(backend)]
-    if installed and _configured_backend() not in installed:
-        os.environ["KERAS_BACKEND"] = installed[0]
-
-
-def _configured_backend() -> str | None:
-    """What keras.json says; Keras writes TensorFlow there by itself, installed or not."""
-    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
-    try:
-        with open(os.path.join(home, "keras.json")) as file:
-            return json.load(file).get("backend")
-    except (OSError, ValueError, AttributeError):
-        return None
+def _describe_fault(error: Exception) -> str:
+    """What to say, on one line, of an error that nobody foresaw."""
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    if len(what) > MAX_FAULT:
+        what = f"{what[:MAX_FAULT]}..."
+    return (
+        f"senet did not foresee this: {what}. Please report it to the developers of senet with the "
+        "command, what it prints with --debug, and what `pip freeze` prints."
+    )

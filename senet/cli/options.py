@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin
 
 import click
@@ -67,12 +66,6 @@ def _describe(field: dataclasses.Field) -> str:
         return text
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
     return f"{text}  [default: {shown}]"
-
-
-def say_warnings(warnings: Iterable[str]) -> None:
-    """Say on standard error what was left out, or what makes results other than they seem."""
-    for line in warnings:
-        click.echo(f"warning: {line}", err=True)
 
 
 def read_flags(fields: dict[str, Any]) -> dict[str, Any]:

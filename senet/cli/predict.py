@@ -5,10 +5,10 @@ import sys
 
 import click
 
-from senet.cli.options import say_warnings
+from senet.cli.command import command_of, complain, say_warnings
 
 
-@click.command("predict", context_settings={"help_option_names": ["-h", "--help"]})
+@command_of("predict")
 @click.argument("images", nargs=-1, required=True)
 @click.option(
     "--model",
@@ -63,5 +63,5 @@ def command(
     WRITERS[style](predictions, sys.stdout)
     bad = [p for p in predictions if p.error]
     for prediction in bad:
-        print(f"error: {escape_text(prediction.file)}: {prediction.error}", file=sys.stderr)
+        complain(f"error: {escape_text(prediction.file)}: {prediction.error}")
     return 1 if bad else 0

@@ -5,10 +5,11 @@ import pathlib
 
 import click
 
-from senet.cli.options import say_warnings
+from senet.cli.command import command_of, say, say_warnings
+from senet.errors import InputError
 
 
-@click.command("quantize", context_settings={"help_option_names": ["-h", "--help"]})
+@command_of("quantize")
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
 @click.option("--weights", help="Published weights, where MODEL is the name of a network.")
 @click.option(
@@ -70,7 +71,7 @@ def command(
     found = labelled_images(trained, data, "test", class_map)
     split = found.data.held_out
     if split == "all" or "train" not in found.data.splits:
-        raise ValueError(
+        raise InputError(
             f"{found.where!r} must have images to calibrate on and others to score on: folders "
             "train and test, or no such folders at all."
         )
@@ -91,16 +92,16 @@ def command(
         trained_on=trained.trained_on,
     )
     before, after = result.before, result.after
-    click.echo(f"{style}: {result.comparison}")
-    click.echo(
+    say(f"{style}: {result.comparison}")
+    say(
         f"top-1 on {len(after.labels)} {split} images: {before.top1:.2%} before, {after.top1:.2%} "
         f"in int8 (baseline {after.majority[1]:.2%}: always {after.majority[0]!r})"
     )
     for line in describe_seen(source):
-        click.echo(line)
+        say(line)
     source["warnings"] += after.warnings
     say_warnings(source["warnings"])
-    click.echo(f"written: {out}")
+    say(f"written: {out}")
     about = dict(out=str(out), format=style) | source | dict(images=len(after.labels))
     about |= dict(
         top1_before=before.top1, top1=after.top1, loss_before=before.loss, loss=after.loss

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from senet.cli.command import command_of
 from senet.cli.options import read_flags, read_recipe, recipe_options
 from senet.recipes.presets import PRESETS
 from senet.recipes.recipe import Recipe
@@ -17,7 +18,7 @@ from senet.training import processes as team
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 
 
-@click.command("train", context_settings={"help_option_names": ["-h", "--help"]})
+@command_of("train")
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),

@@ -12,6 +12,7 @@ import numpy as np
 
 from senet.data.layouts import Entry, Found, class_order
 from senet.data.readers import ArrayReader, JoinedReader
+from senet.errors import FileError, InputError
 
 KERAS_DATA = ("fashion_mnist", "cifar10", "cifar100")
 FASHION_FOLDER = pathlib.Path("/usr/share/datasets/fashion-mnist")
@@ -54,7 +55,7 @@ def find_keras_data(name: str) -> Found:
     try:
         train, test = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises a bare Exception when a download fails.
-        raise OSError(
+        raise FileError(
             f"{name} is not in the Keras cache and could not be downloaded: {error}"
         ) from error
     classes = CLASS_NAMES.get(name) or tuple(str(c) for c in range(int(train[1].max()) + 1))
@@ -80,20 +81,20 @@ def find_in_npz(where: str, path: pathlib.Path) -> Found:
     arrays = dict(_npz_arrays(where, path))
     layout = next((names for names in NPZ_LAYOUTS if set(names["train"]) <= set(arrays)), None)
     if layout is None:
-        raise ValueError(
+        raise InputError(
             f"{where!r} has the arrays {', '.join(arrays) or 'none'}: expected x_train and y_train "
             "(and x_val, y_val, x_test, y_test), or images and labels."
         )
     parts = {}
     for section, (images, labels) in layout.items():
         if (images in arrays) != (labels in arrays):
-            raise ValueError(f"{where!r} has one of {images} and {labels}: both are needed.")
+            raise InputError(f"{where!r} has one of {images} and {labels}: both are needed.")
         if images in arrays:
             parts[section] = arrays[images], arrays[labels]
     classes = None
     if "class_names" in arrays:
         if arrays["class_names"].ndim != 1 or arrays["class_names"].dtype.kind != "U":
-            raise ValueError(f"class_names of {where!r} must be a list of texts.")
+            raise InputError(f"class_names of {where!r} must be a list of texts.")
         classes = tuple(str(name) for name in arrays["class_names"])
     return _found(where, parts, classes, name=path.stem)
 
@@ -116,16 +117,16 @@ def _npz_arrays(where: str, path: pathlib.Path) -> Iterator[tuple[str, np.ndarra
                     shape, _, dtype = header(file)
                     size = math.prod(shape) * dtype.itemsize
                     if dtype.hasobject:
-                        raise ValueError(f"{name} holds Python objects, which are never read")
+                        raise InputError(f"{name} holds Python objects, which are never read")
                     if size > MAX_ARRAY or file.tell() + size != member.file_size:
-                        raise ValueError(
+                        raise InputError(
                             f"{name} of shape {shape} needs {size:,} bytes (at most {MAX_ARRAY:,}) "
                             f"after a header of {file.tell()}, and has {member.file_size:,} in all"
                         )
                 with archive.open(member) as file:
                     yield name, np.lib.format.read_array(file, allow_pickle=False)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{where!r} is no npz file that can be read: {error}") from error
+        raise InputError(f"{where!r} is no npz file that can be read: {error}") from error
 
 
 IDX_FILES = {"train": "train", "test": "t10k"}
@@ -155,7 +156,7 @@ def find_in_idx(where: str, folder: pathlib.Path, name: str | None = None) -> Fo
         if images is None and labels is None and section != "train":
             continue
         if images is None or labels is None:
-            raise ValueError(
+            raise InputError(
                 f"{where!r} has one of {prefix}-images-idx3-ubyte and {prefix}-labels-idx1-ubyte "
                 "(packed by gzip or not): both are needed."
             )
@@ -179,19 +180,19 @@ def _read_idx(path: pathlib.Path, dimensions: int) -> np.ndarray:
         with gzip.open(path, "rb") if packed else open(path, "rb") as file:
             start = file.read(header)
             if start[:4] != bytes((0, 0, 8, dimensions)) or len(start) < header:
-                raise ValueError(f"it begins with {start[:4].hex(' ') or 'nothing'}")
+                raise InputError(f"it begins with {start[:4].hex(' ') or 'nothing'}")
             shape = struct.unpack(f">{dimensions}I", start[4:])
             size = math.prod(shape)
             largest = 1100 * stored if packed else stored - header  # deflate packs to 1 : 1032
             if size > min(largest, MAX_ARRAY):
-                raise ValueError(f"it says {size:,} bytes follow and has {stored:,} in all")
+                raise InputError(f"it says {size:,} bytes follow and has {stored:,} in all")
             data = file.read(size + 1)
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             f"{str(path)!r} is damaged or no IDX file of bytes in {dimensions} dimensions: {error}."
         ) from error
     if len(data) != size:
-        raise ValueError(
+        raise InputError(
             f"{str(path)!r} is damaged: {' x '.join(map(str, shape))} bytes should follow its "
             f"header; there are {'more' if len(data) > size else f'{len(data):,}'}."
         )
@@ -235,23 +236,23 @@ def _check(
         or (images.ndim == 4 and images.shape[3] != 3)
         or 0 in images.shape
     ):
-        raise ValueError(
+        raise InputError(
             f"The {section} images of {where!r} are {images.dtype} of shape {images.shape}: "
             "expected uint8, 0-255, of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3)."
         )
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iuU":
-        raise ValueError(
+        raise InputError(
             f"The {section} labels of {where!r} are {labels.dtype} of shape {labels.shape}: "
             f"expected a whole number or a text for each of the {len(images)} images."
         )
     if labels.dtype.kind == "U":
         texts = [str(label) for label in labels]
         if classes and (unknown := sorted(set(texts) - set(classes))):
-            raise ValueError(f"{where!r} has labels that are in no class name: {unknown[:20]}.")
+            raise InputError(f"{where!r} has labels that are in no class name: {unknown[:20]}.")
         return images, texts
     if labels.min() < 0 or (classes and labels.max() >= len(classes)):
-        raise ValueError(
+        raise InputError(
             f"The {section} labels of {where!r} go from {labels.min()} to {labels.max()}: expected "
             f"0 to {len(classes) - 1 if classes else 'the number of classes - 1'}."
         )

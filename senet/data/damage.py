@@ -14,6 +14,7 @@ import numpy as np
 
 from senet.data.decode import ImageError
 from senet.data.sources import Data, Source
+from senet.errors import InputError
 from senet.files import replacing
 from senet.progress import meter
 
@@ -30,7 +31,7 @@ DECODING_THREADS = min(8, os.cpu_count() or 1)
 """Decoders do not hold Python up; each may have a large image in memory."""
 
 
-class TooManyBadImages(ValueError):
+class TooManyBadImages(InputError):
     """More images are damaged than the run was told to put up with; the message lists them."""
 
 
@@ -54,7 +55,7 @@ class BadImages:
 
     def __init__(self, data: Data, policy: Policy, path: str | os.PathLike | None) -> None:
         if policy not in get_args(Policy):
-            raise ValueError(
+            raise InputError(
                 f"The policy on damaged images must be one of {', '.join(get_args(Policy))}; got "
                 f"{policy!r}."
             )

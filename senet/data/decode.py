@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from senet.data import signatures
+from senet.errors import InputError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = (*(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),)
@@ -39,7 +40,7 @@ TURNS = {
 """What makes an image upright, by its orientation."""
 
 
-class ImageError(ValueError):
+class ImageError(InputError):
     """A file is not an image that can be decoded; the message has the reason."""
 
 

@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
 from senet.data.decode import SUFFIXES
+from senet.errors import NotFoundError
 from senet.foreign import escape_text, listed
 
 UNREAD_SUFFIXES = (
@@ -192,7 +193,7 @@ def find_files(paths: Iterable[str]) -> ImageFiles:
     for path in paths:
         matches = [path] if os.path.exists(path) else _expand(path)
         if not matches:
-            raise FileNotFoundError(f"There is no image at {path!r}.")
+            raise NotFoundError(f"There is no image at {path!r}.")
         for match in matches:
             if not os.path.isdir(match):
                 files[match] = None
@@ -201,7 +202,7 @@ def find_files(paths: Iterable[str]) -> ImageFiles:
             files |= dict.fromkeys(inside)
             notes += left_out
     if not files:
-        raise FileNotFoundError(" ".join(notes))
+        raise NotFoundError(" ".join(notes))
     return ImageFiles(tuple(files), tuple(notes))
 
 

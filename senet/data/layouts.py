@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from senet.data.decode import SUFFIXES
 from senet.data.finding import SHOWN, Listing, list_names, split_name
 from senet.data.readers import UNREADABLE, FolderReader, Reader, ZipReader
+from senet.errors import InputError, NotFoundError
 from senet.foreign import escape_text, listed, name_class
 
 SPLITS = {
@@ -79,7 +80,7 @@ def find_in_zip(where: str, path: pathlib.Path) -> Found:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (*UNREADABLE, UnicodeDecodeError) as error:
-        raise ValueError(f"{where!r} is a damaged zip file: {error}") from error
+        raise InputError(f"{where!r} is a damaged zip file: {error}") from error
     keys: dict[str, str] = {}
     for member in members:
         name = _read_name(member)
@@ -92,7 +93,7 @@ def find_in_zip(where: str, path: pathlib.Path) -> Found:
     listing = list_names(keys)
     images = {keys[name] for name in listing.images}
     if any(member.flag_bits & ENCRYPTED and member.filename in images for member in members):
-        raise ValueError(
+        raise InputError(
             f"{where!r} is encrypted: unpack it with its password, and give the folder, or a zip "
             "file without a password."
         )
@@ -119,7 +120,7 @@ def _find_in_listing(
     files = _strip_shared(listing.images)
     if not files:
         others = " ".join(listing.describe_others())
-        raise ValueError(
+        raise InputError(
             f"There are no images in {where!r}: expected a folder for each class with files that "
             f"end in {', '.join(SUFFIXES)}, or tar shards, or the files of an IDX data set. "
             f"{others}".rstrip()
@@ -173,7 +174,7 @@ def _sort_into_sections(
         They by section, and how many parts of a path there are up to the class.
     """
     if loose := [name for name, parts in files if len(parts) < 2]:
-        raise ValueError(
+        raise InputError(
             f"{where!r} has images that are in no class folder, '{escape_text(loose[0])}' among "
             "them: expected a folder for each class, for example cat/1.jpg and dog/2.jpg."
         )
@@ -187,7 +188,7 @@ def _sort_into_sections(
         if has_splits:
             section, label = SPLITS.get(parts[0].lower(), ""), parts[1]
             if not section or len(parts) < 3:
-                raise ValueError(
+                raise InputError(
                     f"{where!r} has folders for splits, and '{escape_text(name)}' is in none of "
                     "train/CLASS, validation/CLASS and test/CLASS: move it there or away."
                 )
@@ -211,7 +212,7 @@ def _require_classes_in_splits(where: str, files: Iterable[tuple[str, tuple[str,
     splits = {SPLITS[match[1].lower()] for match in found.values()}
     alone = holders == set(found) and (len(found) == 1 or any(f.lower() in SPLITS for f in found))
     if len(splits) > 1 or alone:
-        raise ValueError(
+        raise InputError(
             f"{where!r} has images directly in {' and '.join(found)}, {direct[min(found)]!r} among "
             "them, so nothing says their classes: expected a folder for each class in there, as "
             "train/cat/1.jpg, or a CSV list with the columns path and label."
@@ -243,7 +244,7 @@ def _require_images_in_classes(
     folder = "/".join(name.replace("\\", "/").split("/")[: -len(parts)])
     folders = listed(class_order({parts[0] for _, parts in below[path]}))
     label, count, whole = "/".join(path), len(below[path]), len(inside[path])
-    raise ValueError(
+    raise InputError(
         f"The folder {label!r} of {where!r} would be a class, and "
         f"{'all' if count == whole else count} of its {whole} images lie in folders: {folders}. If "
         f"these are the classes, give the folder {os.path.join(where, folder)!r} (of a zip file, "
@@ -282,28 +283,28 @@ def find_in_list(where: str, path: pathlib.Path) -> Found:
     for line, row in _rows(where, path, ("path", "label")):
         name, label, split = (row.get(k, "").strip() for k in ("path", "label", "split"))
         if not (name and label):
-            raise ValueError(f"Line {line} of {where!r} lacks its path or its label.")
+            raise InputError(f"Line {line} of {where!r} lacks its path or its label.")
         section = SPLITS.get(split.lower()) if "split" in row else "train"
         if section is None:
-            raise ValueError(
+            raise InputError(
                 f"Line {line} of {where!r} has the split {split!r}: expected train, validation or "
                 "test in every line, or no column split."
             )
         name = _locate_listed(path.parent, name)
         file = os.path.normpath(path.parent / name)
         if file in seen:
-            raise ValueError(f"{where!r} lists {name!r} twice, in lines {seen[file]} and {line}.")
+            raise InputError(f"{where!r} lists {name!r} twice, in lines {seen[file]} and {line}.")
         seen[file] = line
         if not os.path.isfile(file):
             missing.append(name)
         sections.setdefault(section, []).append(Entry(name, label, name))
     if missing:
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"{len(missing)} of the {len(seen)} files that {where!r} lists are not there, "
             f"{missing[0]!r} among them: paths are relative to the folder of the list."
         )
     if not sections:
-        raise ValueError(f"{where!r} lists no images: expected lines like cat/1.jpg,cat.")
+        raise InputError(f"{where!r} lists no images: expected lines like cat/1.jpg,cat.")
     return Found(FolderReader(path.parent), sections)
 
 
@@ -339,20 +340,20 @@ def _rows(
             reader = csv.reader(file)
             header = [name.strip().lower() for name in next(reader, [])]
             if not set(columns) <= set(header):
-                raise ValueError(
+                raise InputError(
                     f"{where!r} needs the columns {' and '.join(columns)} in its first line, with "
                     f"commas between them; it has {', '.join(header)[:200]!r}."
                 )
             for row in reader:
                 if row and len(row) != len(header):
-                    raise ValueError(
+                    raise InputError(
                         f"Line {reader.line_num} of {where!r} has {len(row)} columns, the first "
                         f"line has {len(header)}."
                     )
                 if row:
                     yield reader.line_num, dict(zip(header, row, strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{where!r} is no CSV file in UTF-8: {error}") from error
+        raise InputError(f"{where!r} is no CSV file in UTF-8: {error}") from error
 
 
 def rename(found: Found, path: str | os.PathLike) -> Found:
@@ -370,7 +371,7 @@ def rename(found: Found, path: str | os.PathLike) -> Found:
     names = _read_class_map(pathlib.Path(path))
     labels = {entry.label for entries in found.sections.values() for entry in entries}
     if unknown := sorted(labels - set(names)):
-        raise ValueError(
+        raise InputError(
             f"The class map {str(path)!r} has no name for {len(unknown)} labels of the data: "
             f"{listed(unknown)}. Add a line for each."
         )
@@ -383,10 +384,10 @@ def rename(found: Found, path: str | os.PathLike) -> Found:
 
 def _read_class_map(path: pathlib.Path) -> dict[str, str]:
     if not path.is_file():
-        raise FileNotFoundError(f"There is no class map {str(path)!r}.")
+        raise NotFoundError(f"There is no class map {str(path)!r}.")
     if path.stat().st_size > MAX_MAP:
-        raise ValueError(f"The class map {str(path)!r} is larger than {MAX_MAP:,} bytes.")
-    wrong = ValueError(
+        raise InputError(f"The class map {str(path)!r} is larger than {MAX_MAP:,} bytes.")
+    wrong = InputError(
         f"{str(path)!r} is no class map: expected a CSV file with a header and two columns, label "
         "and name of the class, or a JSON object from labels to names."
     )
@@ -406,7 +407,7 @@ def _read_class_map(path: pathlib.Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for label, name in ((name_class(part.strip()) for part in pair) for pair in pairs):
         if names.setdefault(label, name) != name:
-            raise ValueError(
+            raise InputError(
                 f"The class map {str(path)!r} gives {label!r} two names, {names[label]!r} and "
                 f"{name!r}."
             )

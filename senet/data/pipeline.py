@@ -23,6 +23,7 @@ from senet.data.augment import Augmentation
 from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
+from senet.errors import FileError, InputError
 
 READING = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
 """How batches are made in this process, where there are no workers."""
@@ -52,7 +53,7 @@ class Batch(NamedTuple):
     bad: np.ndarray
 
 
-class WorkerDied(ChildProcessError):
+class WorkerDied(FileError, ChildProcessError):
     """A worker process ended before its work was done."""
 
 
@@ -109,7 +110,7 @@ def training_batches(
     """
     size = min(batch_size, len(source))
     if size % part[1]:
-        raise ValueError(f"Batches of {size} images cannot be parted into {part[1]} equal parts.")
+        raise InputError(f"Batches of {size} images cannot be parted into {part[1]} equal parts.")
     make = _Training(
         source, preprocessing, n_classes, size, augmentation, seed, epoch, mixing, part
     )

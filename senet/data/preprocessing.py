@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from senet.errors import InputError
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -56,7 +58,7 @@ class Preprocessing:
             or min(self.std) <= 0
             or self.interpolation not in INTERPOLATIONS
         ):
-            raise ValueError(
+            raise InputError(
                 f"A preprocessing needs a size from 1 to {MAX_SIZE} pixels, a crop fraction from "
                 f"0.01 to 1, interpolation {' or '.join(INTERPOLATIONS)}, and mean and positive "
                 f"deviation of each of 3 channels; got {self}."
@@ -104,7 +106,7 @@ class Preprocessing:
             }
             return cls(**fields)
         except (TypeError, AttributeError) as error:
-            raise ValueError(f"Not a record of a preprocessing: {error}") from error
+            raise InputError(f"Not a record of a preprocessing: {error}") from error
 
 
 def _trim(image: Image.Image) -> Image.Image:

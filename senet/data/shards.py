@@ -13,6 +13,7 @@ from senet.data.decode import SUFFIXES
 from senet.data.finding import UNREAD_SUFFIXES, count_endings, is_hidden, split_name
 from senet.data.layouts import SPLIT, SPLITS, Entry, Found
 from senet.data.readers import TarReader
+from senet.errors import InputError, NotFoundError
 
 LABELS = (".cls", ".txt", ".json")
 """Endings of the members that hold a label, the first of them counts."""
@@ -41,7 +42,7 @@ def expand(pattern: str) -> list[pathlib.Path]:
     while match := RANGE.search(names[0]):
         first, last = (int(number) for number in match.groups())
         if not 0 <= last - first < MAX_SHARDS // len(names):
-            raise ValueError(
+            raise InputError(
                 f"{pattern!r} stands for no shards or more than {MAX_SHARDS:,}: expected a range "
                 "like {000..009}."
             )
@@ -53,14 +54,14 @@ def expand(pattern: str) -> list[pathlib.Path]:
         ]
     if not any(glob.has_magic(name) for name in names):
         if missing := [name for name in names if not os.path.isfile(name)]:
-            raise FileNotFoundError(
+            raise NotFoundError(
                 f"{len(missing)} of the {len(names)} shards that {pattern!r} stands for are not "
                 f"there, {missing[0]!r} among them."
             )
         return [pathlib.Path(name) for name in names]
     matches = sorted({match for name in names for match in glob.glob(name)})
     if not matches:
-        raise FileNotFoundError(f"No file matches {pattern!r}.")
+        raise NotFoundError(f"No file matches {pattern!r}.")
     return [pathlib.Path(match) for match in matches]
 
 
@@ -80,7 +81,7 @@ def find_in_shards(where: str, paths: Iterable[pathlib.Path]) -> Found:
     splits = [SPLIT.match(path.name) for path in paths]
     if any(splits) and not all(splits):
         unnamed = next(p.name for p, split in zip(paths, splits, strict=True) if not split)
-        raise ValueError(
+        raise InputError(
             f"{where!r} has shards whose names begin with a split, and {unnamed!r}: rename it so "
             "that it begins with train, val or test, or leave it out."
         )
@@ -93,7 +94,7 @@ def find_in_shards(where: str, paths: Iterable[pathlib.Path]) -> Found:
         for name, label, offset, size in _samples(path, unread):
             entries.append(Entry(f"{names[number]}/{name}", label, (number, offset, size)))
     if not any(sections.values()):
-        raise ValueError(
+        raise InputError(
             f"There are no images in {where!r}: expected members that end in {', '.join(SUFFIXES)} "
             f"with a label beside each, in one that ends in {', '.join(LABELS)}."
         )
@@ -123,7 +124,7 @@ def _samples(path: pathlib.Path, unread: list[str]) -> Iterator[tuple[str, str, 
             suffix = os.path.splitext(base)[1].lower()
             if suffix in SUFFIXES:
                 if key in images:
-                    raise ValueError(
+                    raise InputError(
                         f"A sample of {str(path)!r} has two images, {images[key].name!r} and "
                         f"{member.name!r}: expected one for each stem."
                     )
@@ -135,14 +136,14 @@ def _samples(path: pathlib.Path, unread: list[str]) -> Iterator[tuple[str, str, 
                 if label:
                     labels.setdefault(key, {})[suffix] = label
     if alone := [key for key in labels if key not in images and ".cls" in labels[key]]:
-        raise ValueError(
+        raise InputError(
             f"The sample {alone[0].lstrip('/')!r} of {str(path)!r} has a label and no image: "
             f"expected a member that ends in {', '.join(SUFFIXES)}."
         )
     for key, member in images.items():
         found = [labels[key][s] for s in LABELS if s in labels.get(key, {})]
         if not found:
-            raise ValueError(
+            raise InputError(
                 f"{member.name!r} of {str(path)!r} has no label: expected a member of the same "
                 f"stem that ends in .cls or .txt, or in .json with the key label or cls."
             )
@@ -152,7 +153,7 @@ def _samples(path: pathlib.Path, unread: list[str]) -> Iterator[tuple[str, str, 
 def _members(path: pathlib.Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
     """Regular files in a tar file that is whole."""
     size = os.fstat(file.fileno()).st_size
-    cut_off = ValueError(
+    cut_off = InputError(
         f"{str(path)!r} is cut off or damaged: it does not end like a tar file. Copy it again."
     )
     try:
@@ -164,7 +165,7 @@ def _members(path: pathlib.Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
                     yield member
             end = archive.offset
     except tarfile.TarError as error:
-        raise ValueError(
+        raise InputError(
             f"{str(path)!r} is no tar file that can be read, or cut off: {error}. Shards must not "
             "be compressed."
         ) from error
@@ -176,7 +177,7 @@ def _members(path: pathlib.Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
 def _label(path: pathlib.Path, file: BinaryIO, member: tarfile.TarInfo, suffix: str) -> str:
     """The label in a member; empty where it is JSON without one."""
     if member.size > MAX_LABEL:
-        raise ValueError(
+        raise InputError(
             f"{member.name!r} of {str(path)!r} is larger than a label, {MAX_LABEL:,} bytes."
         )
     file.seek(member.offset_data)
@@ -186,6 +187,6 @@ def _label(path: pathlib.Path, file: BinaryIO, member: tarfile.TarInfo, suffix: 
             return data.decode().strip()
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{member.name!r} of {str(path)!r} holds no label: {error}") from error
+        raise InputError(f"{member.name!r} of {str(path)!r} holds no label: {error}") from error
     label = content.get("label", content.get("cls")) if isinstance(content, dict) else None
     return str(label).strip() if isinstance(label, (str, int)) else ""

@@ -19,6 +19,7 @@ from senet.data.decode import ImageError
 from senet.data.finding import list_folder
 from senet.data.layouts import SPLITS, Found
 from senet.data.readers import UNREADABLE, ArrayReader, JoinedReader, Reader
+from senet.errors import InputError, NotFoundError
 from senet.foreign import listed, name_class
 
 NAMED = ("digits", *arrays.KERAS_DATA)
@@ -94,7 +95,7 @@ class Data:
             return _join(list(self.splits.values()))
         if name not in self.splits:
             known = ", ".join([*self.splits, "all"])
-            raise ValueError(f"There is no split {name!r} in this data, only {known}.")
+            raise InputError(f"There is no split {name!r} in this data, only {known}.")
         return self.splits[name]
 
     @property
@@ -241,7 +242,7 @@ def load_data(
     if not split:
         return data
     if not trained and "train" not in splits:
-        raise ValueError(
+        raise InputError(
             f"{where!r} has folders for {' and '.join(splits)} but none for training: expected "
             "train/CLASS beside them, or a folder for each class."
         )
@@ -295,7 +296,7 @@ def _in_order(splits: Mapping[str, Source]) -> dict[str, Source]:
 
 def _check_shares(validation: float, test: float, fraction: float) -> None:
     if not (0 < validation < 1 and 0 <= test < 1 and 0 < fraction <= 1):
-        raise ValueError(
+        raise InputError(
             "The share for validation must be above 0 and below 1, the share for testing from 0 to "
             "below 1, the fraction to train on above 0 to 1; got "
             f"{validation}, {test} and {fraction}."
@@ -320,13 +321,13 @@ def _find(where: str) -> Found:
     if path.is_file() and zipfile.is_zipfile(path):
         return layouts.find_in_zip(where, path)
     if path.exists():
-        raise ValueError(
+        raise InputError(
             f"{where!r} is neither a folder nor a zip file of images, nor a .csv list, .npz arrays "
             "or an uncompressed .tar shard."
         )
     if shards.is_pattern(where):
         return shards.find_in_shards(where, shards.expand(str(path)))
-    raise FileNotFoundError(
+    raise NotFoundError(
         f"There is no folder or zip file {where!r}, nor a .csv list, .npz arrays or .tar shards, "
         f"and no data set of that name: known are {', '.join(NAMED)}."
     )
@@ -399,13 +400,13 @@ def _sources(
 def _require_classes(where: str, trained: set[str], present: Mapping[str, set[str]]) -> None:
     """Refuse what no network can be trained on: one class, or images of a class for tests only."""
     if len(trained) < 2:
-        raise ValueError(
+        raise InputError(
             f"{where!r} has one class, {min(trained)!r}: a network that tells classes apart needs "
             "at least two class folders."
         )
     for name, labels in present.items():
         if unknown := sorted(labels - trained):
-            raise ValueError(
+            raise InputError(
                 f"The {name} images of {where!r} have classes that no training image has: "
                 f"{listed(unknown)}."
             )
@@ -435,7 +436,7 @@ def divide(
         if whole[label]:
             name = repr(class_names[label]) if class_names else label
             count = "a single image" if whole[label] == 1 else f"{whole[label]} images"
-            raise ValueError(
+            raise InputError(
                 f"Class {name} has {count} left, so it cannot be split: every class needs at least "
                 "three images, or the data its own train, validation and test folders."
             )

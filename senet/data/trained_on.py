@@ -20,6 +20,7 @@ import numpy as np
 from senet.data.decode import ImageError
 from senet.data.readers import UNREADABLE
 from senet.data.sources import Data, Source
+from senet.errors import InputError
 from senet.foreign import MAX_PATH, clean_text
 from senet.progress import meter
 
@@ -86,7 +87,7 @@ class TrainedOn:
         for field, kind in kinds.items():
             if not isinstance(getattr(self, field), kind):
                 given = clean_text(repr(getattr(self, field)))
-                raise ValueError(f"the field {field} cannot be {given}")
+                raise InputError(f"the field {field} cannot be {given}")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -149,7 +150,7 @@ class TrainedOn:
             return cls(**given)
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
             reason = f"the field {error} is missing" if isinstance(error, KeyError) else error
-            raise ValueError(
+            raise InputError(
                 "in its record of the images it was trained on, " + clean_text(reason, MAX_PATH)
             ) from error
 

@@ -17,6 +17,7 @@ from senet.data.trained_on import TrainedOn
 from senet.deployment.exported import MANIFEST, PRECISIONS, Exported, Manifest
 from senet.deployment.inference import inference_model
 from senet.deployment.verify import AGREEMENT, Comparison, compare
+from senet.errors import InputError
 from senet.files import replacing_folder
 
 ENTRY = "image"
@@ -84,14 +85,14 @@ def check_precision(format: str, precision: str | None) -> str:
         ValueError: the format is unknown, or does not run in that precision.
     """
     if format not in PRECISIONS:
-        raise ValueError(f"format must be one of {', '.join(PRECISIONS)}; got {format!r}.")
+        raise InputError(f"format must be one of {', '.join(PRECISIONS)}; got {format!r}.")
     if precision is None:
         return PRECISIONS[format][0]
     if precision == "int8":
-        raise ValueError("int8 needs images to calibrate on: use senet quantize.")
+        raise InputError("int8 needs images to calibrate on: use senet quantize.")
     if precision not in PRECISIONS[format]:
         known = ", ".join(name for name in PRECISIONS[format] if name != "int8")
-        raise ValueError(f"{format} runs in {known}; got precision {precision!r}.")
+        raise InputError(f"{format} runs in {known}; got precision {precision!r}.")
     return precision
 
 
@@ -270,7 +271,7 @@ def _keras_export(
     except (MemoryError, ImportError, OSError):
         raise
     except Exception as error:  # each converter has exceptions of its own
-        raise ValueError(
+        raise InputError(
             f"Keras on {keras.backend.backend()} cannot export {format}: "
             f"{str(error).strip().splitlines()[0][:300]}"
         ) from error

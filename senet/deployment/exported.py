@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from senet.errors import InputError, NotFoundError
 from senet.foreign import MAX_PATH, clean_text, read_json
 from senet.quiet import held_output
 
@@ -71,16 +72,16 @@ class Manifest:
         for field, kind in kinds.items():
             if not isinstance(getattr(self, field), kind):
                 given = clean_text(repr(getattr(self, field)))
-                raise ValueError(f"the {field} cannot be {given}")
+                raise InputError(f"the {field} cannot be {given}")
         if not all(isinstance(name, str) for name in self.class_names):
-            raise ValueError("the class_names cannot be other than texts")
+            raise InputError("the class_names cannot be other than texts")
         if self.precision not in PRECISIONS.get(self.format, ()):
             kind = f"{clean_text(self.format)!r} in {clean_text(self.precision)!r}"
-            raise ValueError(f"{kind} is not known")
+            raise InputError(f"{kind} is not known")
         if len(self.file) > MAX_PATH or not self.file.isprintable():
-            raise ValueError(f"{clean_text(self.file)!r} is no name of a file")
+            raise InputError(f"{clean_text(self.file)!r} is no name of a file")
         if pathlib.PurePath(self.file).is_absolute() or ".." in pathlib.PurePath(self.file).parts:
-            raise ValueError(f"{clean_text(self.file)!r} is outside of the folder")
+            raise InputError(f"{clean_text(self.file)!r} is outside of the folder")
 
     def to_json(self) -> dict[str, Any]:
         """This record as plain JSON values; `read` reads it back from a file."""
@@ -96,17 +97,15 @@ class Manifest:
         """
         path = pathlib.Path(folder, MANIFEST)
         if not path.exists():
-            raise FileNotFoundError(
-                f"{str(folder)!r} is no exported network: it has no {MANIFEST}."
-            )
+            raise NotFoundError(f"{str(folder)!r} is no exported network: it has no {MANIFEST}.")
         values = read_json(path)
         try:
             if values.pop("version", None) != 1:
-                raise ValueError("it was written by a later version of senet")
+                raise InputError("it was written by a later version of senet")
             return cls(**values)
         except (ValueError, TypeError, AttributeError) as error:
             reason = clean_text(error, MAX_PATH)
-            raise ValueError(f"{str(path)!r} cannot be used: {reason}.") from error
+            raise InputError(f"{str(path)!r} cannot be used: {reason}.") from error
 
 
 class Exported:
@@ -135,14 +134,14 @@ class Exported:
         self.manifest = Manifest.read(folder)
         file = self.folder / self.manifest.file
         if not file.exists():
-            raise FileNotFoundError(f"{str(self.folder)!r} lacks {self.manifest.file!r}.")
+            raise NotFoundError(f"{str(self.folder)!r} lacks {self.manifest.file!r}.")
         start = RUNTIMES[self.manifest.format]
         try:
             self._run = start(str(file), precision or self.manifest.precision, threads)
         except (ImportError, MemoryError):
             raise
         except Exception as error:  # each runtime has exceptions of its own
-            raise ValueError(
+            raise InputError(
                 f"{str(file)!r} cannot be run: {str(error).strip().splitlines()[0][:300]}"
             ) from error
 
@@ -163,7 +162,7 @@ class Exported:
         outputs = np.asarray(self._run(np.ascontiguousarray(inputs)), "float32")
         classes = len(self.manifest.class_names)
         if outputs.shape != (len(inputs), classes):
-            raise ValueError(
+            raise InputError(
                 f"{str(self.folder)!r} is damaged: its {MANIFEST} names {classes} classes, and the "
                 f"network gives outputs {outputs.shape[1:]} for each image."
             )
@@ -273,7 +272,7 @@ def _check_operations(folder: str) -> None:
         outputs = graph.signature_def["serving_default"].outputs.values()
         waiting: list[Any] = [nodes[output.name.split(":")[0]] for output in outputs]
     except (DecodeError, KeyError, ValueError) as error:
-        raise ValueError("it is no SavedModel of one graph with a serving signature") from error
+        raise InputError("it is no SavedModel of one graph with a serving signature") from error
     used: set[str] = set()
     called: set[str] = set()
     reached = {node.name for node in waiting}
@@ -291,7 +290,7 @@ def _check_operations(folder: str) -> None:
             waiting += [nodes[name] for name in read]
             reached |= read
     if strange := sorted(used - SAVED_MODEL_OPERATIONS - set(functions)):
-        raise ValueError(
+        raise InputError(
             f"it has operations that exported networks do not have ({', '.join(strange)}), so it "
             "is not run: a graph of TensorFlow can read and write files."
         )

@@ -24,6 +24,7 @@ from senet.data.trained_on import TrainedOn
 from senet.deployment.export import prove, write_network
 from senet.deployment.exported import MANIFEST, Exported
 from senet.deployment.verify import Comparison, Disagreement
+from senet.errors import InputError
 from senet.evaluation import Evaluation, evaluate
 from senet.files import replacing_folder
 from senet.progress import meter
@@ -87,7 +88,7 @@ def quantize(
         FileExistsError: the folder holds something else.
     """
     if format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)} for int8; got {format!r}.")
+        raise InputError(f"format must be one of {', '.join(FORMATS)} for int8; got {format!r}.")
     names = tuple(class_names)
     with replacing_folder(folder, MANIFEST) as written:
         manifest = write_network(

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from senet.errors import InputError
+
 TOLERANCE = 1e-4
 """Largest difference of an output in float32 that rounding explains, over the largest output."""
 AGREEMENT = 0.95
 """Share of the images on which a network in few bits must give the class that Keras gives."""
 
 
-class Disagreement(ValueError):
+class Disagreement(InputError):
     """An exported network does not answer as Keras does."""
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from senet import timing
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, Source
+from senet.errors import InputError
 from senet.evaluation import SHOWN, Evaluation, batches, evaluate
 from senet.explanation.report import block_label
 from senet.explanation.statistics import GateCounter
@@ -186,7 +187,7 @@ def fold_within(
     """
     missing = [name for name in ("train", "validation", "test") if name not in data.splits]
     if missing:
-        raise ValueError(
+        raise InputError(
             "Folding needs training images for the means, validation images to choose by and test "
             f"images to confirm on; there is no split {' and no '.join(missing)}."
         )
@@ -370,7 +371,7 @@ def _scores(
             chosen = probabilities[np.arange(len(labels)), labels].astype("float64")
             loss[k] -= np.log(np.maximum(chosen, 1e-7)).sum()
     if not count:
-        raise ValueError("None of the validation images can be read.")
+        raise InputError("None of the validation images can be read.")
     return [Score(float(r / count), float(x / count)) for r, x in zip(right, loss, strict=True)]
 
 
@@ -433,7 +434,7 @@ def _difference(
     ours, theirs = (m.predict_on_batch(batch.images) for m in (folded, switched.model))
     difference = float(np.abs(ours.astype("float64") - theirs).max())
     if difference > ROUNDING and folded.layers[1].compute_dtype == "float32":
-        raise ValueError(
+        raise InputError(
             f"The folded network differs by {difference:.1e} from the network with constant gates, "
             "which is more than rounding. Nothing was written. Please report this network."
         )

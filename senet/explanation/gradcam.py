@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from senet.acceleration import accelerate
+from senet.errors import InputError, UnsupportedError
 from senet.graph import inbound
 from senet.models.graph import softmax_of
 
@@ -52,7 +53,7 @@ def grad_cam(
         classes = np.asarray(classes)
         known = back.output.shape[-1]
         if classes.shape != (len(images),) or not ((classes >= 0) & (classes < known)).all():
-            raise ValueError(
+            raise InputError(
                 f"classes must be one index from 0 to {known - 1} for each of {len(images)} "
                 f"images; got {classes}."
             )
@@ -81,7 +82,7 @@ def _halves(model: keras.Model, layer: str | None) -> tuple[keras.Model, keras.M
     """The network from the images to the maps, and from the maps to the logits."""
     sources = inbound(model)
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
-        raise ValueError(
+        raise InputError(
             f"Grad-CAM needs a network of one input and one output (N, classes); {model.name!r} "
             f"gives {[tuple(t.shape) for t in model.outputs]}."
         )
@@ -91,11 +92,11 @@ def _halves(model: keras.Model, layer: str | None) -> tuple[keras.Model, keras.M
     if layer is None or layer not in known:
         wanted = "No layer" if layer is None else f"The layer {layer!r}"
         last = f" Among those that do are {', '.join(known[-3:])}." if known else ""
-        raise ValueError(
+        raise InputError(
             f"{wanted} of {model.name!r} gives maps (N, H, W, C) of more than a pixel.{last}"
         )
     if not _every_way(model, sources, layer):
-        raise ValueError(
+        raise InputError(
             f"Grad-CAM cannot read the maps of {layer!r}, for there are ways from the image to the "
             "classes that pass them by: name a layer that every way goes through, as the last of a "
             "stage."
@@ -163,7 +164,7 @@ def _gradients(back: keras.Model, maps: np.ndarray, classes: np.ndarray) -> np.n
         features = keras.ops.convert_to_tensor(maps).detach().requires_grad_(True)
         (gradients,) = torch.autograd.grad(score(features), features)
     else:
-        raise NotImplementedError(
+        raise UnsupportedError(
             f"Grad-CAM needs gradients, which Keras does not have on {backend!r}: set "
             "KERAS_BACKEND to tensorflow, jax or torch."
         )

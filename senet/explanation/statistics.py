@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from senet.errors import InputError
 from senet.explanation.gates import gate_model
 from senet.graph import inbound
 from senet.models.graph import SEBlock, se_blocks
@@ -235,7 +236,7 @@ def gate_statistics(
     """
     labels = np.asarray(labels)
     if not len(images) or labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        raise ValueError(
+        raise InputError(
             f"There must be images and one index of a class for each: labels (N,) of whole "
             f"numbers; got {len(images)} images and labels {labels.shape} {labels.dtype}."
         )

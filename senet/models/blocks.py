@@ -11,6 +11,7 @@ import functools
 import keras
 from keras import layers
 
+from senet.errors import InputError
 from senet.models.spec import Spec
 
 Strides = int | tuple[int, int]
@@ -47,7 +48,7 @@ def squeeze_excite_block(x, ratio=16, *, spec=None, name=None):
     spec = spec or Spec()
     filters = x.shape[channel_axis()]
     if not isinstance(ratio, int) or not 1 <= ratio <= filters:
-        raise ValueError(
+        raise InputError(
             f"ratio must be an integer from 1 to the number of channels, {filters} here, so that "
             f"at least one is left after the squeeze; got {ratio!r}."
         )
@@ -118,7 +119,7 @@ def bottleneck(
     """
     spec = spec or Spec()
     if filters_in % cardinality:
-        raise ValueError(
+        raise InputError(
             f"cardinality must divide the filters of the 3x3 convolution; got {cardinality} for "
             f"{filters_in} filters."
         )
@@ -227,7 +228,7 @@ def merge(shortcut, residual, ratio=None, *, spec=None, name=None):
     spec = spec or Spec()
     have, need = shortcut.shape[channel_axis()], residual.shape[channel_axis()]
     if have != need:
-        raise ValueError(
+        raise InputError(
             f"The shortcut has {have} channels and the residual branch {need}, so they cannot be "
             "added. An identity block gives out what it takes in: start the group with a "
             "projection_block, which changes the channels, or feed it that many."
@@ -256,7 +257,7 @@ def conv(x, filters, kernel_size, strides=1, *, groups=1, dilation=1, name=None)
         ValueError: it would be strided and dilated at once, which no stock convolution is.
     """
     if dilation > 1 and strides not in (1, (1, 1)):
-        raise ValueError(
+        raise InputError(
             f"A convolution cannot have strides {strides} and dilation {dilation} at once. Leave "
             "dilation at (1, 1) and use output_stride=8 or 16, which trades strides for dilation."
         )
@@ -404,10 +405,10 @@ def each_block(
         ValueError: the group has no block, or not one spec for each.
     """
     if n_blocks < 1:
-        raise ValueError(f"A group needs at least one block; got n_blocks={n_blocks!r}.")
+        raise InputError(f"A group needs at least one block; got n_blocks={n_blocks!r}.")
     specs = spec if isinstance(spec, tuple) else (spec,) * n_blocks
     if len(specs) != n_blocks:
-        raise ValueError(f"There must be one spec for each of {n_blocks} blocks; got {len(specs)}.")
+        raise InputError(f"There must be one spec for each of {n_blocks} blocks; got {len(specs)}.")
     return [(role(name, f"block{i + 1}"), specs[i]) for i in range(n_blocks)]
 
 

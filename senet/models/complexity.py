@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import keras
 from keras import layers
 
+from senet.errors import InputError
 from senet.graph import calls
 
 
@@ -125,7 +126,7 @@ def _costs(model: keras.Model, prefix: str = "") -> Iterator[LayerCost]:
     for layer in model.layers:
         name = prefix + layer.name
         if len(called.get(layer.name, ())) > 1:
-            raise ValueError(
+            raise InputError(
                 f"{name!r} is called several times in this model, so that it has no one output to "
                 "count with: give every call a layer of its own."
             )
@@ -151,7 +152,7 @@ def _output_shape(layer: layers.Layer, name: str) -> tuple[int, ...]:
         return ()
     shape = tuple(output.shape[1:])
     if None in shape:
-        raise ValueError(
+        raise InputError(
             f"The output of {name!r} has an open size, {shape}: build the model with a fixed "
             "input_shape, for example (224, 224, 3), to count its multiply-adds."
         )

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from senet.errors import InputError
 from senet.models.spec import Spec
 
 _101, _152 = (3, 4, 23, 3), (3, 8, 36, 3)
@@ -256,4 +257,4 @@ def require(what: str, value: str, known: Collection[str]) -> None:
         plain = str(value).lower().replace("_", "").replace("-", "")
         near = difflib.get_close_matches(plain, alike, n=1, cutoff=0.4)
         hint = f" Did you mean {alike[near[0]]!r}?" if near else ""
-        raise ValueError(f"Unknown {what} {value!r}.{hint} Known: {', '.join(known)}.")
+        raise InputError(f"Unknown {what} {value!r}.{hint} Known: {', '.join(known)}.")

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from senet.errors import InputError
 from senet.graph import fresh_inputs, inbound
 from senet.models.blocks import channel_axis
 from senet.models.graph import SEBlock, se_blocks
@@ -109,7 +110,7 @@ def _multiply(layer: Any, gate: np.ndarray, name: str) -> None:
         variables = [layer.kernel] + ([layer.bias] if layer.use_bias else [])
     channels = variables[0].shape[-2 if depthwise else -1]
     if gate.shape != (channels,):
-        raise ValueError(
+        raise InputError(
             f"The gate of {name!r} must be of shape ({channels},), one number for each channel; "
             f"got {gate.shape}."
         )

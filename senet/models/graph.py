@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import keras
 from keras import layers
 
+from senet.errors import InputError
 from senet.graph import inbound
 
 POOLS = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
@@ -74,7 +75,7 @@ def se_blocks(model: keras.Model, names: Iterable[str] | None = None) -> list[SE
     """
     blocks = find_se_blocks(model)
     if not blocks:
-        raise ValueError(
+        raise InputError(
             f"{model.name!r} has no squeeze-and-excitation blocks: no map is multiplied by a gate "
             "that is computed from it. senet.insert adds them."
         )
@@ -83,7 +84,7 @@ def se_blocks(model: keras.Model, names: Iterable[str] | None = None) -> list[SE
     wanted, known = list(names), [block.scale for block in blocks]
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise ValueError(
+        raise InputError(
             f"{model.name!r} has no squeeze-and-excitation block {', '.join(map(repr, unknown))}; "
             f"its blocks are {', '.join(known)}."
         )

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from senet.errors import InputError
 from senet.graph import calls, fresh_inputs
 from senet.models.blocks import channel_axis, full_precision
 
@@ -71,7 +72,7 @@ def insert(
         Hu et al., arXiv 1709.01507, section 6.1 and table 3 (SE-MobileNet).
     """
     if init not in INITS:
-        raise ValueError(f"init must be {' or '.join(INITS)}; got {init!r}.")
+        raise InputError(f"init must be {' or '.join(INITS)}; got {init!r}.")
     chosen = _chosen(model, where)
 
     def call(layer, *args, **kwargs):
@@ -89,13 +90,13 @@ def insert(
 def _scaled(x: Any, ratio: int, init: str, name: str) -> Any:
     """The maps, scaled by a gate that starts at 1 or as the paper has it."""
     if len(x.shape) != 4 or x.shape[channel_axis()] is None:
-        raise ValueError(
+        raise InputError(
             f"Squeeze and excitation scales maps (N, H, W, C) with a known number of channels; "
             f"{name!r} gives {tuple(x.shape)}."
         )
     filters = x.shape[channel_axis()]
     if not isinstance(ratio, int) or not 1 <= ratio <= filters:
-        raise ValueError(
+        raise InputError(
             f"ratio must be an integer from 1 to the number of channels, {filters} behind "
             f"{name!r}; got {ratio!r}."
         )
@@ -128,14 +129,14 @@ def _chosen(model: keras.Model, where: Where | None) -> set[str]:
             fitting = fnmatch.filter(called, pattern)
             chosen.update(fitting)
             if not fitting:
-                raise ValueError(f"No layer of {model.name!r} is called like {pattern!r}.")
+                raise InputError(f"No layer of {model.name!r} is called like {pattern!r}.")
     # blocks of EfficientNet that have a gate of their own
     chosen = {n for n in chosen if f"{n.removesuffix('_project_bn')}_se_excite" not in called}
     if not chosen:
-        raise ValueError(f"No layer of {model.name!r} without a gate of its own fits {said}.")
+        raise InputError(f"No layer of {model.name!r} without a gate of its own fits {said}.")
     several = [name for name in chosen if len(called[name]) != 1]
     if several:
-        raise ValueError(
+        raise InputError(
             f"Layers that are called more than once cannot be chosen: {', '.join(sorted(several))}."
         )
     return chosen
@@ -145,7 +146,7 @@ def _rule(model: keras.Model) -> list[str]:
     for pattern, places in PLACES.items():
         if re.fullmatch(pattern, model.name):
             return places
-    raise ValueError(
+    raise InputError(
         f"No rule is known for {model.name!r}: say where, as names or patterns of layers, for "
         'example senet.insert(model, where="*_bn").'
     )

@@ -7,6 +7,8 @@ import types
 from collections.abc import Collection
 from typing import Any, Literal, Union, get_args, get_origin
 
+from senet.errors import InputError
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spec:
@@ -108,10 +110,10 @@ class Spec:
             value = getattr(self, field.name)
             if not _allows(field.type, value):
                 given = reprlib.repr(value)
-                raise ValueError(f"{field.name} must be {_describe(field.type)}; got {given}.")
+                raise InputError(f"{field.name} must be {_describe(field.type)}; got {given}.")
         for wrong, message in self._impossible():
             if wrong:
-                raise ValueError(message)
+                raise InputError(message)
 
     def _impossible(self) -> list[tuple[bool, str]]:
         """Combinations that mean nothing, each with what to do."""
@@ -265,7 +267,7 @@ class Spec:
             names = ", ".join(
                 name if name.isidentifier() else reprlib.repr(name) for name in unknown
             )
-            raise ValueError(f"Unknown fields of a network's spec: {names}.")
+            raise InputError(f"Unknown fields of a network's spec: {names}.")
         fields: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }

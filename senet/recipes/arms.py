@@ -5,6 +5,7 @@ import pathlib
 import re
 from typing import Any
 
+from senet.errors import InputError
 from senet.models.spec import Spec
 from senet.recipes.fields import read_value
 from senet.recipes.recipe import Recipe
@@ -58,7 +59,7 @@ def arms_of(recipe: Recipe, vary: str | None = None) -> list[Arm]:
     """
     if vary is None:
         if recipe.built_spec().ratio is None:
-            raise ValueError(
+            raise InputError(
                 f"{recipe.model} has no squeeze and excitation to compare with its plain twin: "
                 "name the network that has, or say what to vary."
             )
@@ -69,10 +70,10 @@ def arms_of(recipe: Recipe, vary: str | None = None) -> list[Arm]:
     parts = re.split(r",(?![^\[]*\])", texts)  # commas outside brackets
     values = [read_value(text.strip()) for text in parts if text.strip()]
     if not sign or len(values) < 2:
-        raise ValueError(f"Say what to vary as field=value,value, as ratio=4,8,16; got {vary!r}.")
+        raise InputError(f"Say what to vary as field=value,value, as ratio=4,8,16; got {vary!r}.")
     of_recipe = {f.name for f in dataclasses.fields(Recipe)} - {"spec", "seed"}
     if field not in of_recipe and field not in {f.name for f in dataclasses.fields(Spec)}:
-        raise ValueError(f"Neither a recipe nor a network's spec has a field {field!r}.")
+        raise InputError(f"Neither a recipe nor a network's spec has a field {field!r}.")
     arms = []
     for value in values:
         change = {field: value} if field in of_recipe else {"spec": recipe.spec | {field: value}}

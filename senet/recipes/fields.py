@@ -8,6 +8,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import tomli_w
 
+from senet.errors import InputError
+
 KINDS = {
     int: "a whole number",
     float: "a number",
@@ -56,11 +58,11 @@ def check_value(field: dataclasses.Field, value: Any) -> None:
         return
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise ValueError(f"{field.name} must be one of {', '.join(get_args(kind))}.")
+            raise InputError(f"{field.name} must be one of {', '.join(get_args(kind))}.")
         return
     single = get_origin(kind) is not tuple
     if not single and not isinstance(value, tuple):
-        raise ValueError(f"{field.name} must be a list of values; got {value!r}.")
+        raise InputError(f"{field.name} must be a list of values; got {value!r}.")
     kind = kind if single else get_args(kind)[0]
     for one in [value] if single else value:
         _check_one(field, kind, one)
@@ -70,11 +72,11 @@ def _check_one(field: dataclasses.Field, kind: type, value: Any) -> None:
     """Refuse a single value; `True` is a whole number to Python, and not to us."""
     allowed: Any = (int, float) if kind is float else kind
     if not isinstance(value, allowed) or (kind is not bool and isinstance(value, bool)):
-        raise ValueError(f"{field.name} must be {KINDS[kind]}; got {value!r}.")
+        raise InputError(f"{field.name} must be {KINDS[kind]}; got {value!r}.")
     if bounds := field.metadata["range"]:
         low, high = bounds
         if not low <= value <= high:  # no number is within a range either
-            raise ValueError(f"{field.name} must be from {low} to {high}; got {value}.")
+            raise InputError(f"{field.name} must be from {low} to {high}; got {value}.")
 
 
 def merge_fields(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

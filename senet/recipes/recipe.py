@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import tomli_w
 
+from senet.errors import InputError
 from senet.models import family
 from senet.models.spec import Spec
 from senet.recipes.fields import NONE, check_value, kind_of, merge_fields, option, write_value
@@ -145,12 +146,12 @@ class Recipe:
             family.require("field of senet.Spec", name, [f.name for f in dataclasses.fields(Spec)])
         self.built_spec()  # refuses unknown networks and variants, and values of the spec
         if self.validation + self.test >= 1:
-            raise ValueError(
+            raise InputError(
                 f"validation and test take {self.validation} + {self.test} of the images, so that "
                 "none are left to train on."
             )
         if self.layer_decay == 0 or self.fraction == 0 or self.validation == 0:
-            raise ValueError("layer_decay, fraction and validation must be above 0.")
+            raise InputError("layer_decay, fraction and validation must be above 0.")
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "Recipe":
@@ -206,7 +207,7 @@ class Recipe:
         """
         known = {field.name: field for field in dataclasses.fields(cls)}
         if not isinstance(values, Mapping):
-            raise ValueError(f"A recipe is made of fields and values; got {values!r}.")
+            raise InputError(f"A recipe is made of fields and values; got {values!r}.")
         for name in values:
             family.require("field of a recipe", name, known)
         made: dict[str, Any] = _convert_lists(values)

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from senet.data.sources import Data, absolute
+from senet.errors import InputError
 from senet.foreign import escape_text
 from senet.recipes.recipe import Recipe
 
@@ -29,7 +30,7 @@ def locate_paths(recipe: Recipe) -> Recipe:
     )
     for name, path in paths.items():
         if path and escape_text(path) != path:
-            raise ValueError(
+            raise InputError(
                 f"The path of {name}, '{escape_text(path)}', has bytes that are no UTF-8, or "
                 "control characters, which no recipe can hold: rename what it leads to."
             )

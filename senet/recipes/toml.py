@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from senet.errors import InputError, NotFoundError
 from senet.recipes.fields import merge_fields
 from senet.recipes.presets import DEFAULT, read_preset
 from senet.recipes.recipe import Recipe
@@ -54,12 +55,12 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
     try:
         values = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(f"There is no recipe {str(path)!r}.") from None
+        raise NotFoundError(f"There is no recipe {str(path)!r}.") from None
     except (OSError, ValueError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as TOML: {error}") from error
+        raise InputError(f"{str(path)!r} cannot be read as TOML: {error}") from error
     try:
         fields = merge_fields(read_preset(str(values.pop("preset", DEFAULT))), values)
         Recipe.from_json(fields)  # here, where the file that is wrong has a name
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{str(path)!r}: {error}") from error
+        raise InputError(f"{str(path)!r}: {error}") from error
     return fields

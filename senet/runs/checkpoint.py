@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from senet.errors import InputError
 from senet.files import replacing
 from senet.runs.folder import CHECKPOINTS
 
@@ -108,7 +109,7 @@ def _read_checkpoint(path: pathlib.Path) -> Checkpoint:
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()[:16]
     if found != checksum:
-        raise ValueError(f"its SHA-256 begins with {found}")
+        raise InputError(f"its SHA-256 begins with {found}")
     # A safetensors file begins with the length of its header, which the library does not give.
     length = int.from_bytes(data[:8], "little")
     state = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][METADATA])

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from senet.errors import LibraryError
+
 FLUSH_SECONDS = 5
 """Between writes to the disk."""
 
@@ -16,7 +18,7 @@ FLUSH_SECONDS = 5
 def require_library() -> None:
     """Raise a `ModuleNotFoundError` with the command to install tensorboardX, if it is missing."""
     if importlib.util.find_spec("tensorboardX") is None:
-        raise ModuleNotFoundError(
+        raise LibraryError(
             "Event files for TensorBoard are written by tensorboardX, which is not installed: "
             'pip install "senet[tensorboard]".',
             name="tensorboardX",

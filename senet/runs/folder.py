@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import filelock
 
+from senet.errors import ExistsError
+
 RECORD = "run.json"
 """What began the run; a folder is a run's as soon as this file is there."""
 RECIPE = "recipe.toml"
@@ -46,7 +48,7 @@ def require_new(folder: pathlib.Path) -> None:
         FileExistsError: the folder holds a run, or something else.
     """
     if is_run(folder):
-        raise FileExistsError(
+        raise ExistsError(
             f"{str(folder)!r} is a run already: senet train --resume {folder} goes on with it; or "
             "choose another --out."
         )
@@ -54,7 +56,7 @@ def require_new(folder: pathlib.Path) -> None:
         not folder.is_dir()
         or any(not p.name.startswith(".") and p.name not in EARLY for p in folder.iterdir())
     ):
-        raise FileExistsError(
+        raise ExistsError(
             f"{str(folder)!r} exists and is not an empty folder: choose another --out, or move it."
         )
 
@@ -72,7 +74,7 @@ def lock_folder(folder: pathlib.Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise FileExistsError(
+        raise ExistsError(
             f"Another process trains in {str(folder)!r}: wait for its end, or stop it."
         ) from None
     try:

@@ -8,6 +8,7 @@ import statistics
 from typing import Any
 
 from senet.data.trained_on import TrainedOn
+from senet.errors import InputError, NotFoundError
 from senet.evaluation import wilson_interval
 from senet.foreign import (
     MAX_PATH,
@@ -151,14 +152,14 @@ def read_run(folder: pathlib.Path, name: str) -> PastRun:
     """
     record = read_record(folder)
     if not isinstance(record.get("recipe"), dict):
-        raise ValueError(f"{str(folder / RECORD)!r} is damaged: it has no recipe.")
+        raise InputError(f"{str(folder / RECORD)!r} is damaged: it has no recipe.")
     digest, parameters = record.get("split_sha256"), record.get("parameters")
     try:
         recipe, machine = plain_fields(record["recipe"]), plain_fields(record.get("machine"))
         versions = plain_fields(record.get("versions")) | plain_fields(record, only=("backend",))
     except RecursionError as error:
         path = str(folder / RECORD)
-        raise ValueError(f"{path!r} is damaged: it is nested too deeply.") from error
+        raise InputError(f"{path!r} is damaged: it is nested too deeply.") from error
     return PastRun(
         name=name,
         folder=clean_text(folder, MAX_PATH),
@@ -180,7 +181,7 @@ def read_record(folder: pathlib.Path) -> dict[str, Any]:
         ValueError: its record is damaged.
     """
     if not is_run(folder):
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"{str(folder)!r} is no run folder, or its run never began: there is no {RECORD} in it."
         )
     return read_json(folder / RECORD, MAX_RECORD)
@@ -199,7 +200,7 @@ def read_data_of_run(folder: pathlib.Path) -> DataOfRun | None:
     try:
         trained_on = read_trained_on(record)
     except ValueError as error:
-        raise ValueError(f"{str(folder / RECORD)!r} is damaged: {error}.") from error
+        raise InputError(f"{str(folder / RECORD)!r} is damaged: {error}.") from error
     try:
         recipe = record["recipe"]
         where, class_map = recipe["data"], recipe["class_map"]
@@ -242,7 +243,7 @@ def _read_score(path: pathlib.Path) -> Score | None:
     scored = images and share is not None and 0 <= share <= 1
     unscored = not images and top1 is None  # all that were held out were trained on
     if not is_count(images) or not (scored or unscored):
-        raise ValueError(f"{str(path)!r} is damaged: it has no top1 from 0 to 1 of so many images.")
+        raise InputError(f"{str(path)!r} is damaged: it has no top1 from 0 to 1 of so many images.")
     baseline, seconds = (
         read_number(given) if isinstance(given, int | float) else None
         for given in (result.get("baseline"), result.get("seconds"))
@@ -263,7 +264,7 @@ def _read_history(path: pathlib.Path) -> list[dict[str, float]]:
             numbers = {key: read_number(cell) for key, cell in row.items()}
             history.append({k: number for k, number in numbers.items() if number is not None})
             if "epoch" not in history[-1]:
-                raise ValueError(f"{str(path)!r} is damaged: row {len(history)} is no epoch.")
+                raise InputError(f"{str(path)!r} is damaged: row {len(history)} is no epoch.")
     except csv.Error as error:
-        raise ValueError(f"{str(path)!r} is damaged: {error}.") from error
+        raise InputError(f"{str(path)!r} is damaged: {error}.") from error
     return history

@@ -14,6 +14,7 @@ import keras
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data
 from senet.data.trained_on import TrainedOn
+from senet.errors import InputError
 from senet.files import replacing, write_json, write_rows
 from senet.foreign import clean_text, escape_text, name_class
 from senet.recipes.fields import merge_fields
@@ -71,7 +72,7 @@ class RunRecord:
             if name not in free and getattr(wanted, name) != getattr(self.recipe, name)
         ]
         if wrong:
-            raise ValueError(
+            raise InputError(
                 f"A resumed run keeps its recipe, and {'; '.join(wrong)}. Leave these out, or "
                 f"begin another run. What may change: {', '.join(sorted(free))}."
             )
@@ -97,12 +98,12 @@ class RunRecord:
                 ", ".join(map(escape_text, names[:SHOWN_CLASSES]))
                 for names in (self.class_names, data.class_names)
             )
-            raise ValueError(
+            raise InputError(
                 f"The classes of {recipe.data!r} were {before} when the run began and are {now} "
                 "now."
             )
         if not data.is_same(self.digest, self.class_names):
-            raise ValueError(
+            raise InputError(
                 f"The images in {recipe.data!r} are not those that the run began with"
                 f"{self._list_differences(data)}. Put them back, or begin another run."
             )
@@ -221,11 +222,11 @@ def read(folder: pathlib.Path) -> RunRecord:
     try:
         names, warnings = found["class_names"], found.get("warnings", [])
         if not (isinstance(names, list) and isinstance(warnings, list)):
-            raise ValueError("class_names and warnings are no lists")
+            raise InputError("class_names and warnings are no lists")
         if not all(isinstance(text, str) for text in (found["split_sha256"], *names, *warnings)):
-            raise ValueError("class_names, warnings and split_sha256 are not all texts")
+            raise InputError("class_names, warnings and split_sha256 are not all texts")
         if not all(isinstance(found.get(part, {}), dict) for part in ("machine", "versions")):
-            raise ValueError("machine and versions are no records")
+            raise InputError("machine and versions are no records")
         return RunRecord(
             folder,
             asked if isinstance(asked, dict) else {},
@@ -238,4 +239,4 @@ def read(folder: pathlib.Path) -> RunRecord:
             dict(found["same"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{str(folder / RECORD)!r} is damaged: {error}") from error
+        raise InputError(f"{str(folder / RECORD)!r} is damaged: {error}") from error

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from senet.data.pipeline import count_batches_ahead
 from senet.data.sources import Data
 from senet.evaluation import find_majority
-from senet.foreign import listed
+from senet.foreign import escape_text, listed
 from senet.progress import clock
 from senet.training.interruption import Stopped
 from senet.training.parts import Run
@@ -173,4 +173,5 @@ def say_stopped(run: Run, stopped: Stopped) -> None:
 
 def say(line: str) -> None:
     """Print to standard error at once, so that logs show it while the run works."""
-    print(line, file=sys.stderr, flush=True)
+    shown = "\n".join(map(escape_text, line.split("\n")))
+    print(shown, file=sys.stderr, flush=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
+from senet.errors import InputError
 from senet.training.processes import PROCESSES
 
 
@@ -80,7 +81,7 @@ def join_processes() -> Iterator[Team]:
     size = int(os.environ.get(PROCESSES) or 1)
     if keras.backend.backend() != "jax":
         if size > 1:
-            raise ValueError(
+            raise InputError(
                 f"Several processes train together on JAX, and Keras uses "
                 f"{keras.backend.backend()}: set KERAS_BACKEND=jax."
             )

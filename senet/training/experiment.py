@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from senet.errors import InputError
 from senet.files import write_json, write_rows
 from senet.plotting import charts
 from senet.recipes.arms import Arm
@@ -71,7 +72,7 @@ def experiment(
         if result["interrupted"]:
             raise KeyboardInterrupt
         if result.get("top1") is None:
-            raise ValueError(
+            raise InputError(
                 f"Every {result['split']} image of {arm.name}, seed {seed}, was trained on: there "
                 "is no score to compare. Take other images, or other weights to start from."
             )
@@ -177,9 +178,9 @@ def _require_pairs(arms: Sequence[Arm], seeds: Sequence[int]) -> None:
     """Refuse what no difference can be made of, and runs that would share a folder."""
     names = {_name_folder(arm) for arm in arms}
     if len(names) < 2 or len(seeds) < 2:
-        raise ValueError("An experiment needs two arms and two seeds, to say what is chance.")
+        raise InputError("An experiment needs two arms and two seeds, to say what is chance.")
     if len(names) < len(arms) or len(set(seeds)) < len(seeds):
-        raise ValueError("Each arm and each seed counts once: name none of them twice.")
+        raise InputError("Each arm and each seed counts once: name none of them twice.")
 
 
 def _train_arm(arm: Arm, seed: int, folder: pathlib.Path) -> dict[str, Any]:
@@ -190,7 +191,7 @@ def _train_arm(arm: Arm, seed: int, folder: pathlib.Path) -> dict[str, Any]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         return train(recipe, folder)
     if other := record.read(folder).list_other_fields(recipe):
-        raise ValueError(
+        raise InputError(
             f"{str(folder)!r} is a run of another experiment: it differs in {', '.join(other)}. "
             "Choose another --out."
         )

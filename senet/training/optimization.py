@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from senet.errors import InputError
 from senet.models.family import require
 
 NOT_BY_LAYER = ("ftrl", "schedulefreeadamw")
@@ -78,7 +79,7 @@ def make_optimizer(
     require("optimizer", name, known)
     kind = known[name]
     if settings.layer_decay < 1 and name in NOT_BY_LAYER:
-        raise ValueError(
+        raise InputError(
             f"layer_decay goes with optimizers whose step is in proportion to their learning rate; "
             f"that of {settings.name} is not. Leave it at 1, or choose another."
         )

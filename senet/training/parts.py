@@ -12,6 +12,7 @@ from senet.data.pipeline import Batch
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data
 from senet.data.trained_on import TrainedOn
+from senet.errors import InputError
 from senet.training.averaging import Average
 from senet.training.distribution import Team
 from senet.training.optimization import Schedule
@@ -20,7 +21,7 @@ from senet.training.step import GuardedStep
 from senet.training.validation import Validation
 
 
-class Diverged(ValueError):
+class Diverged(InputError):
     """The loss, a gradient or a weight stopped being a finite number."""
 
 
@@ -55,13 +56,13 @@ class Network:
             ]
             if not layers:
                 some = ", ".join(layer.name for layer in self.model.layers if layer.weights)[:120]
-                raise ValueError(
+                raise InputError(
                     f"No layer is called {pattern!r}, as freeze says; there are {some}..."
                 )
             for layer in layers:
                 layer.trainable = False
         if not self.model.trainable_variables:
-            raise ValueError(f"freeze={','.join(patterns)} leaves nothing to train.")
+            raise InputError(f"freeze={','.join(patterns)} leaves nothing to train.")
 
 
 @dataclasses.dataclass(frozen=True)

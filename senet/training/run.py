@@ -11,6 +11,7 @@ import pathlib
 from typing import Any
 
 from senet.data.sources import Data
+from senet.errors import InputError
 from senet.recipes.recipe import Recipe
 from senet.recipes.resolving import fill_defaults, locate_paths
 from senet.runs import checkpoint, record
@@ -164,7 +165,7 @@ def _find_checkpoint(folder: pathlib.Path, team: Team) -> Checkpoint | None:
         team.wait()
     console.say_damaged(damaged)
     if damaged and found is None:
-        raise ValueError(
+        raise InputError(
             f"No checkpoint in {str(folder)!r} is whole: there is nothing to go on from. "
             f"The network of the last whole epoch is {MODEL}. Begin another run, perhaps with "
             f"--weights {folder / MODEL}."

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from senet.errors import InputError
 from senet.runs import checkpoint
 from senet.runs.checkpoint import Checkpoint
 from senet.training.parts import Run
@@ -55,7 +56,7 @@ def restore_checkpoint(run: Run, found: Checkpoint) -> None:
     here = {name: tuple(variable.shape) for name, variable in places.items()}
     there = {name: array.shape for name, array in found.arrays.items()}
     if wrong := sorted(dict(here.items() ^ there.items())):
-        raise ValueError(
+        raise InputError(
             f"The checkpoint of step {found.step} is of another network or optimizer: it "
             f"differs in {len(wrong)} arrays, {wrong[0]} among them."
         )

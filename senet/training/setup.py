@@ -18,6 +18,7 @@ from senet.data.pipeline import training_batches
 from senet.data.preprocessing import COLOURS, Preprocessing
 from senet.data.sources import Data, load_data
 from senet.data.trained_on import TrainedOn, describe_training, digest_splits
+from senet.errors import InputError
 from senet.models.family import is_held
 from senet.models.spec import Spec
 from senet.recipes.recipe import Recipe
@@ -44,7 +45,7 @@ def require_usable(recipe: Recipe) -> None:
         ModuleNotFoundError: event files are wanted, and the library that writes them is missing.
     """
     if keras.config.image_data_format() != "channels_last":
-        raise ValueError(
+        raise InputError(
             "Training reads images as channels_last; set image_data_format to it in keras.json or "
             "with keras.config.set_image_data_format."
         )
@@ -83,7 +84,7 @@ def _read_earlier_training(weights: str, network: Network) -> TrainedOn | None:
     try:
         return None if values is None else TrainedOn.from_json(values)
     except ValueError as error:
-        raise ValueError(f"{weights!r} is damaged: {error}.") from error
+        raise InputError(f"{weights!r} is damaged: {error}.") from error
 
 
 @contextlib.contextmanager
@@ -133,7 +134,7 @@ def rebuild_network(
     spec = Spec.from_json(began.spec)
     held = len(arrays), sum(array.size for array in arrays.values())
     if not is_held(spec, COLOURS, len(data.class_names), held):
-        raise ValueError(
+        raise InputError(
             f"The record in {str(began.folder)!r} is damaged: its spec tells of a larger network "
             "than its checkpoint holds."
         )
@@ -296,12 +297,12 @@ def _require_updates(recipe: Recipe, steps: int, team: Team) -> None:
     """Refuse batches that devices cannot share, and runs that would never change the network."""
     if recipe.batch_size % team.devices:
         fitting = -(-recipe.batch_size // team.devices) * team.devices
-        raise ValueError(
+        raise InputError(
             f"Batches of {recipe.batch_size} images cannot be shared by {team.devices} devices: "
             f"choose --batch-size {fitting}."
         )
     if steps * recipe.epochs < recipe.accumulate:
-        raise ValueError(
+        raise InputError(
             f"The run has {steps * recipe.epochs} steps and accumulate gathers "
             f"{recipe.accumulate} of them for one update: there would be none."
         )

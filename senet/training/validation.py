@@ -9,6 +9,7 @@ import numpy as np
 from senet.data.damage import BadImages
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, Source
+from senet.errors import InputError
 from senet.evaluation import Evaluation, evaluation_of, predictions
 from senet.training.distribution import Team, use_one_device
 from senet.training.step import copy_value
@@ -62,7 +63,7 @@ class Validation:
         """
         source, names = self.data.split(split), self.data.class_names
         if not len(source):
-            raise ValueError(f"There are no {split} images to evaluate on.")
+            raise InputError(f"There are no {split} images to evaluate on.")
         share = self._take_share(source)
         with use_one_device():
             read, scores = predictions(

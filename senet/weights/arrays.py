@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from senet.errors import InputError
 from senet.foreign import clean_text, escape_text
 
 ITEMSIZES = {
@@ -26,7 +27,7 @@ RANK_LIMIT = 8
 """Most dimensions of an array that is read."""
 
 
-class WeightsError(ValueError):
+class WeightsError(InputError):
     """A weights file cannot be used.
 
     Args:

@@ -4,6 +4,7 @@ import dataclasses
 import reprlib
 from typing import Any
 
+from senet.errors import InputError
 from senet.foreign import clean_text, is_count
 from senet.models.spec import Spec
 
@@ -73,12 +74,12 @@ class Card:
         for field, kind in kinds.items():
             if not isinstance(getattr(self, field), kind):
                 given = clean_text(reprlib.repr(getattr(self, field)))
-                raise ValueError(f"The {field} of a network cannot be {given}.")
+                raise InputError(f"The {field} of a network cannot be {given}.")
         if self.class_names is None:
             return
         object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
         if self.classes is not None and len(self.class_names) != self.classes:
-            raise ValueError(
+            raise InputError(
                 f"There must be one name for each of the {self.classes} classes; got "
                 f"{len(self.class_names)} class names."
             )
@@ -96,22 +97,22 @@ class Card:
         """
         values = dict(values)
         if values.pop("format", None) != 1:
-            raise ValueError("It was written in a format that this version of senet does not know.")
+            raise InputError("It was written in a format that this version of senet does not know.")
         try:
             values["spec"] = values["spec"] and Spec.from_json(values["spec"])
             values["input_shape"] = tuple(values["input_shape"])
             values["features"] = values.get("features") and tuple(values["features"])
             card = cls(**values)
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"Its {MEMBER} is not complete: {error}.") from error
+            raise InputError(f"Its {MEMBER} is not complete: {error}.") from error
         sizes = (*(n for n in card.input_shape if n is not None), *(card.features or ()))
         if not all(type(n) is int and 0 < n <= LARGEST_SIDE for n in sizes):
-            raise ValueError(
+            raise InputError(
                 f"The sizes of its images and maps must be numbers from 1 to {LARGEST_SIDE}; got "
                 f"{reprlib.repr(card.input_shape)} and {reprlib.repr(card.features)}."
             )
         if len(card.input_shape) != 3 or (card.classes is not None and not is_count(card.classes)):
-            raise ValueError(
+            raise InputError(
                 "It needs height, width and channels of its images, and a number of classes; got "
                 f"{reprlib.repr(card.input_shape)} and {reprlib.repr(card.classes)}."
             )

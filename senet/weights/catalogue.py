@@ -12,6 +12,8 @@ import dataclasses
 import difflib
 from typing import Any
 
+from senet.errors import InputError
+
 TIMM = "https://github.com/huggingface/pytorch-image-models"
 RELEASE = f"{TIMM}/releases/download"
 GLUON = "https://cv.gluon.ai/model_zoo/classification.html"
@@ -270,7 +272,7 @@ def default_tag(network: str) -> str:
     """
     known = tags(network)
     if not known:
-        raise ValueError(
+        raise InputError(
             f"No weights are published for {network!r}. weights=None builds it, and weights= takes "
             "the path of a file; `senet list --weights` shows what is published."
         )
@@ -290,7 +292,7 @@ def published(network: str, tag: str) -> Published:
     tag = default_tag(network) if tag == "imagenet" else tag
     if tag not in tags(network):
         default_tag(network)
-        raise ValueError(_unknown(tag, tags(network), f" for {network}"))
+        raise InputError(_unknown(tag, tags(network), f" for {network}"))
     return next(row for row in ROWS if (row.network, row.tag) == (network, tag))
 
 
@@ -302,7 +304,7 @@ def with_tag(tag: str) -> Published:
     """
     rows = [row for row in ROWS if tag in (row.tag, "imagenet")]
     if not rows:
-        raise ValueError(_unknown(tag, sorted({row.tag for row in ROWS}), ""))
+        raise InputError(_unknown(tag, sorted({row.tag for row in ROWS}), ""))
     return rows[0]
 
 

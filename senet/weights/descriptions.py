@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from senet.errors import InputError
 from senet.models import family
 
 STOCK = re.compile(
@@ -45,12 +46,12 @@ def build_described(config: dict[str, Any], held: tuple[int, int]) -> keras.Mode
     config = config | {"compile_config": None}
     _refuse_code(config)
     if _count_layers(config) > LAYERS + LAYERS_OF_ARRAY * held[0]:
-        raise ValueError("it has more layers than its arrays are of")
+        raise InputError("it has more layers than its arrays are of")
     arrays, values = held
     with at_most(2 * arrays, family.LENIENCE * values):  # what little is missing is named later
         model = keras.saving.deserialize_keras_object(config)
     if not isinstance(model, keras.Model):
-        raise ValueError(f"it describes a {type(model).__name__}, which is no model")
+        raise InputError(f"it describes a {type(model).__name__}, which is no model")
     return model
 
 
@@ -65,7 +66,7 @@ def _refuse_code(config: Any) -> None:
         stock = isinstance(module, str) and STOCK.fullmatch(module) and name not in UNSAFE
         plain = module is None and name in (None, "__keras_tensor__", "__tuple__")
         if not (stock or plain) and ("class_name" in config or "module" in config):
-            raise ValueError(
+            raise InputError(
                 f"{module}.{name} is not one of the layers of Keras that neither run code nor read "
                 "files"
             )
@@ -101,7 +102,7 @@ def at_most(arrays: int, values: int) -> Iterator[None]:
             left[0] -= 1
             left[1] -= math.prod(shape or ())
             if min(left) < 0:
-                raise ValueError("its layers are larger than its arrays")
+                raise InputError("its layers are larger than its arrays")
         return add(layer, shape, *args, **kwargs)
 
     with _building:

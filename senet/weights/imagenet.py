@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from senet.errors import InputError
 from senet.weights import catalogue
 
 
@@ -48,7 +49,7 @@ def preprocess_input(x: Any, weights: str = "imagenet", data_format: str | None 
     first = (data_format or keras.config.image_data_format()) == "channels_first"
     axis = -3 if first else -1
     if len(x.shape) < 3 or x.shape[axis] != 3:
-        raise ValueError(
+        raise InputError(
             f"Images must be RGB, with 3 channels at axis {axis}; got the shape {tuple(x.shape)}."
         )
     per_channel = (3, 1, 1) if first else (3,)
@@ -78,7 +79,7 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     """
     preds = np.asarray(preds)
     if preds.ndim != 2 or preds.shape[1] != len(classes()):
-        raise ValueError(
+        raise InputError(
             f"decode_predictions names the {len(classes())} classes of ImageNet and needs an array "
             f"(N, {len(classes())}); got the shape {preds.shape}."
         )

@@ -11,6 +11,7 @@ import pathlib
 import stat
 from typing import BinaryIO
 
+from senet.errors import NotFoundError
 from senet.foreign import escape_text
 from senet.weights import zip_files
 from senet.weights.arrays import ArrayFile, Contents, Malformed, Stored, WeightsError, refusing
@@ -52,7 +53,7 @@ def open_arrays(path: str | os.PathLike) -> ArrayFile:
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise FileNotFoundError(f"There is no weights file {str(path)!r}.") from None
+        raise NotFoundError(f"There is no weights file {str(path)!r}.") from None
     except (OSError, ValueError) as error:
         raise WeightsError(path, f"it cannot be opened ({error}).") from error
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever

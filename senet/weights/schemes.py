@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from senet.errors import InputError
 from senet.models import family
 from senet.models.spec import Spec
 
@@ -321,7 +322,7 @@ def describe(
     unread = unread or {}
     scheme = recognise({**shapes, **unread})
     if scheme is None:
-        raise ValueError(EXPECTED)
+        raise InputError(EXPECTED)
     found = _Reading(shapes, scheme, unread)
     told = found.fields()
     fits = [name for name in family.names() if _is(name, told)]
@@ -335,7 +336,7 @@ def describe(
     classes, channels = found.classes(), found.channels()
     held = held or (len(shapes), sum(map(math.prod, shapes.values())))
     if not family.is_held(spec, channels, classes, held):
-        raise ValueError(
+        raise InputError(
             "most arrays of such a network are missing, or the widths of its layers do not belong "
             "together."
         )
@@ -366,18 +367,18 @@ class _Reading:
     def shape(self, name: str) -> Shape:
         """Shape of an array that every such network has."""
         if name in self.unread:
-            raise ValueError(f"its array {name} cannot be read: {self.unread[name]}")
+            raise InputError(f"its array {name} cannot be read: {self.unread[name]}")
         if name not in self.shapes:
-            raise ValueError(f"it has no array {name}, which every network of this family has.")
+            raise InputError(f"it has no array {name}, which every network of this family has.")
         if not all(self.shapes[name]):
-            raise ValueError(f"its array {name} is empty.")
+            raise InputError(f"its array {name} is empty.")
         return self.shapes[name]
 
     def kernel(self, name: str) -> Shape:
         """Shape of a convolution's kernel: out, in, H, W."""
         shape = self.shape(f"{name}.weight")
         if len(shape) != 4:
-            raise ValueError(f"{name}.weight should be a convolution, but its shape is {shape}.")
+            raise InputError(f"{name}.weight should be a convolution, but its shape is {shape}.")
         return shape
 
     def fields(self) -> dict[str, Any]:
@@ -404,7 +405,7 @@ class _Reading:
         if name not in self.shapes:
             return None
         if not self.shapes[name]:
-            raise ValueError(f"{name} should be a matrix, but is one number.")
+            raise InputError(f"{name} should be a matrix, but is one number.")
         return self.shape(name)[0]
 
     def _n_blocks(self) -> tuple[int, ...]:
@@ -414,7 +415,7 @@ class _Reading:
                 found.setdefault(int(match[1]), set()).add(int(match[2]))
         found.pop(0, None)
         if sorted(found) != list(range(1, len(found) + 1)):
-            raise ValueError(f"its layers are numbered {sorted(found)}; expected 1, 2, 3, 4.")
+            raise InputError(f"its layers are numbered {sorted(found)}; expected 1, 2, 3, 4.")
         return tuple(len(found[i]) for i in sorted(found))
 
     def _stem(self) -> dict[str, Any]:
@@ -444,7 +445,7 @@ class _Reading:
             return dict(ratio=None)
         shape = self.shape(f"{reduce}.weight")
         if len(shape) < 2:
-            raise ValueError(f"{reduce}.weight should be a matrix, but its shape is {shape}.")
+            raise InputError(f"{reduce}.weight should be a matrix, but its shape is {shape}.")
         width, channels = shape[:2]
         return dict(ratio=max(1, round(channels / width)), se_bias=f"{reduce}.bias" in self.shapes)
 
@@ -452,7 +453,7 @@ class _Reading:
         reduce, grouped = self.kernel("layer1.0.conv1")[0], self.kernel("layer1.0.conv2")
         cardinality, width = reduce // grouped[1], grouped[0]
         if not cardinality or not n_filters:
-            raise ValueError("the widths of its layers do not belong together.")
+            raise InputError("the widths of its layers do not belong together.")
         return dict(
             cardinality=cardinality,
             base_width=64 * width // (cardinality * n_filters),

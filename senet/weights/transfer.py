@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from senet.errors import FileError, InputError
 from senet.files import replacing
 from senet.foreign import MAX_PATH, clean_text, escape_text, listed, parse_json
 from senet.models import family
@@ -230,7 +231,7 @@ class Source:
             model = build_described(parse_json(text, CARD_PARTS, float), self.file.count())
             classes = self.card and self.card.classes
             if classes is not None and classes != model.output_shape[-1]:
-                raise ValueError(f"its outputs are {model.output_shape}, not those of its classes")
+                raise InputError(f"its outputs are {model.output_shape}, not those of its classes")
         return model
 
 
@@ -354,7 +355,7 @@ def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | N
     path = pathlib.Path(path)
     if path.suffix not in (".keras", ".safetensors") or (names and path.suffix == ".keras"):
         endings = ".safetensors" if names else ".keras or .safetensors"
-        raise ValueError(f"A saved network needs a name that ends in {endings}; got {str(path)!r}.")
+        raise InputError(f"A saved network needs a name that ends in {endings}; got {str(path)!r}.")
     if path.suffix == ".keras":
         with replacing(path) as written:
             model.save(written)
@@ -362,7 +363,7 @@ def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | N
                 archive.writestr(MEMBER, json.dumps(card.to_json(), indent=1))
         return
     if card.spec is None:
-        raise ValueError(
+        raise InputError(
             f"{card.network} is not built from a spec, and a safetensors file has no place for its "
             f"graph: give it a name that ends in .keras; got {str(path)!r}."
         )
@@ -379,28 +380,28 @@ def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | N
         try:
             save_file(arrays, written, about)
         except SafetensorError as error:  # of a full disk too
-            raise OSError(f"{str(path)!r} cannot be written: {error}") from error
+            raise FileError(f"{str(path)!r} cannot be written: {error}") from error
 
 
 def _foreign_slots(model: keras.Model, card: Card, spec: Spec, names: str) -> list[schemes.Slot]:
     """The arrays under the names of a scheme, if networks of the scheme compute the same."""
     if names not in schemes.IN_TIMM:
         known = ", ".join(map(repr, schemes.IN_TIMM))
-        raise ValueError(f"names must be None for ours, or one of {known}; got {names!r}.")
+        raise InputError(f"names must be None for ours, or one of {known}; got {names!r}.")
     scheme = schemes.SCHEMES[names]
     try:
         if len(spec.n_blocks) != 4 or spec.stem == "3x3":
-            raise ValueError("a network for small images")
+            raise InputError("a network for small images")
         slots = list(schemes.slots(model, scheme, spec))
         shapes = {slot.name: slot.shape for slot in slots}
         _, _, theirs, _, _ = schemes.describe(shapes, card.network)
     except (KeyError, ValueError):
-        raise ValueError(
+        raise InputError(
             f"{names} has no network that is built as {card.network} is: choose other names."
         ) from None
     reasons = _differences(spec, theirs)
     if reasons:
-        raise ValueError(
+        raise InputError(
             f"{names} cannot hold this network, for it would compute something else with these "
             f"arrays: {'; '.join(reasons)}."
         )

@@ -722,8 +722,52 @@ def test_a_missing_backend_is_named(tmp_path):
     assert 'pip install "senet[jax]"' in error_of(done)
 
 
-def test_debug_shows_the_traceback():
-    done = senet("--debug", "info", "se_resnet51")
+def test_a_fault_that_nobody_foresaw_is_one_line_that_says_how_to_report_it(monkeypatch):
+    def fail(*_args, **_options):
+        raise RuntimeError("the first line\nand \x1b[31mthe second")
+
+    monkeypatch.setattr(applications, "create", fail)
+    line = error_of(senet("info", "se_resnet50"))
+    assert "did not foresee this: RuntimeError: the first line and \\x1b[31mthe second." in line
+    assert "Please report it to the developers of senet" in line
+    shown = senet("info", "se_resnet50", "--debug").stderr
+    assert "Traceback" in shown
+    assert "in fail" in shown
+    assert "\x1b" not in shown
+
+
+ESCAPE = "\x1b[31mred"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("info", ESCAPE),
+        ("list", ESCAPE),
+        ("convert", ESCAPE, "a.keras"),
+        ("predict", ESCAPE, "--model", ESCAPE),
+        ("evaluate", ESCAPE),
+        ("compare", ESCAPE),
+        ("train", "--data", ESCAPE, "--out", "a"),
+        ("train", "--model", ESCAPE),
+        ("train", "--epochs", ESCAPE),
+        ("train", f"--{ESCAPE}"),
+        (ESCAPE,),
+    ],
+    ids=lambda words: words[0] if len(words) < 2 else " ".join(words[:2]).replace("\x1b", ""),
+)
+def test_names_do_not_steer_the_terminal(arguments, tmp_path):
+    done = senet(*arguments, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert "x1b[31mred" in done.stderr
+    assert "\x1b" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--debug", "info", "se_resnet51"), ("info", "se_resnet51", "--debug")]
+)
+def test_debug_shows_the_traceback(arguments):
+    done = senet(*arguments)
     assert "Traceback" in done.stderr
 
 

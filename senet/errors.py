@@ -1,0 +1,117 @@
+"""The errors of senet: one family, each of them also the built-in error that it is a kind of."""
+
+import contextlib
+from collections.abc import Iterator
+
+BACKENDS = ("tensorflow", "jax", "torch")
+"""Libraries that Keras can compute with."""
+EXTRAS = {"tensorboardX": "tensorboard"} | dict.fromkeys(
+    ("ai_edge_litert", "nncf", "onnx", "onnxruntime", "openvino", "tf2onnx"), "export"
+)
+"""The extra of this package that each optional library belongs to."""
+
+
+class Error(Exception):
+    """What senet raises on purpose; the message says what was expected, what came, what to do.
+
+    Example:
+        >>> try:
+        ...     senet.train("photos", epochs=0)
+        ... except senet.Error as error:
+        ...     print(error)
+        epochs must be from 1 to 100000; got 0.
+    """
+
+
+class InputError(Error, ValueError):
+    """What was given cannot be used: an argument, an option, a file, a data set."""
+
+
+class FileError(Error, OSError):
+    """A file or folder cannot be read or written."""
+
+
+class NotFoundError(FileError, FileNotFoundError):
+    """There is no such file, folder, run or image."""
+
+
+class ExistsError(FileError, FileExistsError):
+    """There is something else where a file or folder is to be written."""
+
+
+class DeniedError(FileError, PermissionError):
+    """The system does not allow a file or folder to be read or written."""
+
+
+class IsFolderError(FileError, IsADirectoryError):
+    """There is a folder where a file was expected."""
+
+
+class IsFileError(FileError, NotADirectoryError):
+    """There is a file where a folder was expected."""
+
+
+class LibraryError(Error, ModuleNotFoundError):
+    """A library that is needed is not installed; the message has the command that installs it."""
+
+
+class CapacityError(Error, MemoryError):
+    """It does not fit into the memory of this machine."""
+
+
+class UnsupportedError(Error, NotImplementedError):
+    """Keras has no way to do this on this backend."""
+
+
+OF_SYSTEM: dict[type[OSError], type[FileError]] = {
+    FileNotFoundError: NotFoundError,
+    FileExistsError: ExistsError,
+    PermissionError: DeniedError,
+    IsADirectoryError: IsFolderError,
+    NotADirectoryError: IsFileError,
+}
+"""Our kind for each of the system's; all others are a `FileError`."""
+
+
+@contextlib.contextmanager
+def one_family() -> Iterator[None]:
+    """Let what the system raises in the body leave it as the same kind of error of the family.
+
+    Errors that nobody foresaw stay what they are: they are faults of senet, or of a library.
+
+    Example:
+        >>> with one_family():
+        ...     open("nowhere/photo.jpg")
+        Traceback (most recent call last):
+        senet.errors.NotFoundError: [Errno 2] No such file or directory: 'nowhere/photo.jpg'
+    """
+    try:
+        yield
+    except Error:
+        raise
+    except OSError as error:
+        raise _of_system(error) from error
+    except MemoryError as error:
+        raise CapacityError(str(error) or "There is not enough memory.") from error
+    except ModuleNotFoundError as error:
+        if error.name not in (*BACKENDS, *EXTRAS):
+            raise
+        raise LibraryError(_how_to_install(error.name), name=error.name) from error
+
+
+def _of_system(error: OSError) -> FileError:
+    """The error of the system as one of the family, with its number and file."""
+    kind = OF_SYSTEM.get(type(error), FileError)
+    if error.errno is None:
+        return kind(*error.args)
+    return kind(error.errno, error.strerror, error.filename, None, error.filename2)
+
+
+def _how_to_install(library: str) -> str:
+    if library in BACKENDS:
+        return (
+            f"Keras is to use {library}, which is not installed: "
+            f'pip install "senet[{library}]", or set KERAS_BACKEND to one of '
+            f"{', '.join(BACKENDS)} that is."
+        )
+    return f'This needs {library}, which is not installed: pip install "senet[{EXTRAS[library]}]".'
