@@ -7,7 +7,6 @@ import functools
 import inspect
 import operator
 import os
-import pathlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Concatenate, ParamSpec
@@ -16,6 +15,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from senet import references
 from senet.errors import CapacityError, InputError
 from senet.models import family
 from senet.models.blocks import channel_axis, full_precision
@@ -63,9 +63,9 @@ def create(
         network: one of `senet.list_models()`, for example `"se_resnet50"` or `"resnet50"`.
         include_top: whether the classifier is part of the network.
         weights: `None`; `"imagenet"` or another tag of `senet.list_weights()`, which is downloaded
-            once; or the path of a file of this network, ours or one of PyTorch's (`.keras`,
-            `.weights.h5`, `.safetensors`, `.pth`, `.pt`). A classifier for another number of
-            classes is left as it starts, with a warning.
+            once; the path of a run folder; or that of a file of this network, ours or one of
+            PyTorch's (`.keras`, `.weights.h5`, `.safetensors`, `.pth`, `.pt`). A classifier for
+            another number of classes is left as it starts, with a warning.
         input_tensor: Keras tensor to use as input, `(N, H, W, channels)`.
         input_shape: `(H, W, channels)`, pixels, at least 32 or `None` for an open side. By default
             the network's own size with its classifier, and `(None, None, 3)` without.
@@ -159,23 +159,12 @@ def _sum_weights(model: keras.Model) -> int:
 def _open_weights(
     network: str, weights: str | os.PathLike | transfer.Source | None
 ) -> Iterator[transfer.Source | None]:
-    """What `weights=` stands for: nothing, a file, published weights, or what `load` opened."""
+    """What `weights=` stands for: nothing, what `references` knows, or what `load` opened."""
     if weights is None or isinstance(weights, transfer.Source):
         yield weights
         return
-    if not isinstance(weights, str | os.PathLike):
-        raise InputError(
-            "weights must be None, a tag such as 'imagenet' or the path of a file; got "
-            f"{weights!r}."
-        )
-    path = pathlib.Path(weights)
-    if path.is_file() or len(path.parts) > 1 or path.suffix:
-        with transfer.source(path, network) as source:
-            yield source
-    else:
-        published = catalogue.published(network, str(weights))
-        with transfer.source(hub.fetch(published), network) as source:
-            yield source.copy_of(published)
+    with references.open_weights(weights, network) as source:
+        yield source
 
 
 def _opened(source: transfer.Source) -> Any:
@@ -412,7 +401,8 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
 
     Args:
         path: of a `.keras`, `.safetensors`, `.pth` or `.pt` file; of a `.weights.h5` file with
-            `network=` and what else differs from its defaults.
+            `network=` and what else differs from its defaults; of a run folder; or published
+            weights as `list_weights` has them, as `"se_resnet50.ra2_in1k"`.
         **options: arguments of `create` that replace what the file says, as `classes=10` (all but
             the classifier is loaded then), `include_top=False`, `strided="reduce"`. With `weights`
             the tag of the published weights that the file is a copy of: they tell its class names
@@ -433,17 +423,12 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
         'se_resnet50'
     """
     network, tag = options.get("network"), options.pop("weights", None)
-    with transfer.source(path, network) as source:
+    with references.open_weights(path, network) as source:
+        path = source.file.path
         card = source.card
         if card is None:
             if network is None:
-                raise transfer.WeightsError(
-                    path,
-                    "it does not say what network it holds. If its network is of this family, name "
-                    'it: senet.load(path, network="se_resnet50", variant="torch", classes=10). A '
-                    "model of another kind loads with keras.saving.load_model, if you trust the "
-                    "file.",
-                )
+                raise transfer.WeightsError(source.file.path, transfer.NAMELESS)
             return create(weights=_opened(source), **options)
         if card.spec is None:
             if options or tag:

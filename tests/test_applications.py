@@ -114,13 +114,16 @@ def test_logits_are_given_without_activation():
         (dict(classes=True), "classes must be a positive integer"),
         (dict(features=4), r"features must be a tuple of strides, as \(4, 8, 16\); got 4"),
         (dict(features=()), "features must be a tuple of strides"),
-        (dict(weights=False), "weights must be None, a tag"),
+        (dict(weights=False), "Weights are named by a tag"),
         (dict(input_shape=(224, 224, None)), "height, width and channels"),
         (dict(classes=0), "classes must be a positive integer"),
         (dict(pooling="mean"), 'pooling must be None, "avg" or "max"'),
         (dict(weights="imagenet"), "No weights are published for 'se_resnet20_cifar'"),
-        (dict(weights="imagenet.npz"), "There is no weights file 'imagenet.npz'"),
-        (dict(weights="missing/imagenet"), "There is no weights file 'missing/imagenet'"),
+        (dict(weights="imagenet.npz"), "There is no run folder or weights file 'imagenet.npz'"),
+        (
+            dict(weights="missing/imagenet"),
+            "There is no run folder or weights file 'missing/imagenet'",
+        ),
     ],
 )
 def test_impossible_arguments_are_refused_with_what_to_do(options, message):

@@ -23,7 +23,8 @@ MAY_USE = {
     "drawing": {"graph", "models", "plotting"},
     "weights": {"models", "files", "foreign"},
     "evaluation": {"data", "foreign", "progress"},
-    "applications": {"models", "weights"},
+    "references": {"models", "recipes", "runs", "weights"},
+    "applications": {"models", "references", "weights"},
     "deployment": {
         *("graph", "models", "data", "evaluation", "files", "foreign", "progress", "quiet"),
     },
@@ -35,7 +36,7 @@ MAY_USE = {
     "runs": {"recipes", "data", "evaluation", "plotting", "files", "foreign", "progress"},
     "prediction": {
         *("applications", "data", "deployment", "evaluation", "foreign"),
-        *("progress", "runs", "weights"),
+        *("progress", "references", "runs", "weights"),
     },
     "training": {
         *("applications", "models", "data", "evaluation", "acceleration"),

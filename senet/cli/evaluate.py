@@ -54,7 +54,8 @@ def command(
             param_hint="--confusion",
         )
     from senet.evaluation import describe_seen
-    from senet.prediction import load_trained, score
+    from senet.prediction.scoring import score
+    from senet.prediction.trained import load_trained
 
     evaluation, about = score(load_trained(run, weights), data, split, batch_size, class_map)
     result = about | evaluation.summary() | about

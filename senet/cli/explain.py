@@ -44,7 +44,8 @@ def command(
     """
     from senet.evaluation import describe_seen
     from senet.explanation.report import MANIFEST, explain
-    from senet.prediction import labelled_images, load_in_keras, take_held_out
+    from senet.prediction.labelled import labelled_images, take_held_out
+    from senet.prediction.trained import load_in_keras
 
     trained = load_in_keras(model, weights)
     images = labelled_images(trained, data, split, class_map)

@@ -56,7 +56,8 @@ def command(
     """
     from senet.deployment.export import check_precision, export
     from senet.deployment.images import crops, describe_missing, photographs
-    from senet.prediction import images_of, load_in_keras
+    from senet.prediction.labelled import images_of
+    from senet.prediction.trained import load_in_keras
 
     check_precision(style, precision)
     trained, warnings = load_in_keras(model, weights), list[str]()

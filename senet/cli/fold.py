@@ -60,7 +60,8 @@ def command(
     from senet import applications
     from senet.evaluation import describe_seen
     from senet.explanation.folding import fold_within, table
-    from senet.prediction import labelled_images, load_in_keras, take_held_out
+    from senet.prediction.labelled import labelled_images, take_held_out
+    from senet.prediction.trained import load_in_keras
 
     trained = load_in_keras(model, weights)
     found = labelled_images(trained, data, "validation", class_map)  # drawn where test is

@@ -55,7 +55,8 @@ def command(
     """
     from senet.data.finding import find_files
     from senet.foreign import escape_text
-    from senet.prediction import WRITERS, load_trained, predict
+    from senet.prediction.predicting import WRITERS, predict
+    from senet.prediction.trained import load_trained
 
     found, trained = find_files(images), load_trained(model, weights)
     say_warnings(found.notes)

@@ -65,7 +65,8 @@ def command(
     from senet.deployment.images import crops, describe_missing
     from senet.deployment.quantize import quantize
     from senet.evaluation import describe_seen
-    from senet.prediction import labelled_images, load_in_keras, take_held_out
+    from senet.prediction.labelled import labelled_images, take_held_out
+    from senet.prediction.trained import load_in_keras
 
     trained = load_in_keras(model, weights)
     found = labelled_images(trained, data, "test", class_map)

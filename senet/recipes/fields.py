@@ -1,6 +1,7 @@
 """Fields of a recipe: their help, kind and range, how they are merged, and a value as text."""
 
 import dataclasses
+import pathlib
 import tomllib
 import types
 from collections.abc import Mapping
@@ -90,6 +91,19 @@ def merge_fields(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     if isinstance(base.get("spec"), Mapping) and isinstance(changes.get("spec", {}), Mapping):
         merged["spec"] = {**base["spec"], **changes.get("spec", {})}
     return merged
+
+
+def names_tag(weights: str) -> bool:
+    """Whether a text can only be the tag of published weights, which leaves the network open.
+
+    A run folder, a file and `network.tag` name their network themselves.
+
+    Example:
+        >>> names_tag("imagenet"), names_tag("se_resnet50.imagenet"), names_tag("runs/pets")
+        (True, False, False)
+    """
+    path = pathlib.Path(weights)
+    return len(path.parts) == 1 and not path.suffix and not path.exists()
 
 
 def read_value(text: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import filelock
 
-from senet.errors import ExistsError
+from senet.errors import ExistsError, NotFoundError
 
 RECORD = "run.json"
 """What began the run; a folder is a run's as soon as this file is there."""
@@ -39,6 +39,22 @@ REPORT = "report.html"
 def is_run(folder: pathlib.Path) -> bool:
     """Whether a run began in a folder."""
     return (folder / RECORD).is_file()
+
+
+def find_network(folder: pathlib.Path) -> pathlib.Path:
+    """The file of the network in a folder that training or folding left.
+
+    Raises:
+        NotFoundError: it holds none; the message says why that may be.
+    """
+    file = folder / MODEL
+    if file.is_file():
+        return file
+    if is_run(folder):
+        why = f"its training ended before the first epoch was over; --resume {folder} goes on"
+    else:
+        why = "it is no run folder"
+    raise NotFoundError(f"{str(folder)!r} holds no {MODEL}: {why}.")
 
 
 def require_new(folder: pathlib.Path) -> None:

@@ -43,6 +43,13 @@ GRAPH = "config.json"
 SHOWN = 4
 """Arrays of which is said why they cannot be read."""
 
+NAMELESS = (
+    "it does not say what network it holds. If its network is of this family, name it: "
+    'senet.load(path, network="se_resnet50", variant="torch", classes=10). A model of another kind '
+    "loads with keras.saving.load_model, if you trust the file."
+)
+"""What is said of a file of nothing but arrays without names of their own."""
+
 PUBLISHED_CLASSES = 1000
 """Classes of ImageNet: a file without classifier cannot be asked for these."""
 

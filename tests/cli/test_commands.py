@@ -498,7 +498,9 @@ def test_files_that_hold_no_network_are_answered_with_one_line(tmp_path):
         done = senet("convert", tmp_path / name, tmp_path / "out.keras")
         assert done.returncode == 1
         assert name in error_of(done)
-    assert "There is no weights file" in error_of(senet("convert", "missing.pth", "out.keras"))
+    assert "There is no run folder or weights file" in error_of(
+        senet("convert", "missing.pth", "out.keras")
+    )
     assert not (tmp_path / "out.keras").exists()
 
 
@@ -535,7 +537,7 @@ def test_info_shows_parameters_multiply_adds_and_stages():
         (["train", "--crop", "round"], 2, "'round' is not one of"),
         (["train", "--data", "nowhere/"], 1, "There is no folder or zip file"),
         (["evaluate"], 2, "Missing argument 'RUN'"),
-        (["evaluate", "nowhere"], 1, "There is no run folder or model file 'nowhere'"),
+        (["evaluate", "nowhere"], 1, "There is no run folder or weights file 'nowhere'"),
         (["predict", "photo.jpg"], 2, "Missing option '--model'"),
         (["predict", "nothing.jpg", "--model", "nowhere"], 1, "There is no image at 'nothing.jpg'"),
         (["list", "vgg*"], 1, "No network matches 'vgg*'"),

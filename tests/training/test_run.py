@@ -14,7 +14,8 @@ from senet.data import trained_on
 from senet.data.pipeline import training_batches
 from senet.data.sources import load_data
 from senet.evaluation import Evaluation, evaluate
-from senet.prediction import load_trained, score
+from senet.prediction.scoring import score
+from senet.prediction.trained import load_trained
 from senet.recipes.recipe import Recipe
 from senet.runs import checkpoint
 from senet.runs.comparison_table import fill_row

@@ -12,7 +12,7 @@ import senet
 from senet.models import family
 from senet.models.complexity import shapes_only
 from senet.models.spec import Spec
-from senet.prediction import load_trained
+from senet.prediction.trained import load_trained
 from senet.weights import catalogue, imagenet, schemes, transfer
 from tests.conftest import outputs
 from tests.weights import generated, written

@@ -10,7 +10,9 @@ from PIL import Image
 
 import senet
 from senet.data.preprocessing import Preprocessing
-from senet.prediction import Trained, load_trained, predict, score
+from senet.prediction.predicting import predict
+from senet.prediction.scoring import score
+from senet.prediction.trained import Trained, load_trained
 from senet.weights import imagenet
 from senet.weights.card import MEMBER
 from tests.conftest import make_photos
@@ -202,6 +204,6 @@ def test_images_of_a_test_alone_can_be_scored(tmp_path):
         score(redness(), str(tmp_path / "data"), "train")
 
 
-def test_a_network_of_the_family_without_weights_is_answered_with_the_flag():
-    with pytest.raises(FileNotFoundError, match="add --weights imagenet"):
+def test_a_network_of_the_family_without_weights_is_answered_with_its_tags():
+    with pytest.raises(ValueError, match=r"'se_resnet50.imagenet' names its published weights"):
         load_trained("se_resnet50")
