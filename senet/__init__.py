@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     from senet.models.graph import find_se_blocks
     from senet.models.insertion import insert
     from senet.models.spec import Spec
+    from senet.tasks.evaluating import evaluate
+    from senet.tasks.exporting import export
+    from senet.tasks.predicting import predict
+    from senet.tasks.quantizing import quantize
+    from senet.tasks.training import resume, train
     from senet.weights.imagenet import decode_predictions, preprocess_input
     from senet.weights.readers import WeightsError
 
@@ -73,6 +78,8 @@ _HOME = {
     "complexity": "senet.models.complexity",
     "create": "senet.applications",
     "decode_predictions": "senet.weights.imagenet",
+    "evaluate": "senet.tasks.evaluating",
+    "export": "senet.tasks.exporting",
     "find_se_blocks": "senet.models.graph",
     "fold": "senet.applications",
     "gate_statistics": "senet.explanation.statistics",
@@ -82,8 +89,12 @@ _HOME = {
     "list_models": "senet.applications",
     "list_weights": "senet.applications",
     "load": "senet.applications",
+    "predict": "senet.tasks.predicting",
     "preprocess_input": "senet.weights.imagenet",
+    "quantize": "senet.tasks.quantizing",
+    "resume": "senet.tasks.training",
     "save": "senet.applications",
+    "train": "senet.tasks.training",
 }
 
 __all__ = [*_HOME, "__version__"]

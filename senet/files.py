@@ -45,6 +45,36 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     _flush_folder(path.parent)
 
 
+@contextlib.contextmanager
+def making_parents(path: str | os.PathLike) -> Iterator[None]:
+    """Make the folders above a path while the body writes it.
+
+    If the body fails, those that were made are removed again.
+
+    Args:
+        path: of a file or folder to be written.
+
+    Raises:
+        OSError: they cannot be made.
+    """
+    missing = []
+    for folder in pathlib.Path(path).absolute().parents:
+        if folder.exists():
+            break
+        missing.append(folder)
+    made = []
+    try:
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            made.append(folder)
+        yield
+    except BaseException:
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):  # somebody else may have put something there
+                folder.rmdir()
+        raise
+
+
 def _give_usual_mode(files: Iterable[pathlib.Path], folder: pathlib.Path) -> None:
     """Let files be read by those who may read a new file: some libraries write for the owner alone.
 
@@ -102,7 +132,7 @@ def replacing_folder(path: str | os.PathLike, ours: str) -> Iterator[pathlib.Pat
     If the body fails, what was at `path` before stays as it was and nothing is left beside it.
 
     Args:
-        path: final name. The folder above it must exist; a folder of that name is replaced if it is
+        path: final name. Folders above it are made; a folder of that name is replaced if it is
             empty or holds the file `ours`.
         ours: name of a file by which a folder that may be replaced is known.
 
@@ -111,18 +141,19 @@ def replacing_folder(path: str | os.PathLike, ours: str) -> Iterator[pathlib.Pat
 
     Raises:
         FileExistsError: there is something else at the path.
-        OSError: the folder above it is missing or cannot be written.
+        OSError: the folder above it cannot be made or written.
     """
     path = pathlib.Path(path)
-    if not path.parent.is_dir():
-        raise NotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name} in.")
     if path.exists() and not (
         path.is_dir() and ((path / ours).is_file() or not any(path.iterdir()))
     ):
         raise ExistsError(
             f"{str(path)!r} exists and holds something else: name another folder, or remove it."
         )
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as beside:
+    with (
+        making_parents(path),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as beside,
+    ):
         written = pathlib.Path(beside, path.name)
         written.mkdir()
         yield written

@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from senet.files import replacing, replacing_folder
+from senet.files import making_parents, replacing, replacing_folder
 
 
 def test_a_file_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
@@ -56,6 +56,28 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_folders_above_what_is_written_are_made_and_go_again_where_it_fails(tmp_path):
+    with replacing_folder(tmp_path / "a/b/out", "mark") as folder:
+        (folder / "mark").touch()
+    assert (tmp_path / "a/b/out/mark").is_file()
+
+    def fail(path, beside):
+        with making_parents(path):
+            beside.touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail(tmp_path / "c/d/x.txt", tmp_path / "a/b/more")
+    with pytest.raises(RuntimeError):
+        fail(tmp_path / "a/e/f/x.txt", tmp_path / "a/e/theirs")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["b", "e"]
+    assert [path.name for path in (tmp_path / "a/e").iterdir()] == ["theirs"]
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError), making_parents(tmp_path / "file/d/x.txt"):
+        pass
+
+
 def test_a_folder_that_is_not_ours_is_not_replaced(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "else").touch()
@@ -63,7 +85,7 @@ def test_a_folder_that_is_not_ours_is_not_replaced(tmp_path):
     for name in ("out", "file"):
         with pytest.raises(FileExistsError), replacing_folder(tmp_path / name, "mark"):
             pytest.fail("the body must not run")
-    with pytest.raises(FileNotFoundError), replacing_folder(tmp_path / "no" / "x", "mark"):
+    with pytest.raises(NotADirectoryError), replacing_folder(tmp_path / "file" / "x", "mark"):
         pytest.fail("the body must not run")
 
 

@@ -6,6 +6,12 @@ import sys
 import senet
 
 PUBLIC = {
+    "evaluate",
+    "export",
+    "predict",
+    "quantize",
+    "resume",
+    "train",
     "CapacityError",
     "Error",
     "ExistsError",

@@ -39,8 +39,12 @@ MAY_USE = {
         *("progress", "references", "runs", "weights"),
     },
     "training": {
-        *("applications", "models", "data", "evaluation", "acceleration"),
-        *("recipes", "runs", "plotting", "files", "foreign", "progress"),
+        *("applications", "models", "data", "evaluation", "acceleration", "weights"),
+        *("recipes", "references", "runs", "plotting", "files", "foreign", "progress"),
+    },
+    "tasks": {
+        *("data", "deployment", "evaluation", "files", "foreign", "plotting", "prediction"),
+        *("recipes", "runs", "training"),
     },
 }
 

@@ -2,14 +2,10 @@
 
 import json
 import pathlib
-from typing import TYPE_CHECKING
 
 import click
 
 from senet.cli.command import command_of, say, say_warnings
-
-if TYPE_CHECKING:
-    from senet.evaluation import Evaluation
 
 
 @command_of("evaluate")
@@ -48,46 +44,20 @@ def command(
     \b
     senet evaluate se_resnet50 --weights imagenet --data imagenet/val
     """
-    if confusion and (confusion.suffix != ".png" or not confusion.parent.is_dir()):
-        raise click.BadParameter(
-            f"{str(confusion)!r} must end in .png and lie in a folder that exists.",
-            param_hint="--confusion",
-        )
-    from senet.evaluation import describe_seen
-    from senet.prediction.scoring import score
-    from senet.prediction.trained import load_trained
+    if confusion and confusion.suffix != ".png":
+        raise click.BadParameter(f"{str(confusion)!r} must end in .png.", param_hint="--confusion")
+    import senet
 
-    evaluation, about = score(load_trained(run, weights), data, split, batch_size, class_map)
-    result = about | evaluation.summary() | about
-    result["warnings"] = [*about["warnings"], *evaluation.warnings]
-    _print_classes(evaluation)
-    images = f"{result['images']} {'' if result['split'] == 'all' else result['split'] + ' '}images"
-    say(
-        f"top-1 {result['top1']:.2%} on {images} (baseline {result['baseline']:.2%}: always "
-        f"{result['majority_class']!r})"
+    result = senet.evaluate(
+        run,
+        data,
+        weights=weights,
+        split=split,
+        class_map=class_map,
+        batch_size=batch_size,
     )
-    for line in describe_seen(result):
-        say(line)
-    say_warnings(result["warnings"])
+    say(result)
+    say_warnings(result.warnings)
     if confusion:
-        from senet.plotting import charts
-
-        charts.confusion(evaluation.confusion, evaluation.class_names, confusion, about["split"])
-    click.echo(json.dumps(result | {"per_class": evaluation.per_class}))
-
-
-def _print_classes(evaluation: "Evaluation") -> None:
-    """The table of the classes that have images, and which have none."""
-    from senet.foreign import listed
-
-    rows = [row for row in evaluation.per_class if row["images"]]
-    width = max(5, *(len(row["name"]) for row in rows))
-    say(f"{'class':<{width}}  images  precision  recall      F1")
-    for row in rows:
-        say(
-            f"{row['name']:<{width}}  {row['images']:>6}  {row['precision']:>8.1%}  "
-            f"{row['recall']:>6.1%}  {row['f1']:>6.1%}"
-        )
-    if absent := evaluation.absent:
-        classes = len(evaluation.class_names)
-        say(f"No image is of {listed(absent)} ({len(absent)} of {classes} classes).")
+        result.draw_confusion(confusion)
+    click.echo(json.dumps(result.to_json()))

@@ -48,8 +48,11 @@ def command(
     senet experiment --out experiments/digits
     senet experiment --data photos/ --vary ratio=none,4,16 --out experiments/ratio
     """
-    arms = arms_of(read_recipe(preset, file, fields), vary)
+    recipe = read_recipe(preset, file, fields)
     from senet.training.experiment import experiment, table
+    from senet.training.setup import name_network
+
+    arms = arms_of(name_network(recipe), vary)
 
     summary = experiment(arms, out, seeds=seeds)
     say(table(summary))

@@ -1,6 +1,5 @@
 """`senet export`."""
 
-import dataclasses
 import json
 import pathlib
 
@@ -54,33 +53,18 @@ def command(
     senet export runs/pets --out pets-openvino
     senet export runs/pets --format triton --pixels --out repository
     """
-    from senet.deployment.export import check_precision, export
-    from senet.deployment.images import crops, describe_missing, photographs
-    from senet.prediction.labelled import images_of
-    from senet.prediction.trained import load_in_keras
+    import senet
 
-    check_precision(style, precision)
-    trained, warnings = load_in_keras(model, weights), list[str]()
-    if data is None and trained.run is None:
-        pictures, where = photographs(trained.preprocessing), "parts of two photographs"
-    else:
-        found = images_of(trained, data)
-        where, source = found.where, found.data.split(found.data.held_out)
-        pictures = crops(source, trained.preprocessing, images)
-        warnings += [*found.data.notes, *describe_missing(pictures, source, images)]
-    comparison = export(
-        trained.model,
+    result = senet.export(
+        model,
         out,
         style,
-        images=pictures,
-        class_names=trained.class_names,
-        preprocessing=trained.preprocessing,
+        weights=weights,
         precision=precision,
         pixels=pixels,
-        trained_on=trained.trained_on,
+        data=data,
+        images=images,
     )
-    say(f"{style}: {comparison} ({where})")
-    say(f"written: {out}")
-    say_warnings(warnings)
-    about = dict(out=str(out), format=style, warnings=warnings)
-    click.echo(json.dumps(about | dataclasses.asdict(comparison)))
+    say(result)
+    say_warnings(result.warnings)
+    click.echo(json.dumps(result.to_json()))

@@ -53,16 +53,12 @@ def command(
     file that is no image that can be read is named on standard error, the others are predicted all
     the same, and the exit code is 1.
     """
-    from senet.data.finding import find_files
-    from senet.foreign import escape_text
-    from senet.prediction.predicting import WRITERS, predict
-    from senet.prediction.trained import load_trained
+    import senet
+    from senet.prediction.predicting import WRITERS
 
-    found, trained = find_files(images), load_trained(model, weights)
-    say_warnings(found.notes)
-    predictions = list(predict(trained, found.paths, top=top, batch_size=batch_size))
-    WRITERS[style](predictions, sys.stdout)
-    bad = [p for p in predictions if p.error]
-    for prediction in bad:
-        complain(f"error: {escape_text(prediction.file)}: {prediction.error}")
-    return 1 if bad else 0
+    found = senet.predict(model, images, weights=weights, top=top, batch_size=batch_size)
+    say_warnings(found.warnings)
+    WRITERS[style](found, sys.stdout)
+    for prediction in found.failed:
+        complain(f"error: {prediction.file}: {prediction.error}")
+    return 1 if found.failed else 0

@@ -6,7 +6,6 @@ import pathlib
 import click
 
 from senet.cli.command import command_of, say, say_warnings
-from senet.errors import InputError
 
 
 @command_of("quantize")
@@ -62,50 +61,18 @@ def command(
     senet quantize runs/pets --out pets-int8
     senet evaluate pets-int8 --data photos/
     """
-    from senet.deployment.images import crops, describe_missing
-    from senet.deployment.quantize import quantize
-    from senet.evaluation import describe_seen
-    from senet.prediction.labelled import labelled_images, take_held_out
-    from senet.prediction.trained import load_in_keras
+    import senet
 
-    trained = load_in_keras(model, weights)
-    found = labelled_images(trained, data, "test", class_map)
-    split = found.data.held_out
-    if split == "all" or "train" not in found.data.splits:
-        raise InputError(
-            f"{found.where!r} must have images to calibrate on and others to score on: folders "
-            "train and test, or no such folders at all."
-        )
-    held_out, seen = take_held_out(trained, found, split)
-    source = found.about(split) | seen
-    train = found.data.split("train")
-    pictures = crops(train, trained.preprocessing, images)
-    source["warnings"] += describe_missing(pictures, train, images)
-    result = quantize(
-        trained.model,
+    result = senet.quantize(
+        model,
         out,
         style,
-        images=pictures,
-        held_out=held_out,
-        class_names=trained.class_names,
-        preprocessing=trained.preprocessing,
+        weights=weights,
+        data=data,
+        class_map=class_map,
+        images=images,
         max_drop=max_drop,
-        trained_on=trained.trained_on,
     )
-    before, after = result.before, result.after
-    say(f"{style}: {result.comparison}")
-    say(
-        f"top-1 on {len(after.labels)} {split} images: {before.top1:.2%} before, {after.top1:.2%} "
-        f"in int8 (baseline {after.majority[1]:.2%}: always {after.majority[0]!r})"
-    )
-    for line in describe_seen(source):
-        say(line)
-    source["warnings"] += after.warnings
-    say_warnings(source["warnings"])
-    say(f"written: {out}")
-    about = dict(out=str(out), format=style) | source | dict(images=len(after.labels))
-    about |= dict(
-        top1_before=before.top1, top1=after.top1, loss_before=before.loss, loss=after.loss
-    )
-    about |= dict(baseline=after.majority[1], majority_class=after.majority[0])
-    click.echo(json.dumps(about | {"agreement": result.comparison.agreement}))
+    say(result)
+    say_warnings(result.warnings)
+    click.echo(json.dumps(result.to_json()))

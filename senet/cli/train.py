@@ -1,6 +1,5 @@
 """`senet train`."""
 
-import datetime
 import json
 import pathlib
 import sys
@@ -8,11 +7,9 @@ from typing import Any
 
 import click
 
-from senet.cli.command import command_of
+from senet.cli.command import command_of, complain
 from senet.cli.options import read_flags, read_recipe, recipe_options
 from senet.recipes.presets import PRESETS
-from senet.recipes.recipe import Recipe
-from senet.runs.folder import CONFUSION, CURVES, MODEL, PREDICTIONS, REPORT
 from senet.training import processes as team
 
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
@@ -68,49 +65,21 @@ def command(
     senet train --preset finetune --data photos.zip --weights seresnet50.safetensors
     senet train --resume runs/photos
     """
-    if processes > 1 and not team.is_launched():
-        arguments = sys.argv[1:]
-        if resume is None and out is None:
-            recipe = read_recipe(preset, file, fields)
-            arguments += ["--out", str(_default_folder(recipe))]
-        return team.launch(arguments, processes)
-    if resume is not None:
-        if preset or file or out:
-            raise click.UsageError("--resume goes on with its own recipe and folder.")
-        from senet.training.run import resume as go_on
+    from senet.tasks import training
 
-        folder, result = resume, go_on(resume, read_flags(fields))
+    if resume is not None and (preset or file or out):
+        raise click.UsageError("--resume goes on with its own recipe and folder.")
+    share = processes > 1 and not team.is_launched()
+    if resume is not None:
+        if share:
+            return team.launch(sys.argv[1:], processes)
+        result = training.resume(resume, **read_flags(fields))
     else:
         recipe = read_recipe(preset, file, fields)
-        folder = out or _default_folder(recipe)
-        from senet.training.run import train
-
-        result = train(recipe, folder)
-    if "split" in result:
-        from senet.evaluation import describe_seen
-
-        baseline = ""
-        if "baseline" in result:  # older runs have none
-            baseline = f" (baseline {result['baseline']:.2%}: always {result['majority_class']!r})"
-        if "top1" in result:
-            count = f"{result['images']} {result['split']} images"
-            lines = [f"top-1 {result['top1']:.2%} on {count}{baseline}"]
-            if "trained_on_complete" in result:  # older runs do not say it
-                lines += describe_seen(result)
-        else:
-            count = f"{result['trained_on']} {result['split']} images"
-            lines = [f"no score: all {count} were trained on"]
-        score = "\n".join(lines)
-        print(
-            f"{score}\nreport: {folder / REPORT}\npictures: "
-            + ", ".join(str(folder / name) for name in (CURVES, CONFUSION, PREDICTIONS))
-            + f"\nmodel: {folder / MODEL}",
-            file=sys.stderr,
-        )
-    print(json.dumps(result))
-    return EXIT_CODES[result["interrupted"]] if result["interrupted"] else 0
-
-
-def _default_folder(recipe: Recipe) -> pathlib.Path:
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    return pathlib.Path("runs", f"{recipe.model}-{pathlib.Path(recipe.data).stem}-{now}")
+        folder = out or training.choose_folder(recipe)
+        if share:
+            return team.launch([*sys.argv[1:], *([] if out else ["--out", str(folder)])], processes)
+        result = training.train_recipe(recipe, folder)
+    complain(str(result))
+    print(json.dumps(result.to_json()))
+    return EXIT_CODES[result.interrupted] if result.interrupted else 0

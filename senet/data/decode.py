@@ -120,6 +120,24 @@ def decode(data: bytes | BinaryIO) -> Image.Image:
             raise ImageError(signatures.describe_damage(content, kind, error)) from error
 
 
+def convert_image(image: Image.Image) -> Image.Image:
+    """An image that Pillow has opened or made, in upright RGB as `decode` gives it.
+
+    Raises:
+        ImageError: its pixels cannot be read, or no rule says what is white.
+    """
+    with SILENCE:
+        try:
+            image.load()
+            turn = _read_turn(image)
+            upright = _to_rgb(image, b"", "")
+            return upright if turn is None else upright.transpose(turn)
+        except ImageError:
+            raise
+        except Exception as error:  # as for `decode`
+            raise ImageError(f"Pillow cannot read it: {error}") from error
+
+
 def _load(content: bytes, kind: str) -> Image.Image:
     """The image with its pixels; without what stands beside them where that cannot be read."""
     try:

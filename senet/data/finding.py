@@ -67,10 +67,12 @@ class ImageFiles:
     Args:
         paths: of the files.
         notes: what was left out, a sentence each.
+        missing: paths and patterns that stand for nothing.
     """
 
     paths: tuple[str, ...]
     notes: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 def is_image(name: str) -> bool:
@@ -186,14 +188,15 @@ def find_files(paths: Iterable[str]) -> ImageFiles:
         Paths in the order given and sorted within a folder or pattern, and what was left out.
 
     Raises:
-        FileNotFoundError: a path or pattern stands for nothing, or there is no image at all.
+        FileNotFoundError: there is no image at all.
     """
     files: dict[str, None] = {}
     notes: list[str] = []
+    missing: dict[str, None] = {}
     for path in paths:
         matches = [path] if os.path.exists(path) else _expand(path)
         if not matches:
-            raise NotFoundError(f"There is no image at {path!r}.")
+            missing[path] = None
         for match in matches:
             if not os.path.isdir(match):
                 files[match] = None
@@ -202,8 +205,10 @@ def find_files(paths: Iterable[str]) -> ImageFiles:
             files |= dict.fromkeys(inside)
             notes += left_out
     if not files:
+        if missing:
+            notes.insert(0, f"There is no image at {listed(map(repr, missing), SHOWN)}.")
         raise NotFoundError(" ".join(notes))
-    return ImageFiles(tuple(files), tuple(notes))
+    return ImageFiles(tuple(files), tuple(notes), tuple(missing))
 
 
 def _expand(pattern: str) -> list[str]:

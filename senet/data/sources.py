@@ -181,7 +181,7 @@ class Data:
 
 
 def load_data(
-    where: str,
+    where: str | os.PathLike,
     seed: int = 0,
     *,
     validation: float = VALIDATION_SHARE,
@@ -234,6 +234,7 @@ def load_data(
         1257
     """
     _check_shares(validation, test, fraction)
+    where = os.fspath(where)
     found = layouts.normalise_names(_find(where))
     if class_map is not None:
         found = layouts.rename(found, class_map)
@@ -305,6 +306,10 @@ def _check_shares(validation: float, test: float, fraction: float) -> None:
 
 def _find(where: str) -> Found:
     """What the data set of a name or path holds."""
+    if not where.strip():
+        raise InputError(
+            f"Data are named by a folder, a file or one of {', '.join(NAMED)}; got {where!r}."
+        )
     if where == "digits":
         return arrays.find_digits()
     if where in arrays.KERAS_DATA:
@@ -352,7 +357,9 @@ def _find_in_folder(where: str, path: pathlib.Path) -> Found:
 
 def absolute(where: str) -> str:
     """What `load_data` takes, so that it means the same from every folder."""
-    return where if where in NAMED else os.path.abspath(os.path.expanduser(where))
+    if where in NAMED or not where.strip():  # what is blank would become the present folder
+        return where
+    return os.path.abspath(os.path.expanduser(where))
 
 
 def from_arrays(images: np.ndarray, labels: np.ndarray, name: str) -> Source:

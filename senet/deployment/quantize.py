@@ -87,8 +87,7 @@ def quantize(
         ModuleNotFoundError: the library that quantises is not installed.
         FileExistsError: the folder holds something else.
     """
-    if format not in FORMATS:
-        raise InputError(f"format must be one of {', '.join(FORMATS)} for int8; got {format!r}.")
+    check_format(format)
     names = tuple(class_names)
     with replacing_folder(folder, MANIFEST) as written:
         manifest = write_network(
@@ -107,6 +106,16 @@ def quantize(
                 "be. Nothing was written. Calibrate on more images, or allow more by --max-drop."
             )
         return result
+
+
+def check_format(format: str) -> None:
+    """Refuse a format that has no int8.
+
+    Raises:
+        ValueError: it is none of `FORMATS`.
+    """
+    if format not in FORMATS:
+        raise InputError(f"format must be one of {', '.join(FORMATS)} for int8; got {format!r}.")
 
 
 def _openvino(file: pathlib.Path, inputs: np.ndarray) -> None:

@@ -56,7 +56,7 @@ class Seen:
 
 def images_of(
     trained: Trained,
-    data: str | None = None,
+    data: str | os.PathLike | None = None,
     split: str | None = None,
     class_map: str | os.PathLike | None = None,
 ) -> LabelledImages:
@@ -71,6 +71,7 @@ def images_of(
     Raises:
         ValueError: no data is named, or the images of the run have changed.
     """
+    data = None if data is None else os.fspath(data)
     of_run = read_data_of_run(trained.run) if trained.run else None
     known, named, own_map = trained.trained_on, data is not None, class_map is None
     of_training = of_run is not None and (data is None or absolute(data) == of_run.where)
@@ -124,7 +125,7 @@ def _split_or_none(images: Data, options: dict[str, Any]) -> Data | None:
 
 def labelled_images(
     trained: Trained,
-    data: str | None = None,
+    data: str | os.PathLike | None = None,
     split: str | None = None,
     class_map: str | os.PathLike | None = None,
 ) -> LabelledImages:

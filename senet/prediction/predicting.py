@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from senet.data.decode import ImageError, decode
+from senet.data.decode import ImageError, convert_image, decode
 from senet.data.readers import MAX_FILE
 from senet.foreign import escape_text
 from senet.prediction.trained import Trained
@@ -32,52 +32,79 @@ class Prediction:
     classes: tuple[tuple[str, float], ...] = ()
     error: str | None = None
 
+    @property
+    def name(self) -> str | None:
+        """The most probable class; `None` for a file that could not be read."""
+        return self.classes[0][0] if self.classes else None
 
-def predict(
-    trained: Trained, files: Sequence[str], *, top: int = 1, batch_size: int = 32
+    @property
+    def probability(self) -> float | None:
+        """Of the most probable class, 0 to 1; `None` for a file that could not be read."""
+        return self.classes[0][1] if self.classes else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """An image to predict.
+
+    Args:
+        name: to tell it from others: its path, where it is a file.
+        image: path of a file, or an image of Pillow; `None` where there is none of that name.
+    """
+
+    name: str
+    image: str | Image.Image | None
+
+
+def predict_each(
+    trained: Trained, images: Sequence[Named], *, top: int = 1, batch_size: int = 32
 ) -> Iterator[Prediction]:
-    """Name what is on images; a file that cannot be read gives a prediction with an error.
+    """Name what is on images; one that cannot be read gives a prediction with an error.
 
     Args:
         trained: the network.
-        files: paths of images.
+        images: to predict.
         top: classes to give for each.
         batch_size: images in a batch.
 
     Yields:
-        A `Prediction` for each file, in order.
+        A `Prediction` for each image, in order.
     """
-    with meter("predicting", len(files)) as progress:
-        for start in range(0, len(files), batch_size):
-            chunk = files[start : start + batch_size]
+    with meter("predicting", len(images)) as progress:
+        for start in range(0, len(images), batch_size):
+            chunk = images[start : start + batch_size]
             yield from _predict_batch(trained, chunk, top)
             progress.advance(len(chunk))
 
 
-def _predict_batch(trained: Trained, files: Sequence[str], top: int) -> Iterator[Prediction]:
-    inputs, errors = [], {}
-    for file in files:
+def _predict_batch(trained: Trained, images: Sequence[Named], top: int) -> Iterator[Prediction]:
+    inputs, errors = [], dict[int, str]()
+    for number, one in enumerate(images):
         try:
-            inputs.append(trained.preprocessing(_read(file)))
+            inputs.append(trained.preprocessing(_read(one.image)))
         except (ImageError, OSError) as error:
-            errors[file] = str(error)
+            errors[number] = str(error)
     rows = iter(trained.model.predict_on_batch(np.stack(inputs)) if inputs else ())
-    for file in files:
-        if file in errors:
-            yield Prediction(file, error=errors[file])
+    for number, one in enumerate(images):
+        if number in errors:
+            yield Prediction(one.name, error=errors[number])
             continue
         probabilities = next(rows)
         best = np.argsort(-probabilities, kind="stable")[:top]
         classes = tuple((trained.class_names[i], float(probabilities[i])) for i in best)
-        yield Prediction(file, classes)
+        yield Prediction(one.name, classes)
 
 
-def _read(file: str) -> Image.Image:
-    if not os.path.isfile(file):
+def _read(image: str | Image.Image | None) -> Image.Image:
+    if image is None:
+        raise ImageError("There is no such file.")
+    if isinstance(image, Image.Image):
+        return convert_image(image)
+    if not os.path.isfile(image):
         raise ImageError("Not a regular file.")
-    if os.path.getsize(file) > MAX_FILE:
+    if os.path.getsize(image) > MAX_FILE:
         raise ImageError(f"The file is larger than {MAX_FILE:,} bytes.")
-    with open(file, "rb") as stream:
+    with open(image, "rb") as stream:
         return decode(stream.read())
 
 

@@ -10,7 +10,7 @@ from senet.prediction.trained import Trained
 
 def score(
     trained: Trained,
-    data: str | None = None,
+    data: str | os.PathLike | None = None,
     split: str | None = None,
     batch_size: int = 64,
     class_map: str | os.PathLike | None = None,

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -63,9 +63,11 @@ class Trained:
             raise InputError(f"{self.where!r} is damaged: {error}.") from error
 
 
-def load_trained(
-    trained: "str | os.PathLike | keras.Model | Trained", weights: str | None = None
-) -> Trained:
+TrainedLike: TypeAlias = Trained | keras.Model | str | os.PathLike
+"""What `load_trained` takes as a trained network."""
+
+
+def load_trained(trained: TrainedLike, weights: str | os.PathLike | None = None) -> Trained:
     """A network with all it takes to use it, however it is named.
 
     Args:
@@ -105,9 +107,7 @@ def load_trained(
     return _trained(applications.load(trained), where, run)
 
 
-def load_in_keras(
-    trained: str | os.PathLike | keras.Model | Trained, weights: str | None = None
-) -> Trained:
+def load_in_keras(trained: TrainedLike, weights: str | os.PathLike | None = None) -> Trained:
     """`load_trained` for what needs the network in Keras.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 
 from senet.errors import InputError
 from senet.models.spec import Spec
-from senet.recipes.fields import read_value
+from senet.recipes.fields import merge_fields, read_value
 from senet.recipes.recipe import Recipe
 
 
@@ -77,5 +77,6 @@ def arms_of(recipe: Recipe, vary: str | None = None) -> list[Arm]:
     arms = []
     for value in values:
         change = {field: value} if field in of_recipe else {"spec": recipe.spec | {field: value}}
-        arms.append(Arm(f"{field}={value}", Recipe.from_json(recipe.to_json() | change)))
+        fields = merge_fields(recipe.to_json(), change)
+        arms.append(Arm(f"{field}={value}", Recipe.from_json(fields)))
     return arms

@@ -19,6 +19,8 @@ KINDS = {
     dict: "fields and their values",
 }
 """What errors call the types of values."""
+OF_NETWORK = ("model", "variant", "size")
+"""Fields that weights bring with them, if they name their network."""
 NONE = "none"
 """What stands for `None` in TOML, which has no null."""
 
@@ -83,10 +85,16 @@ def _check_one(field: dataclasses.Field, kind: type, value: Any) -> None:
 def merge_fields(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a recipe with changes over them; those of the spec add to it.
 
+    Weights that name their network bring it with them: what the base says of another one yields to
+    them, unless the changes name the network too.
+
     Example:
         >>> merge_fields({"epochs": 9, "spec": {"ratio": 4}}, {"spec": {"dropout": 0.1}})
         {'epochs': 9, 'spec': {'ratio': 4, 'dropout': 0.1}}
     """
+    weights = changes.get("weights")
+    if weights and "model" not in changes and not names_tag(str(weights)):
+        base = {name: value for name, value in base.items() if name not in OF_NETWORK}
     merged = {**base, **changes}
     if isinstance(base.get("spec"), Mapping) and isinstance(changes.get("spec", {}), Mapping):
         merged["spec"] = {**base["spec"], **changes.get("spec", {})}

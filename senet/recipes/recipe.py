@@ -10,8 +10,19 @@ import tomli_w
 from senet.errors import InputError
 from senet.models import family
 from senet.models.spec import Spec
-from senet.recipes.fields import NONE, check_value, kind_of, merge_fields, option, write_value
+from senet.recipes.fields import (
+    NONE,
+    check_value,
+    kind_of,
+    merge_fields,
+    names_tag,
+    option,
+    write_value,
+)
 from senet.recipes.presets import read_preset
+
+MODEL = "se_resnet20_cifar"
+"""The network to train where neither it nor weights that have one are named."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,12 +40,15 @@ class Recipe:
         30
     """
 
-    model: str = option("se_resnet20_cifar", "network to train; `senet list` shows the names")
+    model: str | None = option(
+        None,
+        f"network to train, as `senet list` shows them; by default that of the weights, or {MODEL}",
+    )
     variant: str | None = option(
         None, "published convention, seed, caffe or torch; that of the weights, or seed, by default"
     )
     weights: str | None = option(
-        None, "start from published weights, as imagenet, or from a file of weights"
+        None, "start from a run folder, a file of weights, or published ones, as imagenet"
     )
     spec: dict = option(  # noqa: RUF009  a factory, in fact
         {}, "field of senet.Spec, as ratio=8 or stochastic_depth=0.1; repeatable"
@@ -144,14 +158,23 @@ class Recipe:
             check_value(field, getattr(self, field.name))
         for name in self.spec:
             family.require("field of senet.Spec", name, [f.name for f in dataclasses.fields(Spec)])
-        self.built_spec()  # refuses unknown networks and variants, and values of the spec
+        if self.model is None and (self.weights is None or names_tag(self.weights)):
+            object.__setattr__(self, "model", MODEL)
+        if self.model is not None:
+            self.built_spec()  # refuses unknown networks and variants, and values of the spec
         if self.validation + self.test >= 1:
             raise InputError(
                 f"validation and test take {self.validation} + {self.test} of the images, so that "
                 "none are left to train on."
             )
-        if self.layer_decay == 0 or self.fraction == 0 or self.validation == 0:
-            raise InputError("layer_decay, fraction and validation must be above 0.")
+        if not self.validation:
+            raise InputError(
+                "validation must be above 0: without images to validate on nobody can tell how the "
+                "training goes, and which epoch was the best. 0.05 holds out one image in twenty."
+            )
+        for name in ("layer_decay", "fraction"):
+            if not getattr(self, name):
+                raise InputError(f"{name} must be above 0; got {getattr(self, name)}.")
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "Recipe":
@@ -191,8 +214,8 @@ class Recipe:
         )
 
     def built_spec(self) -> Spec:
-        """The `Spec` of the network."""
-        return family.named_spec(self.model, self.variant or "seed", **self.spec)
+        """The `Spec` of the network; that of weights which are not looked at yet is not known."""
+        return family.named_spec(self.model or MODEL, self.variant or "seed", **self.spec)
 
     def to_json(self) -> dict[str, Any]:
         """This record as plain JSON values; `from_json` reads it back."""
@@ -232,7 +255,7 @@ class Recipe:
             if field.name == "spec":
                 for name, part in value.items():
                     words += [flag, f"{name}={write_value(part)}"]
-            elif value != field.default:
+            elif value != (MODEL if field.name == "model" else field.default):
                 words += _write_flag(flag, value)
         return shlex.join([*words, "--out", out])
 

@@ -21,7 +21,7 @@ def locate_paths(recipe: Recipe) -> Recipe:
         ValueError: a path has bytes that are no UTF-8, or control characters.
     """
     weights = recipe.weights
-    if weights is not None and os.path.isfile(weights):  # else it is the tag of published ones
+    if weights is not None and os.path.exists(weights):  # else it is the tag of published ones
         weights = os.path.abspath(weights)
     paths: dict[str, Any] = dict(
         data=absolute(recipe.data),

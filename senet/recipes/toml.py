@@ -13,13 +13,14 @@ from senet.recipes.recipe import Recipe
 
 
 def merge_recipe(
-    preset: str | None, file: str | os.PathLike | None, changes: Mapping[str, Any]
+    preset: str | None, base: Recipe | str | os.PathLike | None, changes: Mapping[str, Any]
 ) -> Recipe:
-    """The recipe of a file, or else of a preset, and changes over it, as flags give them.
+    """A recipe, that of a file, or else of a preset, and changes over it, as flags give them.
 
     Args:
-        preset: to start from; `quick` where there is neither it nor a file.
-        file: of TOML; it names in itself the preset that it starts from, if not `quick`.
+        preset: to start from; `quick` where there is neither it nor a base.
+        base: a recipe, or a file of TOML, which names in itself the preset that it starts from, if
+            not `quick`.
         changes: fields to set otherwise; those of the spec add to it.
 
     Raises:
@@ -30,8 +31,11 @@ def merge_recipe(
         >>> merge_recipe("paper", None, {"epochs": 3}).epochs
         3
     """
-    base = read_toml(file) if file else read_preset(preset or DEFAULT)
-    return Recipe.from_json(merge_fields(base, changes))
+    if isinstance(base, Recipe):
+        fields = base.to_json()
+    else:
+        fields = read_toml(base) if base else read_preset(preset or DEFAULT)
+    return Recipe.from_json(merge_fields(fields, changes))
 
 
 def read_toml(path: str | os.PathLike) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
     with join_processes() as team, contextlib.ExitStack() as held:
         if team.leads:
             require_new(folder)
-        located = locate_paths(recipe)
+        located = setup.name_network(locate_paths(recipe))
         data = data or setup.load_images(located)
         complete = fill_defaults(located, data)
         if team.leads:

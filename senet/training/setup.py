@@ -4,12 +4,14 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
-from senet import applications
+from senet import applications, references
 from senet.acceleration import accelerate
 from senet.data.augment import Augmentation, Mixing
 from senet.data.damage import BadImages
@@ -19,9 +21,12 @@ from senet.data.preprocessing import COLOURS, Preprocessing
 from senet.data.sources import Data, load_data
 from senet.data.trained_on import TrainedOn, describe_training, digest_splits
 from senet.errors import InputError
+from senet.foreign import listed, name_class
+from senet.models import family
 from senet.models.family import is_held
 from senet.models.spec import Spec
-from senet.recipes.recipe import Recipe
+from senet.recipes.fields import names_tag
+from senet.recipes.recipe import MODEL, Recipe
 from senet.runs import events
 from senet.runs.folder import BAD_IMAGES
 from senet.runs.record import RunRecord
@@ -32,6 +37,7 @@ from senet.training.parts import Network, Plan, ReadBatches, Run
 from senet.training.state import State
 from senet.training.step import GuardedStep, compile_twin, weigh_classes
 from senet.training.validation import Validation
+from senet.weights.readers import WeightsError
 
 PHOTO_CROP = 0.875
 """Part of a photograph's side that is seen in validation: 224 of 256 pixels, as in the paper."""
@@ -51,6 +57,44 @@ def require_usable(recipe: Recipe) -> None:
         )
     if recipe.tensorboard:
         events.require_library()
+
+
+def name_network(recipe: Recipe) -> Recipe:
+    """The recipe with the network and the input size of the weights that it starts from.
+
+    What the recipe says itself stays; whether it fits is seen when the network is built.
+
+    Raises:
+        NotFoundError: there are no such weights.
+        InputError: the weights do not say what network they are of, or it is none of the family.
+    """
+    if recipe.weights is None or names_tag(recipe.weights):
+        return recipe
+    if recipe.model is not None and recipe.size is not None:
+        return recipe
+    try:
+        card = references.read_card(recipe.weights, recipe.model)
+    except WeightsError:
+        if recipe.model is None:
+            raise
+        return recipe  # files of arrays alone fit the network that is named, or do not
+    if card.spec is None:
+        raise WeightsError(
+            recipe.weights,
+            f"{card.network} is built as the file says, and not by a recipe. Load it with "
+            "senet.load and train it with Keras.",
+        )
+    changes: dict[str, Any] = {}
+    if recipe.model is None:
+        named = family.named_spec(card.network)
+        fields = [name for name in family.STRUCTURE if name not in recipe.spec]
+        other = [name for name in fields if getattr(named, name) != getattr(card.spec, name)]
+        own = {name: getattr(card.spec, name) for name in other}
+        changes |= dict(model=card.network, spec=own | recipe.spec)
+    if recipe.size is None:
+        side = (card.preprocessing or {}).get("size") or card.input_shape[0]
+        changes["size"] = side if isinstance(side, int) and side > 1 else None
+    return dataclasses.replace(recipe, **changes)
 
 
 def load_images(recipe: Recipe) -> Data:
@@ -103,18 +147,38 @@ def build_network(recipe: Recipe, data: Data) -> Network:
     """The network at its start; published weights bring their preprocessing."""
     size = recipe.size or recipe.built_spec().input_size
     model = applications.create(
-        recipe.model,
+        recipe.model or MODEL,
         weights=recipe.weights,
         classes=len(data.class_names),
         input_shape=(size, size, COLOURS),
         variant=recipe.variant,
         **recipe.spec,
     )
+    _forget_other_classes(model, data)
     crop_fraction = 1.0 if data.small else PHOTO_CROP  # digits and the like fill their image
     if model.card.preprocessing is None:
         return Network(model, Preprocessing(size, crop_fraction=crop_fraction))
     published = Preprocessing.from_json(model.card.preprocessing)
     return Network(model, dataclasses.replace(published, size=size, crop_fraction=crop_fraction))
+
+
+def _forget_other_classes(model: keras.Model, data: Data) -> None:
+    """Let the classifier of weights for as many other classes start from random values."""
+    known = model.card.class_names
+    if known is None or tuple(map(name_class, known)) == tuple(map(name_class, data.class_names)):
+        return
+    layer = model.get_layer("classifier")
+    for variable, initializer in (
+        (layer.kernel, layer.kernel_initializer),
+        (layer.bias, layer.bias_initializer),
+    ):
+        variable.assign(initializer(variable.shape, variable.dtype))
+    warnings.warn(
+        f"The weights know the classes {listed(known)}, and the data have "
+        f"{listed(data.class_names)}: all but the classifier was loaded, which starts from random "
+        "values.",
+        stacklevel=2,
+    )
 
 
 def rebuild_network(
@@ -146,7 +210,9 @@ def _build_model(spec: Spec, recipe: Recipe, data: Data) -> keras.Model:
     """A network of a spec, with weights of no meaning."""
     size, classes = recipe.size or spec.input_size, len(data.class_names)
     shape = (size, size, COLOURS)
-    return applications.create(recipe.model, classes=classes, input_shape=shape, **vars(spec))
+    return applications.create(
+        recipe.model or MODEL, classes=classes, input_shape=shape, **vars(spec)
+    )
 
 
 def make_run(
@@ -280,7 +346,7 @@ def _make_validation(
 def _make_plan(recipe: Recipe, size: int) -> Plan:
     """How much is done, and what it is called."""
     return Plan(
-        model=recipe.model,
+        model=recipe.model or MODEL,
         data=recipe.data,
         size=size,
         epochs=recipe.epochs,

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from senet.errors import FileError, InputError
-from senet.files import replacing
+from senet.files import making_parents, replacing
 from senet.foreign import MAX_PATH, clean_text, escape_text, listed, parse_json
 from senet.models import family
 from senet.models.blocks import squeezed_width
@@ -364,7 +364,7 @@ def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | N
         endings = ".safetensors" if names else ".keras or .safetensors"
         raise InputError(f"A saved network needs a name that ends in {endings}; got {str(path)!r}.")
     if path.suffix == ".keras":
-        with replacing(path) as written:
+        with making_parents(path), replacing(path) as written:
             model.save(written)
             with zipfile.ZipFile(written, "a") as archive:
                 archive.writestr(MEMBER, json.dumps(card.to_json(), indent=1))
@@ -383,7 +383,7 @@ def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | N
     else:
         slots, about = iter(_foreign_slots(model, card, card.spec, names)), {"format": "pt"}
     arrays = {slot.name: slot.to_theirs() for slot in slots}
-    with replacing(path) as written:
+    with making_parents(path), replacing(path) as written:
         try:
             save_file(arrays, written, about)
         except SafetensorError as error:  # of a full disk too

@@ -407,8 +407,10 @@ def test_a_folder_without_images_beside_others_is_a_note_and_alone_an_error(tmp_
     assert found.notes == (f"There is no image at '{tmp_path / 'empty'}'.",)
     with pytest.raises(FileNotFoundError, match=r"no image at .*empty"):
         find_files([str(tmp_path / "empty")])
-    with pytest.raises(FileNotFoundError, match="no image at 'nothing'"):
-        find_files(["nothing", str(tmp_path / "full")])
+    found = find_files(["nothing", str(tmp_path / "full"), "no*.png", "nothing"])
+    assert (len(found.paths), found.missing) == (1, ("nothing", "no*.png"))
+    with pytest.raises(FileNotFoundError, match="no image at 'nothing', 'no/thing'"):
+        find_files(["nothing", "no/thing"])
 
 
 def test_patterns_stand_for_nothing_hidden_that_they_do_not_name(photos):

@@ -10,7 +10,7 @@ from PIL import Image
 
 import senet
 from senet.data.preprocessing import Preprocessing
-from senet.prediction.predicting import predict
+from senet.prediction.predicting import Named, predict_each
 from senet.prediction.scoring import score
 from senet.prediction.trained import Trained, load_trained
 from senet.weights import imagenet
@@ -41,7 +41,8 @@ def test_a_damaged_record_of_the_training_is_named_where_it_is_needed_and_only_t
     file = tmp_path / "model.keras"
     senet.save(model, file, **about, trained_on=record)
     trained = load_trained(file)
-    (prediction,) = predict(trained, [str(photos / "circle" / "00.png")])
+    photo = str(photos / "circle" / "00.png")
+    (prediction,) = predict_each(trained, [Named(photo, photo)])
     assert prediction.classes
     with pytest.raises(ValueError, match="record of the images it was trained on") as error:
         score(trained, str(photos))

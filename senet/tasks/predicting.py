@@ -1,0 +1,148 @@
+"""`senet.predict`: what is on images."""
+
+import dataclasses
+import io
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+from PIL import Image
+
+from senet.data.finding import find_files
+from senet.errors import InputError, one_family
+from senet.prediction.predicting import Named, Prediction, predict_each, write_table
+from senet.prediction.trained import TrainedLike, load_trained
+
+Images: TypeAlias = str | os.PathLike | Image.Image | np.ndarray
+"""An image, or what leads to some: a file, a folder, a pattern; pixels 0-255, `(H, W, 3)` or
+`(N, H, W, 3)` uint8."""
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PredictionResult(Sequence[Prediction]):
+    """Predictions in the order of the images.
+
+    Args:
+        predictions: one for each image; of those that cannot be read with an `error`.
+        warnings: what was left out, a sentence each.
+
+    Example:
+        >>> result = senet.predict("runs/pets", "photo.jpg", top=2)
+        >>> result[0].name, result[0].probability
+        ('cat', 0.93)
+    """
+
+    predictions: tuple[Prediction, ...]
+    warnings: tuple[str, ...] = ()
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Prediction, ...]: ...
+    def __getitem__(self, index: int | slice) -> Prediction | tuple[Prediction, ...]:
+        return self.predictions[index]
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    @property
+    def failed(self) -> list[Prediction]:
+        """Those of files that cannot be read."""
+        return [prediction for prediction in self.predictions if prediction.error]
+
+    def __repr__(self) -> str:
+        text = io.StringIO()
+        write_table(self.predictions, text)
+        errors = [f"error: {p.file}: {p.error}" for p in self.failed]
+        warnings = [f"warning: {line}" for line in self.warnings]
+        return "\n".join([*text.getvalue().splitlines(), *errors, *warnings])
+
+
+@one_family()
+def predict(
+    trained: TrainedLike,
+    images: Images | Sequence[Images],
+    *,
+    weights: str | os.PathLike | None = None,
+    top: int = 1,
+    batch_size: int = 32,
+) -> PredictionResult:
+    """Name what is on images.
+
+    Each is resized, cropped and normalised as the network wants it.
+
+    Args:
+        trained: a run folder or what `senet.train` gave, a file, an exported network,
+            `"se_resnet50.imagenet"`, or a network from `senet.load`.
+        images: one or several of: files, folders (searched to any depth), patterns; images of
+            Pillow; arrays of pixels 0-255, `(H, W, 3)` or `(N, H, W, 3)` uint8, RGB.
+        weights: published weights, where `trained` is the name of a network.
+        top: classes to give for each image, the best first.
+        batch_size: images in a batch.
+
+    Returns:
+        A `PredictionResult`: a sequence with a `Prediction` for each image. That of a file that is
+        not there or cannot be read has an `error`, and the others are made all the same.
+
+    Raises:
+        InputError: the network lacks class names or preprocessing, or an array is no image.
+        NotFoundError: there is no such network, or no image at all.
+
+    Example:
+        >>> senet.predict("runs/pets", ["photo.jpg", "scans/"], top=2)
+        photo.jpg                                  93.1%  cat
+                                                    6.9%  dog
+        ...
+    """
+    for name, value in (("top", top), ("batch_size", batch_size)):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1; got {value}.")
+    found, notes = _collect_images(images)
+    loaded = load_trained(trained, weights)
+    predictions = tuple(predict_each(loaded, found, top=top, batch_size=batch_size))
+    return PredictionResult(predictions, notes)
+
+
+def _collect_images(
+    images: Images | Sequence[Images],
+) -> tuple[list[Named], tuple[str, ...]]:
+    """Every image with its name, and what was left out.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    several = images if isinstance(images, list | tuple) else [images]
+    found: list[Named] = []
+    paths = [os.fspath(one) for one in several if isinstance(one, str | os.PathLike)]
+    files = find_files(paths) if paths else None
+    if files is not None:
+        found += [Named(path, path) for path in files.paths]
+        found += [Named(path, None) for path in files.missing]
+    for one in several:
+        if not isinstance(one, str | os.PathLike):
+            found += [Named(f"image {len(found) + i}", image) for i, image in _split(one)]
+    if not found:
+        raise InputError("There are no images to predict: the list of them is empty.")
+    return found, files.notes if files is not None else ()
+
+
+def _split(images: Any) -> Iterator[tuple[int, Image.Image]]:
+    """The images of an array, or the one that it is.
+
+    Raises:
+        InputError: it is neither an image of Pillow nor an array of pixels.
+    """
+    if isinstance(images, Image.Image):
+        yield 1, images
+        return
+    array = np.asarray(images)
+    if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[-1] != 3:
+        raise InputError(
+            "An image must be a path, an image of Pillow, or pixels 0-255 as an array of uint8 "
+            f"(H, W, 3) or (N, H, W, 3); got {type(images).__name__} of {array.dtype}, shape "
+            f"{array.shape}. Of values between 0 and 1 make pixels by (255 * x).round().astype("
+            '"uint8").'
+        )
+    for number, pixels in enumerate(array[None] if array.ndim == 3 else array, 1):
+        yield number, Image.fromarray(pixels)
