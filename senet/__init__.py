@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         load,
         save,
     )
+    from senet.data.preprocessing import Preprocessing
     from senet.errors import (
         CapacityError,
         Error,
@@ -61,6 +62,7 @@ _HOME = {
     "InputError": "senet.errors",
     "LibraryError": "senet.errors",
     "NotFoundError": "senet.errors",
+    "Preprocessing": "senet.data.preprocessing",
     "SENet154": "senet.applications",
     "SEResNeXt101": "senet.applications",
     "SEResNeXt101_32x8d": "senet.applications",

@@ -7,8 +7,9 @@ import functools
 import inspect
 import operator
 import os
+import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec
 
 import keras
@@ -16,12 +17,15 @@ import numpy as np
 from keras import layers
 
 from senet import references
+from senet.data.preprocessing import COLOURS, Preprocessing
 from senet.errors import CapacityError, InputError
 from senet.models import family
 from senet.models.blocks import channel_axis, full_precision
+from senet.models.complexity import shapes_only
 from senet.models.folding import with_constant_gates
 from senet.models.graph import find_se_blocks, softmax_of
 from senet.models.spec import Spec
+from senet.recipes.fields import names_tag
 from senet.weights import catalogue, hub, schemes, transfer
 from senet.weights.card import Card
 
@@ -134,11 +138,21 @@ def create(
             precision=keras.config.dtype_policy().name,
             data_format=keras.config.image_data_format(),
             class_names=stored.class_names if stored and stored.classes == n_classes else None,
-            preprocessing=stored.preprocessing if stored else None,
+            preprocessing=_fit_preprocessing(stored.preprocessing, image.shape) if stored else None,
             trained_on=stored.trained_on if stored else None,
         )
         _note_weights(model)
     return model
+
+
+def _fit_preprocessing(
+    rule: dict[str, Any] | None, shape: tuple[int | None, ...]
+) -> dict[str, Any] | None:
+    """The preprocessing of weights, for an input of another size."""
+    _, *sides = shape if channel_axis() == -1 else (shape[0], *shape[2:])
+    if rule is None or sides[0] is None or sides[0] != sides[1]:
+        return rule
+    return rule | {"size": sides[0]}
 
 
 def _note_weights(model: keras.Model) -> None:
@@ -278,36 +292,96 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def save(
-    model: keras.Model, path: str | os.PathLike, *, names: str | None = None, **about: Any
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    names: str | None = None,
+    class_names: Sequence[str] | None = None,
+    preprocessing: Preprocessing | Mapping[str, Any] | None = None,
+    **about: Any,
 ) -> None:
     """Save a network to one `.keras` file that plain Keras loads too, or to a safetensors file.
 
     What else it takes to use the network (its spec, the names of its classes, the preprocessing)
     and which images `senet train` trained it on travel inside the file as one extra member, which
-    stock Keras passes over.
+    stock Keras passes over. `model.save` of Keras does not write it.
 
     Args:
         model: a network from `create`, `load` or `fold`; or another functional model of stock
             layers with one input of images, as `insert` gives, for which Keras' own description in
             the file counts.
-        path: of the file; `.keras`, or `.safetensors` for networks of the family.
+        path: of the file; `.keras`, or `.safetensors` for networks of the family. Folders above it
+            are made.
         names: of the arrays in a safetensors file: `None` for ours, `"timm"` for those of timm's
             ResNets, `"caffe"` for those of its `legacy_*` networks. Excitations without biases get
             biases of zero there.
-        **about: fields of the card to set, as `class_names=("cat", "dog")`.
+        class_names: one for each class, in the order of the outputs; by default those that the
+            network has already.
+        preprocessing: how an image becomes an input, as `senet.Preprocessing.of_values("0-1", 32)`;
+            by default what the network has already. `senet.predict` needs it, and the commands.
+        **about: other fields of the card to set.
 
     Raises:
-        ValueError: the model is of another kind, which `model.save` keeps; or networks with these
-            names compute something else; it says what.
-        OSError: the file cannot be written.
+        InputError: the model is of another kind, which `model.save` keeps; networks with these
+            names compute something else; there is not one name for each class; or the
+            preprocessing does not give inputs of the network's size.
+        FileError: the file cannot be written.
 
     Example:
-        >>> senet.save(model, "pets.keras", class_names=("cat", "dog"))
+        >>> rule = senet.Preprocessing.of_values("0-1", 32)
+        >>> senet.save(model, "pets.keras", class_names=("cat", "dog"), preprocessing=rule)
     """
     card = getattr(model, "card", None)
     if not isinstance(card, Card):
         card = _card_of_another(model)
+    if class_names is not None:
+        about["class_names"] = _check_class_names(class_names, card)
+    if preprocessing is not None:
+        about["preprocessing"] = _check_preprocessing(preprocessing, card)
     transfer.save(model, path, dataclasses.replace(_note_own_training(model, card), **about), names)
+
+
+def _check_class_names(class_names: Sequence[str], card: Card) -> tuple[str, ...]:
+    """Names of classes that fit a network.
+
+    Raises:
+        InputError: they are no names, one of them is there twice, or there are more or fewer.
+    """
+    names = () if isinstance(class_names, str) else tuple(class_names)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(
+            f"class_names must be a list of texts, as ('cat', 'dog'); got {class_names!r}."
+        )
+    if len(names) != card.classes:
+        outputs = f"{card.classes} classes" if card.classes else "no classifier"
+        raise InputError(
+            f"There must be one name for each class, and {card.network} has {outputs}; got "
+            f"{len(names)} class names."
+        )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"class_names has {twice[0]!r} more than once: classes are told by name.")
+    return names
+
+
+def _check_preprocessing(given: Preprocessing | Mapping[str, Any], card: Card) -> dict[str, Any]:
+    """A preprocessing that fits a network, as its card has it.
+
+    Raises:
+        InputError: it is none, or does not give inputs of the network's shape.
+    """
+    if not isinstance(given, Preprocessing | Mapping):
+        raise InputError(
+            "preprocessing must be a senet.Preprocessing, as "
+            f'senet.Preprocessing.of_values("0-1", 32); got {given!r}.'
+        )
+    rule = given if isinstance(given, Preprocessing) else Preprocessing.from_json(dict(given))
+    sides = card.input_shape[:2] if card.data_format == "channels_last" else card.input_shape[1:]
+    if any(side not in (None, rule.size) for side in sides) or card.channels != COLOURS:
+        raise InputError(
+            f"The preprocessing gives inputs of {rule.size} x {rule.size} x {COLOURS}, and "
+            f"{card.network} takes {card.input_shape}."
+        )
+    return rule.to_json()
 
 
 def _note_own_training(model: keras.Model, card: Card) -> Card:
@@ -428,24 +502,10 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
         card = source.card
         if card is None:
             if network is None:
-                raise transfer.WeightsError(source.file.path, transfer.NAMELESS)
+                return _load_described(source, options | ({"weights": tag} if tag else {}))
             return create(weights=_opened(source), **options)
         if card.spec is None:
-            if options or tag:
-                raise transfer.WeightsError(
-                    path,
-                    f"{card.network} is built as the file says: {', '.join(options)} cannot "
-                    "be changed.",
-                )
-            with (
-                transfer.believing(path),
-                keras_settings(card.precision, card.data_format),
-            ):
-                model = source.graph()
-            source.fill(model, None)
-            model.card = card
-            _note_weights(model)
-            return model
+            return _load_described(source, options | ({"weights": tag} if tag else {}))
         if network not in (None, card.network):
             wanted = family.named_spec(network)
             if what := family.differences(wanted, card.spec, family.STRUCTURE):
@@ -478,6 +538,94 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
             keras_settings(card.precision, card.data_format),
         ):
             return create(weights=_opened(source), **arguments | options)
+
+
+def _load_described(source: transfer.Source, options: Mapping[str, Any]) -> keras.Model:
+    """The network of a file in which Keras described it, as `save` and `model.save` do.
+
+    Raises:
+        WeightsError: nothing describes it, it is no network of images, or it cannot be built.
+    """
+    path, card = source.file.path, source.card
+    if card is None and not source.is_described:
+        raise transfer.WeightsError(path, transfer.NAMELESS)
+    if options:
+        what = card.network if card else "its network"
+        raise transfer.WeightsError(
+            path, f"{what} is built as the file says: {', '.join(options)} cannot be changed."
+        )
+    settings = (card.precision, card.data_format) if card else ("float32",)
+    with transfer.believing(path), keras_settings(*settings):
+        model = source.graph()
+    source.fill(model, None)
+    if card is None:
+        try:
+            card = _card_of_another(model)
+        except InputError:
+            raise transfer.WeightsError(path, transfer.OTHER_KIND) from None
+        warnings.warn(
+            f"{str(path)!r} holds no class names and preprocessing, which model.save of Keras does "
+            "not keep: senet.save(model, path, class_names=..., preprocessing=...) does.",
+            stacklevel=3,
+        )
+    model.card = card
+    _note_weights(model)
+    return model
+
+
+def outline(
+    where: str | os.PathLike,
+    *,
+    variant: str | None = None,
+    classes: int | None = None,
+    size: int | None = None,
+) -> keras.Model:
+    """A network with its shapes and, where a spec describes it, without values: to count or draw.
+
+    Args:
+        where: name of a network; or a run folder, a file or published weights, as for `load`, whose
+            network, classes and input size it then is.
+        variant: of a named network, `"seed"` by default.
+        classes: number of classes; 1000, or those of the weights, by default.
+        size: side of the input, pixels; the network's own, or that of the weights, by default.
+
+    Raises:
+        NotFoundError: there is nothing of that name.
+        InputError: the weights cannot be used, or cannot be built otherwise than they are.
+    """
+    name = os.fspath(where)
+    if name in family.names() and not os.path.exists(name):
+        side = size or family.named_spec(name, variant or "seed").input_size
+        shape = (side, side, 3) if channel_axis() == -1 else (3, side, side)
+        with shapes_only():
+            return create(name, variant=variant, classes=classes or 1000, input_shape=shape)
+    if variant is not None:
+        raise InputError(f"{name!r} has a variant of its own: leave variant={variant!r} out.")
+    if names_tag(name):
+        family.require("network", name, family.names())
+    card = references.read_card(where)
+    if card.spec is None:
+        if classes or size:
+            raise InputError(
+                f"{card.network} is built as {name!r} says: its classes and size are what they are."
+            )
+        return load(where)
+    channels, side = card.channels or 3, size or card.spec.input_size
+    shape = (
+        (side, side, channels) if card.data_format == "channels_last" else (channels, side, side)
+    )
+    with keras_settings(card.precision, card.data_format), shapes_only():
+        return create(
+            card.network,
+            include_top=card.classes is not None or classes is not None,
+            input_shape=card.input_shape
+            if size is None and None not in card.input_shape
+            else shape,
+            classes=classes or card.classes or 1000,
+            classifier_activation=card.classifier_activation,
+            name=card.name,
+            **vars(card.spec),
+        )
 
 
 def list_weights(pattern: str = "*") -> list[str]:

@@ -17,6 +17,9 @@ from senet.weights import catalogue, hub, imagenet, transfer
 from senet.weights.card import MEMBER, Card
 from senet.weights.catalogue import Published
 
+ENDINGS = (".keras", ".safetensors", ".h5", ".pth", ".pt", ".bin", ".ckpt")
+"""Of files of weights: what ends so is no tag."""
+
 
 def locate_weights(
     where: str | os.PathLike, network: str | None = None
@@ -53,7 +56,7 @@ def locate_weights(
     text = os.fspath(where)
     name, dot, tag = text.partition(".")
     if not os.path.lexists(path):
-        if dot and name in family.names() and tag in ("imagenet", *catalogue.tags(name)):
+        if dot and name in family.names() and path.suffix not in ENDINGS:
             return catalogue.published(name, tag)
         if text in family.names():
             raise InputError(_describe_name(text))

@@ -11,7 +11,7 @@ import pytest
 
 import senet
 from senet.models.complexity import shapes_only
-from tests.conftest import randomise
+from tests.conftest import outputs, randomise
 
 SMALL = dict(input_shape=(32, 32, 3), classes=4)
 IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
@@ -229,7 +229,8 @@ def test_a_saved_network_comes_back_with_its_card(tmp_path):
     model = senet.create("se_resnet20_cifar", variant="torch", ratio=8, **SMALL)
     randomise(model)
     path = tmp_path / "pets.keras"
-    about = dict(class_names=("ant", "bee", "cat", "dog"), preprocessing={"size": 32})
+    rule = senet.Preprocessing(32, crop_fraction=0.9).to_json()
+    about = dict(class_names=("ant", "bee", "cat", "dog"), preprocessing=rule)
     senet.save(model, path, **about)
     again = senet.load(path)
     assert again.card == senet.load(path).card
@@ -332,9 +333,65 @@ def test_a_saved_network_predicts_the_same_where_senet_is_not_imported(tmp_path,
     np.testing.assert_array_equal(np.load(files[2]), model.predict_on_batch(IMAGES))
 
 
+def test_a_network_that_was_fitted_and_saved_by_keras_loads_and_says_what_it_lacks(tmp_path):
+    model = senet.create("se_resnet20_cifar", n_blocks=(1, 1, 1), **SMALL)
+    randomise(model)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(IMAGES, np.zeros(len(IMAGES)), verbose=0)
+    model.save(tmp_path / "stock.keras")
+    with pytest.warns(UserWarning, match="no class names and preprocessing, which model.save"):
+        again = senet.load(tmp_path / "stock.keras")
+    np.testing.assert_array_equal(outputs(again, IMAGES), outputs(model, IMAGES))
+    pixels = np.zeros((40, 40, 3), "uint8")
+    for network in (again, tmp_path / "stock.keras"):
+        with pytest.raises(
+            senet.InputError, match=r"does not say its class names and preproc"
+        ) as e:
+            senet.predict(network, pixels)
+        assert "senet.save(model, path, class_names=..., preprocessing=...)" in str(e.value)
+        assert len(str(e.value).splitlines()) == 1
+    rule = senet.Preprocessing.of_values("0-1", SMALL["input_shape"][0])
+    senet.save(again, tmp_path / "a/b/whole.keras", class_names=tuple("abcd"), preprocessing=rule)
+    (named,) = senet.predict(tmp_path / "a/b/whole.keras", pixels, top=4)
+    black = outputs(model, np.zeros((1, *SMALL["input_shape"]), "float32"))[0]
+    assert dict(named.classes) == pytest.approx(dict(zip("abcd", black, strict=True)), abs=1e-6)
+    with pytest.raises(senet.WeightsError, match="is built as the file says: classes cannot be"):
+        senet.load(tmp_path / "stock.keras", classes=3)
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        (dict(class_names="abcd"), "must be a list of texts"),
+        (dict(class_names=(0, 1, 2, 3)), "must be a list of texts"),
+        (dict(class_names=("a", "b")), "one name for each class, and .* has 4 classes; got 2"),
+        (dict(class_names=("a", "b", "c", "a")), "has 'a' more than once"),
+        (dict(preprocessing="0-1"), "must be a senet.Preprocessing"),
+        (dict(preprocessing=senet.Preprocessing(96)), "gives inputs of 96 x 96 x 3, and"),
+        (dict(preprocessing={"size": "32"}), "A preprocessing needs a size from 1 to"),
+        (dict(preprocessing={"sise": 32}), "Not a record of a preprocessing"),
+    ],
+)
+def test_what_goes_with_a_network_is_checked_when_it_is_saved(tmp_path, about, words):
+    model = senet.create("se_resnet20_cifar", n_blocks=(1, 1, 1), **SMALL)
+    with pytest.raises(senet.InputError, match=words):
+        senet.save(model, tmp_path / "a.keras", **about)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_for_another_input_size_bring_a_preprocessing_of_that_size(tmp_path):
+    size = SMALL["input_shape"][0]
+    model = senet.create("se_resnet20_cifar", n_blocks=(1, 1, 1), **SMALL)
+    rule = senet.Preprocessing(size, crop_fraction=0.5)
+    senet.save(model, tmp_path / "a.keras", class_names=tuple("abcd"), preprocessing=rule)
+    larger = senet.load(tmp_path / "a.keras", input_shape=(2 * size, 2 * size, 3))
+    assert larger.card.preprocessing == rule.to_json() | {"size": 2 * size}
+    assert senet.predict(larger, np.zeros((40, 40, 3), "uint8"))[0].name in "abcd"
+
+
 def test_files_that_senet_did_not_save_are_refused_with_what_to_do(tmp_path):
-    senet.create("se_resnet20_cifar").save(tmp_path / "stock.keras")
-    with pytest.raises(ValueError, match="does not say what network it holds"):
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "stock.keras")
+    with pytest.raises(ValueError, match=r"a model that is no network of images"):
         senet.load(tmp_path / "stock.keras")
     (tmp_path / "text.keras").write_text("hello")
     with pytest.raises(senet.WeightsError, match=r"text\.keras"):
@@ -398,6 +455,7 @@ def test_class_names_stay_behind_with_the_classifier(tmp_path):
     senet.save(model, tmp_path / "a.keras", class_names=tuple("abcd"), preprocessing={"size": 32})
     with pytest.warns(UserWarning, match="one of 3 classes"):
         again = senet.load(tmp_path / "a.keras", classes=3)
-    assert (again.card.class_names, again.card.preprocessing) == (None, {"size": 32})
+    rule = senet.Preprocessing(32).to_json()
+    assert (again.card.class_names, again.card.preprocessing) == (None, rule)
     maps = senet.load(tmp_path / "a.keras", include_top=False)
-    assert (maps.card.class_names, maps.card.preprocessing) == (None, {"size": 32})
+    assert (maps.card.class_names, maps.card.preprocessing) == (None, rule)

@@ -6,6 +6,7 @@ import sys
 import senet
 
 PUBLIC = {
+    "Preprocessing",
     "evaluate",
     "export",
     "predict",

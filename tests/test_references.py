@@ -60,7 +60,9 @@ def test_a_file_comes_before_a_tag_of_the_same_name(tmp_path, monkeypatch):
     [
         ("se_resnet50", "is the name of a network: 'se_resnet50.imagenet' names its published"),
         ("se_resnet10", "no weights are published for it: name a run folder or a file"),
-        ("se_resnet50.ra9_in1k", "no run folder or weights file"),
+        ("se_resnet50.ra9_in1k", "no weights 'ra9_in1k' for se_resnet50 and no file of that name"),
+        ("se_resnet10.imagenet", "No weights are published for 'se_resnet10'"),
+        ("se_resnet50.keras", "no run folder or weights file"),
         ("nowhere/pets", "no run folder or weights file 'nowhere/pets'"),
         ("", "Weights are named by a tag such as 'imagenet', a run folder or the path of a file"),
         ("empty", "holds no model.keras: it is no run folder"),

@@ -24,7 +24,7 @@ MAY_USE = {
     "weights": {"models", "files", "foreign"},
     "evaluation": {"data", "foreign", "progress"},
     "references": {"models", "recipes", "runs", "weights"},
-    "applications": {"models", "references", "weights"},
+    "applications": {"data", "models", "recipes", "references", "weights"},
     "deployment": {
         *("graph", "models", "data", "evaluation", "files", "foreign", "progress", "quiet"),
     },

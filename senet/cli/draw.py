@@ -10,8 +10,8 @@ from senet.models.family import VARIANTS
 
 @command_of("draw")
 @click.argument("name")
-@click.option("--variant", type=click.Choice(list(VARIANTS)), default="seed", show_default=True)
-@click.option("--classes", type=click.IntRange(1, 100_000), default=1000, show_default=True)
+@click.option("--variant", type=click.Choice(list(VARIANTS)), help="Of a network; seed by default.")
+@click.option("--classes", type=click.IntRange(1, 100_000), help="1000, or those of the weights.")
 @click.option("--size", type=click.IntRange(32), help="Side of the input, pixels.")
 @click.option(
     "--out",
@@ -20,19 +20,24 @@ from senet.models.family import VARIANTS
     show_default=True,
     help="Folder for the pictures.",
 )
-def command(name: str, variant: str, classes: int, size: int | None, out: pathlib.Path) -> None:
+def command(
+    name: str,
+    variant: str | None,
+    classes: int | None,
+    size: int | None,
+    out: pathlib.Path,
+) -> None:
     """Draw the network NAME as SVG and PNG: the whole, a group, and its blocks.
 
-    Shapes and parameter counts are read from the model.
+    NAME is a network as `senet list` shows them, a run folder, a file of weights, or published
+    weights as se_resnet50.imagenet. Shapes and parameter counts are read from the model.
+
+    \b
+    senet draw se_resnext50_32x4d --out pictures
+    senet draw runs/pets --out pictures
     """
     from senet import applications
     from senet.drawing import draw
-    from senet.models.complexity import shapes_only
-    from senet.models.family import named_spec
 
-    side = size or named_spec(name, variant).input_size
-    shape = (side, side, 3)
-    with shapes_only():
-        model = applications.create(name, variant=variant, classes=classes, input_shape=shape)
-    for path in draw(model, out):
+    for path in draw(applications.outline(name, variant=variant, classes=classes, size=size), out):
         say(path)

@@ -6,31 +6,43 @@ import json
 import click
 
 from senet.cli.command import command_of, say
-from senet.models.family import VARIANTS
+from senet.models.family import VARIANTS, name_variant
 
 
 @command_of("info")
 @click.argument("name")
-@click.option("--variant", type=click.Choice(list(VARIANTS)), default="seed", show_default=True)
-@click.option("--classes", type=click.IntRange(1, 100_000), default=1000, show_default=True)
+@click.option("--variant", type=click.Choice(list(VARIANTS)), help="Of a network; seed by default.")
+@click.option("--classes", type=click.IntRange(1, 100_000), help="1000, or those of the weights.")
 @click.option("--size", type=click.IntRange(32), help="Side of the input, pixels.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON, layer by layer.")
-def command(name: str, variant: str, classes: int, size: int | None, as_json: bool) -> None:
-    """Show parameters, multiply-adds, input size and stages of the network NAME."""
-    from senet import applications
-    from senet.models.complexity import complexity, shapes_only
-    from senet.models.family import named_spec
+def command(
+    name: str, variant: str | None, classes: int | None, size: int | None, as_json: bool
+) -> None:
+    """Show parameters, multiply-adds, input size and stages of the network NAME.
 
-    side = size or named_spec(name, variant).input_size
-    image = (side, side, 3)
-    with shapes_only():
-        model = applications.create(name, variant=variant, classes=classes, input_shape=image)
+    NAME is a network as `senet list` shows them, a run folder, a file of weights, or published
+    weights as se_resnet50.imagenet, which are not downloaded.
+
+    \b
+    senet info se_resnext50_32x4d --variant torch
+    senet info runs/pets
+    """
+    from senet import applications
+    from senet.models.complexity import complexity
+
+    model = applications.outline(name, variant=variant, classes=classes, size=size)
     cost = complexity(model)
+    card = model.card
+    variant = variant or (card.spec and name_variant(card.network, card.spec))
+    height, width, channels = model.input_shape[1:]
     if as_json:
-        click.echo(json.dumps(dict(name=name, variant=variant) | dataclasses.asdict(cost)))
+        about = dict(name=model.name, variant=variant)
+        click.echo(json.dumps(about | dataclasses.asdict(cost)))
         return
+    kind = f", variant {variant}" if variant else ""
+    head = f"{model.output_shape[-1]} classes" if len(model.output_shape) == 2 else "no classifier"
     say(
-        f"{name}, variant {variant}, {classes} classes, input {side} x {side} x 3\n"
+        f"{model.name}{kind}, {head}, input {height} x {width} x {channels}\n"
         f"trainable parameters {cost.trainable_parameters:,} "
         f"(with running statistics {cost.parameters:,})\n"
         f"multiply-adds {cost.multiply_adds:,}, activations {cost.activations:,} for one image\n"

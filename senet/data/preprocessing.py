@@ -12,6 +12,13 @@ from senet.errors import InputError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+VALUES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "0-1": ((0.0,) * 3, (1.0,) * 3),
+    "-1-1": ((0.5,) * 3, (0.5,) * 3),
+    "0-255": ((0.0,) * 3, (1 / 255,) * 3),
+}
+"""What networks read, and the mean and deviation that make it of values between 0 and 1."""
 MAX_SIZE = 4096
 """Largest side of an input, pixels."""
 MAX_ENLARGED = 5_000_000
@@ -63,6 +70,28 @@ class Preprocessing:
                 f"0.01 to 1, interpolation {' or '.join(INTERPOLATIONS)}, and mean and positive "
                 f"deviation of each of 3 channels; got {self}."
             )
+
+    @classmethod
+    def of_values(cls, values: str, size: int, crop_fraction: float = 1.0) -> "Preprocessing":
+        """The preprocessing of a network that reads values of a usual range.
+
+        Args:
+            values: `"imagenet"` (mean and deviation of ImageNet taken out), `"0-1"`, `"-1-1"` or
+                `"0-255"`.
+            size: side of the square input, pixels.
+            crop_fraction: side of the centre crop over the shorter edge, 0 to 1.
+
+        Raises:
+            InputError: there is no such range.
+
+        Example:
+            >>> Preprocessing.of_values("0-1", 32).std
+            (1.0, 1.0, 1.0)
+        """
+        if values not in VALUES:
+            raise InputError(f"values must be one of {', '.join(VALUES)}; got {values!r}.")
+        mean, std = VALUES[values]
+        return cls(size, crop_fraction=crop_fraction, mean=mean, std=std)
 
     def crop(self, image: Image.Image) -> Image.Image:
         """Resize the shorter edge and cut out the centre: `size` x `size` pixels."""

@@ -258,3 +258,17 @@ def require(what: str, value: str, known: Collection[str]) -> None:
         near = difflib.get_close_matches(plain, alike, n=1, cutoff=0.4)
         hint = f" Did you mean {alike[near[0]]!r}?" if near else ""
         raise InputError(f"Unknown {what} {value!r}.{hint} Known: {', '.join(known)}.")
+
+
+def name_variant(network: str, spec: Spec) -> str | None:
+    """The first of `VARIANTS` whose convention a spec follows; `None` if it follows none.
+
+    Example:
+        >>> name_variant("se_resnet50", named_spec("se_resnet50", "torch"))
+        'torch'
+    """
+    for variant in VARIANTS:
+        named = named_spec(network, variant)
+        if all(getattr(named, field) == getattr(spec, field) for field in VARIED):
+            return variant
+    return None

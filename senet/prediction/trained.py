@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import warnings
 from typing import Any, TypeAlias
 
 import keras
@@ -104,7 +105,10 @@ def load_trained(trained: TrainedLike, weights: str | os.PathLike | None = None)
     found = locate_weights(trained)
     run = path if path.is_dir() else None
     where = str(found) if isinstance(found, pathlib.Path) else found.id
-    return _trained(applications.load(trained), where, run)
+    with warnings.catch_warnings():  # `_trained` says it in an error
+        warnings.filterwarnings("ignore", message=".*holds no class names and preprocessing")
+        model = applications.load(trained)
+    return _trained(model, where, run)
 
 
 def load_in_keras(trained: TrainedLike, weights: str | os.PathLike | None = None) -> Trained:

@@ -50,6 +50,12 @@ NAMELESS = (
 )
 """What is said of a file of nothing but arrays without names of their own."""
 
+OTHER_KIND = (
+    "it holds a model that is no network of images (N, H, W, C) with one output (N, classes). It "
+    "loads with keras.saving.load_model, if you trust the file."
+)
+"""What is said of another model of Keras."""
+
 PUBLISHED_CLASSES = 1000
 """Classes of ImageNet: a file without classifier cannot be asked for these."""
 
@@ -225,6 +231,14 @@ class Source:
                     "is asked for is missing from the file."
                 )
             raise WeightsError(self.file.path, told)
+
+    @property
+    def is_described(self) -> bool:
+        """Whether Keras described the network in the file."""
+        return (
+            self.file.format == "hdf5"
+            and read_member(self.file.path, GRAPH, CARD_LIMIT) is not None
+        )
 
     def graph(self) -> keras.Model:
         """The model that Keras described in the file, of stock layers, with initial values.

@@ -360,6 +360,24 @@ def test_a_confusion_matrix_goes_to_a_png_file_in_any_folder(trained, tmp_path):
     assert (tmp_path / "a/b/matrix.png").is_file()
 
 
+def test_info_and_draw_take_a_run_a_file_and_published_weights(trained, tmp_path):
+    run = trained[0]
+    shown = [senet("info", where).stdout for where in (run, run / "model.keras")]
+    assert shown[0] == shown[1]
+    assert "se_resnet20_cifar, variant seed, 2 classes, input 32 x 32 x 3\n" in shown[0]
+    assert "trainable parameters 273,970 " in shown[0]
+    larger = senet("info", run, "--size", "64", "--classes", "5").stdout
+    assert "5 classes, input 64 x 64 x 3" in larger
+    published = senet("info", "se_resnet50.a3_in1k").stdout  # nothing is downloaded for it
+    assert "se_resnet50, variant torch, 1000 classes, input 160 x 160 x 3" in published
+    assert "trainable parameters 28,088,024 " in published
+    assert "a variant of its own" in error_of(senet("info", run, "--variant", "torch"))
+    assert "Did you mean 'se_resnet50'" in error_of(senet("info", "se_resnet51"))
+    done = senet("draw", run, "--out", tmp_path / "a/b")
+    assert done.returncode == 0, done.stderr
+    assert all(os.path.isfile(path) for path in done.stdout.splitlines())
+
+
 def test_draw_says_where_the_pictures_are(tmp_path):
     done = senet("draw", "se_resnet20_cifar", "--classes", "10", "--out", tmp_path / "pictures")
     assert done.returncode == 0, done.stderr
@@ -471,6 +489,31 @@ def test_convert_refuses_classes_that_fit_no_memory(trained, tmp_path, classes):
     done = senet("convert", trained[0] / "model.keras", target, "--classes", classes)
     assert "more than the memory of this machine" in error_of(done)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_model_save_is_given_what_it_lacks_by_convert(trained, tmp_path):
+    run, photos, _ = trained
+    keras.saving.load_model(run / "model.keras").save(tmp_path / "fitted.keras")
+    photo = next(photos.rglob("*.png"))
+    line = error_of(senet("predict", photo, "--model", tmp_path / "fitted.keras"))
+    assert "senet convert FILE NEW --class-names cat,dog --values 0-1" in line
+    (tmp_path / "names.txt").write_text("circle\nsquare\n")
+    given = ["--values", "imagenet"]
+    for number, names in enumerate(("circle,square", tmp_path / "names.txt")):
+        target = tmp_path / f"{number}.keras"
+        done = senet("convert", tmp_path / "fitted.keras", target, "--class-names", names, *given)
+        assert (done.returncode, done.stderr) == (0, "")
+        named = [senet("predict", photo, "--model", m).stdout for m in (run, target)]
+        assert named[0] == named[1]
+    refused = senet("convert", run, tmp_path / "b.keras", "--class-names", "circle")
+    assert "one name for each class" in error_of(refused)
+
+
+def test_convert_takes_a_run(trained, tmp_path):
+    done = senet("convert", trained[0], tmp_path / "new/ours.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert "se_resnet20_cifar, 2 classes" in done.stdout
+    assert (tmp_path / "new/ours.safetensors").is_file()
 
 
 def test_what_was_taken_of_a_checkpoint_is_said_once(trained, tmp_path):
