@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from senet import references
+from senet import machine, references
 from senet.data.preprocessing import COLOURS, Preprocessing
 from senet.errors import CapacityError, InputError
 from senet.models import family
@@ -37,8 +37,6 @@ POOLING: dict[str | None, Any] = {
 }
 COPIES = 3
 """Of its weights that a network takes while it starts from random values."""
-MOST_MEMORY = 2**40
-"""Bytes that a machine is thought to have where it does not say."""
 SMALLEST = 32
 """Smallest side of an input, pixels: five halvings of it leave one pixel."""
 
@@ -226,11 +224,7 @@ def _require_memory(
     """
     channels = image.shape[channel_axis()]
     needed = COPIES * 4 * family.least_values(spec, channels, classes, groups)
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # as on Windows
-        there = MOST_MEMORY
-    if needed > there:
+    if needed > machine.count_memory():
         raise CapacityError(
             f"{network!r} with {classes or 'no'} classes takes {needed / 2**30:,.0f} GiB to build, "
             "which is more than the memory of this machine."

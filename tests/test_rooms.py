@@ -7,9 +7,10 @@ import senet
 from senet.runs import folder
 
 ROOT = pathlib.Path(senet.__file__).parent
-ALL_MAY_USE = {"errors"}
+ALL_MAY_USE = {"errors", "machine"}
 MAY_USE = {
     "errors": set(),
+    "machine": set(),
     "files": set(),
     "foreign": set(),
     "graph": set(),

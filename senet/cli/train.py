@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from senet import machine
 from senet.cli.command import command_of, complain
 from senet.cli.options import read_flags, read_recipe, recipe_options
 from senet.recipes.presets import PRESETS
@@ -69,6 +70,13 @@ def command(
 
     if resume is not None and (preset or file or out):
         raise click.UsageError("--resume goes on with its own recipe and folder.")
+    if processes > machine.count_cores():
+        cores = machine.count_cores()
+        raise click.BadParameter(
+            f"{processes} are more than the cores of this machine, which has {cores}: each of them "
+            "takes memory of its own and none would be faster.",
+            param_hint="--processes",
+        )
     share = processes > 1 and not team.is_launched()
     if resume is not None:
         if share:

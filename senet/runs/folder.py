@@ -58,23 +58,45 @@ def find_network(folder: pathlib.Path) -> pathlib.Path:
 
 
 def require_new(folder: pathlib.Path) -> None:
-    """Refuse a folder with anything in it but what a start that was cut off leaves.
+    """Refuse a folder with anything in it but what a start leaves that failed or was cut off.
 
     Raises:
-        FileExistsError: the folder holds a run, or something else.
+        ExistsError: the folder holds a run that has something to lose, or something else.
     """
+    if not folder.exists() or _is_start(folder):
+        return
     if is_run(folder):
         raise ExistsError(
             f"{str(folder)!r} is a run already: senet train --resume {folder} goes on with it; or "
             "choose another --out."
         )
-    if folder.exists() and (
-        not folder.is_dir()
-        or any(not p.name.startswith(".") and p.name not in EARLY for p in folder.iterdir())
-    ):
-        raise ExistsError(
-            f"{str(folder)!r} exists and is not an empty folder: choose another --out, or move it."
-        )
+    raise ExistsError(
+        f"{str(folder)!r} exists and is not an empty folder: choose another --out, or move it."
+    )
+
+
+def _is_start(folder: pathlib.Path) -> bool:
+    """Whether a folder holds nothing but what a run writes before its first checkpoint."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    checkpoints = folder / CHECKPOINTS
+    if checkpoints.is_dir() and not any(p.name[0] != "." for p in checkpoints.iterdir()):
+        names.discard(CHECKPOINTS)
+    began = (RECORD, EVENTS) if is_run(folder) else ()
+    return names <= {*EARLY, *began}
+
+
+def forget_start(folder: pathlib.Path) -> None:
+    """Remove what a start left that failed before its first checkpoint, to begin anew.
+
+    Nobody else may train there: the lock must be held.
+    """
+    if is_run(folder) and _is_start(folder):
+        for name in (RECORD, *EARLY):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / EVENTS, ignore_errors=True)
+    forget_bad_images(folder)
 
 
 @contextlib.contextmanager

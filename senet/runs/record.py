@@ -1,5 +1,6 @@
 """The record of a run: what began it, on what machine, so that it can be quoted and resumed."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -17,15 +18,16 @@ from senet.data.trained_on import TrainedOn
 from senet.errors import InputError
 from senet.files import replacing, write_json, write_rows
 from senet.foreign import clean_text, escape_text, name_class
-from senet.recipes.fields import merge_fields
 from senet.recipes.recipe import Recipe
 from senet.recipes.resolving import locate_paths
-from senet.runs.folder import IMAGES, RECIPE, RECORD
+from senet.runs.folder import IMAGES, METRICS, RECIPE, RECORD, RESULT
 from senet.runs.machine import PACKAGES, describe_machine
 from senet.runs.reading import read_record, read_trained_on
 
 COLUMNS = ("split", "class", "image", "stamp")
 """Of `images.csv`."""
+LENGTHENED = ("constant", "plateau")
+"""Schedules by which the learning rate of a step does not follow from the length of the run."""
 SHOWN_DIFFERENCES = 5
 """Images that an error names; a folder that was exchanged would name thousands."""
 SHOWN_CLASSES = 10
@@ -64,8 +66,11 @@ class RunRecord:
         Raises:
             ValueError: another field would differ; all are listed.
         """
-        free = {f.name for f in dataclasses.fields(Recipe) if f.metadata["free"]} | {"data"}
-        wanted = Recipe.from_json(merge_fields(self.recipe.to_json(), changes))
+        free = {f.name for f in dataclasses.fields(Recipe) if f.metadata["free"]}
+        free |= {"data", "epochs"}
+        fields = self.recipe.to_json()
+        spec = fields["spec"] | changes.get("spec", {})
+        wanted = Recipe.from_json(fields | changes | {"spec": spec})
         wrong = [
             f"{name} was {getattr(self.recipe, name)!r} and would be {getattr(wanted, name)!r}"
             for name in changes
@@ -76,7 +81,33 @@ class RunRecord:
                 f"A resumed run keeps its recipe, and {'; '.join(wrong)}. Leave these out, or "
                 f"begin another run. What may change: {', '.join(sorted(free))}."
             )
-        return wanted
+        if wanted.epochs == self.recipe.epochs:
+            return wanted
+        self._require_longer(wanted.epochs)
+        kept = self.recipe.warmup * self.recipe.epochs / wanted.epochs  # as many steps
+        return dataclasses.replace(wanted, warmup=kept)
+
+    def _require_longer(self, epochs: int) -> None:
+        """Refuse a number of epochs that does not lengthen the run as if it had begun with it.
+
+        Raises:
+            InputError: it is smaller, or the learning rate of every step follows from it.
+        """
+        recipe = self.recipe
+        if epochs < recipe.epochs:
+            raise InputError(
+                f"The run has {recipe.epochs} epochs, and {epochs} are fewer: it can only be made "
+                f"longer. What it has learnt after each is in {METRICS}."
+            )
+        if recipe.schedule not in LENGTHENED:
+            raise InputError(
+                f"With the schedule {recipe.schedule!r} the learning rate of every step follows "
+                f"from the number of epochs, {recipe.epochs}, at whose end it is lowest: the run "
+                f"cannot become longer. Begin another one from its network: senet train --weights "
+                f"{self.folder} --data {recipe.data} --epochs {epochs - recipe.epochs} --warmup 0 "
+                f"--learning-rate {recipe.learning_rate / 10:g}. Runs with --schedule "
+                f"{' or '.join(LENGTHENED)} can be made longer."
+            )
 
     def list_other_fields(self, recipe: Recipe) -> list[str]:
         """Fields in which a recipe differs from what the run was asked for."""
@@ -118,12 +149,27 @@ class RunRecord:
             if now.get(k) != v
         ]
 
-    def note_place_of_data(self, recipe: Recipe) -> None:
-        """Write down where the data of the run lie now, if they were moved."""
-        if (recipe.data, recipe.class_map) != (self.recipe.data, self.recipe.class_map):
-            record = read_record(self.folder)
-            record["recipe"] |= dict(data=recipe.data, class_map=recipe.class_map)
-            write_json(self.folder / RECORD, record)
+    def note_changes(self, recipe: Recipe) -> None:
+        """Write down where the data of the run lie now, and how long it is to be, if that changed.
+
+        A result of before it was made longer goes: the network that it is of will be another one.
+        """
+        names = ("data", "class_map", "epochs", "warmup")
+        changes = {n: getattr(recipe, n) for n in names if vars(recipe)[n] != vars(self.recipe)[n]}
+        if not changes:
+            return
+        record = read_record(self.folder)
+        record["recipe"] |= changes
+        longer = {name: changes[name] for name in ("epochs", "warmup") if name in changes}
+        if longer and isinstance(record.get("asked"), dict):
+            record["asked"] |= longer
+            with contextlib.suppress(ValueError):  # of a record that somebody changed
+                record["command"] = Recipe.from_json(record["asked"]).command(str(self.folder))
+        write_json(self.folder / RECORD, record)
+        if longer:
+            with replacing(self.folder / RECIPE) as path:
+                path.write_text(recipe.to_toml(), encoding="utf-8")
+            (self.folder / RESULT).unlink(missing_ok=True)
 
     def _list_differences(self, data: Data) -> str:
         """Which images are others, the first few of them; nothing where that is not known."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from senet.files import write_json, write_rows
 from senet.foreign import is_count, read_text
+from senet.recipes.recipe import Recipe
 from senet.runs.checkpoint import Checkpoint
 from senet.runs.folder import METRICS, RESULT
 from senet.runs.record import RunRecord
@@ -25,7 +26,9 @@ def write_result(folder: pathlib.Path, result: dict[str, Any]) -> None:
     write_json(folder / RESULT, result)
 
 
-def read_finished(began: RunRecord, newest: Checkpoint | None) -> dict[str, Any] | None:
+def read_finished(
+    began: RunRecord, newest: Checkpoint | None, recipe: Recipe
+) -> dict[str, Any] | None:
     """The result of a run that was trained to its end, or `None`.
 
     A result that is damaged is none: the run is evaluated again.
@@ -33,8 +36,9 @@ def read_finished(began: RunRecord, newest: Checkpoint | None) -> dict[str, Any]
     Args:
         began: what the run began with.
         newest: its newest checkpoint.
+        recipe: of the run as it is to be, which may be longer than it began.
     """
-    path, epochs = began.folder / RESULT, began.recipe.epochs
+    path, epochs = began.folder / RESULT, recipe.epochs
     if newest is None or newest.state["epoch"] < epochs or not path.is_file():
         return None
     try:

@@ -171,6 +171,8 @@ def resume(run: str | os.PathLike, **changes: Any) -> TrainingResult:
         run: its folder.
         **changes: fields of the recipe to set otherwise; only those that do not decide what is
             learnt may change, as `workers`, and `data` where the same images lie elsewhere now.
+            More `epochs` lengthen a run whose schedule is `"constant"` or `"plateau"`; the others
+            end with their last epoch.
 
     Returns:
         A `TrainingResult`; that of a finished run is given again.

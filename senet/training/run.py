@@ -19,6 +19,7 @@ from senet.runs.checkpoint import Checkpoint
 from senet.runs.folder import (
     MODEL,
     forget_bad_images,
+    forget_start,
     lock_folder,
     remove_half_written,
     require_new,
@@ -51,6 +52,7 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
     Raises:
         FileExistsError: the folder holds something already, or another process trains in it.
         ModuleNotFoundError: event files are wanted, and the library that writes them is missing.
+        MemoryError: a step, or the network, takes more memory than there is.
         ValueError: the data cannot be used; as `Diverged` loss, gradients or weights are no finite
             numbers; as `TooManyBadImages` more images are damaged than the recipe allows.
         WorkerDied: a process that reads images did.
@@ -71,9 +73,11 @@ def train(recipe: Recipe, folder: str | os.PathLike, *, data: Data | None = None
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(lock_folder(folder))
-            forget_bad_images(folder)
+            require_new(folder)  # it may have become another process's since
+            forget_start(folder)
         held.enter_context(setup.configure_keras(complete))
         network = setup.build_network(complete, data)
+        setup.require_memory(complete, network, team)
         trained_on, faults = setup.inspect_images(complete, data, network)
         run = setup.make_run(complete, folder, data, network, trained_on, team)
         look_for_damage(run)
@@ -99,7 +103,8 @@ def resume(
         folder: of the run.
         changes: fields of the recipe to set otherwise. Only those that do not decide what is
             learnt may change (`workers`, `bad_images`, `on_nan`, `save_minutes`, `tensorboard`),
-            and `data` and `class_map`, where the same lie elsewhere now.
+            `data` and `class_map`, where the same lie elsewhere now, and `epochs` to more of them,
+            where the schedule is `constant` or `plateau`.
         data: in place of what the recipe names.
 
     Returns:
@@ -124,19 +129,20 @@ def resume(
             held.enter_context(lock_folder(folder))
             remove_half_written(folder)
         found = _find_checkpoint(folder, team)
-        if result := read_finished(began, found):
+        if result := read_finished(began, found, recipe):
             console.say_finished(folder)
             return result
         data = data or setup.load_images(recipe)
         began.check_data(data, recipe)
         console.say_machine_changes(began.list_machine_changes())
         if team.leads:
-            began.note_place_of_data(recipe)
+            began.note_changes(recipe)
         held.enter_context(setup.configure_keras(recipe))
         if found is None:
             network = setup.build_network(recipe, data)
         else:  # its weights come from the checkpoint: nothing is downloaded or read for the start
             network = setup.rebuild_network(recipe, data, began, found.arrays)
+        setup.require_memory(recipe, network, team)
         trained_on = began.trained_on or setup.inspect_images(recipe, data, network)[0]
         run = setup.make_run(recipe, folder, data, network, trained_on, team)
         if found is not None:

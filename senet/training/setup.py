@@ -32,6 +32,7 @@ from senet.runs.folder import BAD_IMAGES
 from senet.runs.record import RunRecord
 from senet.training.averaging import Average
 from senet.training.distribution import Team, use_one_device
+from senet.training.memory import require_step_fits
 from senet.training.optimization import OptimizerSettings, Schedule, make_optimizer
 from senet.training.parts import Network, Plan, ReadBatches, Run
 from senet.training.state import State
@@ -213,6 +214,15 @@ def _build_model(spec: Spec, recipe: Recipe, data: Data) -> keras.Model:
     return applications.create(
         recipe.model or MODEL, classes=classes, input_shape=shape, **vars(spec)
     )
+
+
+def require_memory(recipe: Recipe, network: Network, team: Team) -> None:
+    """Refuse batches that do not fit into memory, before hours of reading images.
+
+    Raises:
+        CapacityError: they do not; the message says which do.
+    """
+    require_step_fits(network.model, recipe.batch_size // team.size, recipe.accumulate)
 
 
 def make_run(

@@ -2,7 +2,13 @@ import filelock
 import pytest
 
 from senet.runs import folder
-from senet.runs.folder import is_run, lock_folder, remove_half_written, require_new
+from senet.runs.folder import (
+    forget_start,
+    is_run,
+    lock_folder,
+    remove_half_written,
+    require_new,
+)
 
 
 def test_a_new_folder_is_missing_or_empty_or_a_start_that_was_cut_off(tmp_path):
@@ -12,6 +18,40 @@ def test_a_new_folder_is_missing_or_empty_or_a_start_that_was_cut_off(tmp_path):
         (tmp_path / name).touch()
     require_new(tmp_path)
     assert not is_run(tmp_path)
+
+
+def test_a_start_that_failed_before_its_first_checkpoint_is_new_again(tmp_path):
+    for name in (folder.RECORD, folder.RECIPE, folder.IMAGES, folder.BAD_IMAGES, folder.LOCK):
+        (tmp_path / name).touch()
+    for name in (folder.EVENTS, folder.CHECKPOINTS):
+        (tmp_path / name).mkdir()
+    (tmp_path / folder.EVENTS / "events").touch()
+    (tmp_path / folder.CHECKPOINTS / ".step-half").mkdir()
+    require_new(tmp_path)
+    forget_start(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {folder.LOCK, folder.CHECKPOINTS}
+    require_new(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", [folder.MODEL, folder.METRICS, f"{folder.CHECKPOINTS}/step-1.safetensors", "notes.txt"]
+)
+def test_a_run_that_has_something_to_lose_is_refused(tmp_path, name):
+    (tmp_path / folder.RECORD).touch()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(FileExistsError, match="is a run already"):
+        require_new(tmp_path)
+    forget_start(tmp_path)
+    assert (tmp_path / folder.RECORD).exists()
+    assert (tmp_path / name).exists()
+
+
+def test_events_alone_are_no_start(tmp_path):
+    (tmp_path / folder.EVENTS).mkdir()
+    with pytest.raises(FileExistsError, match="not an empty folder"):
+        require_new(tmp_path)
 
 
 def test_a_run_and_other_things_are_refused(tmp_path):

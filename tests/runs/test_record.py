@@ -72,9 +72,9 @@ def test_data_that_were_moved_are_noted_and_nothing_else_is_changed(written, tmp
     folder, _, complete, _ = written
     before = (folder / RECORD).read_bytes()
     began = record.read(folder)
-    began.note_place_of_data(complete)
+    began.note_changes(complete)
     assert (folder / RECORD).read_bytes() == before
-    began.note_place_of_data(dataclasses.replace(complete, data="elsewhere"))
+    began.note_changes(dataclasses.replace(complete, data="elsewhere"))
     after = json.loads((folder / RECORD).read_bytes())
     expected = json.loads(before)
     expected["recipe"]["data"] = "elsewhere"

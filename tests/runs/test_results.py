@@ -31,11 +31,11 @@ def test_metrics_are_a_row_for_each_epoch(tmp_path):
 
 def test_a_run_is_finished_when_its_last_epoch_is_saved_and_scored(tmp_path):
     began = began_in(tmp_path)
-    assert read_finished(began, after(3)) is None
+    assert read_finished(began, after(3), Recipe(epochs=3)) is None
     write_result(tmp_path, RESULTS)
-    assert read_finished(began, after(3)) == RESULTS
-    assert read_finished(began, after(2)) is None
-    assert read_finished(began, None) is None
+    assert read_finished(began, after(3), Recipe(epochs=3)) == RESULTS
+    assert read_finished(began, after(2), Recipe(epochs=3)) is None
+    assert read_finished(began, None, Recipe(epochs=3)) is None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_run_is_finished_when_its_last_epoch_is_saved_and_scored(tmp_path):
 )
 def test_another_or_a_damaged_result_is_none(tmp_path, text):
     (tmp_path / RESULT).write_text(text)
-    assert read_finished(began_in(tmp_path), after(3)) is None
+    assert read_finished(began_in(tmp_path), after(3), Recipe(epochs=3)) is None
 
 
 WHOLE = RESULTS | dict(split="test", top1=0.5, images=4, baseline=0.25, majority_class="a")
@@ -70,6 +70,6 @@ WHOLE = RESULTS | dict(split="test", top1=0.5, images=4, baseline=0.25, majority
 )
 def test_a_result_with_numbers_of_another_kind_is_none(tmp_path, changes):
     (tmp_path / RESULT).write_text(json.dumps(WHOLE))
-    assert read_finished(began_in(tmp_path), after(3)) == WHOLE
+    assert read_finished(began_in(tmp_path), after(3), Recipe(epochs=3)) == WHOLE
     (tmp_path / RESULT).write_text(json.dumps(WHOLE | changes))
-    assert read_finished(began_in(tmp_path), after(3)) is None
+    assert read_finished(began_in(tmp_path), after(3), Recipe(epochs=3)) is None

@@ -23,6 +23,7 @@ from senet.runs import checkpoint, record
 from senet.training import finish, loop, setup
 from senet.training.parts import Diverged
 from senet.training.run import resume, train
+from tests.conftest import make_photos
 from tests.training import kills
 
 FIELDS = dict(model="se_resnet20_cifar", size=32, batch_size=8, epochs=3, reference_batch=0)
@@ -72,8 +73,6 @@ def assert_same(first, second):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """A run that was left alone, and its recipe."""
-    from tests.conftest import make_photos
-
     folder = tmp_path_factory.mktemp("alone")
     photos = make_photos(folder / "photos", 24)
     recipe = Recipe(data=str(photos), **FIELDS, **BUSY)
@@ -154,7 +153,7 @@ def begun(stopped, tmp_path):
 
 def test_another_recipe_is_refused_with_the_differences(begun):
     folder, _ = begun
-    with pytest.raises(ValueError, match=r"epochs was 3 and would be 9; seed was 0 and would be 4"):
+    with pytest.raises(ValueError, match=r"its recipe, and seed was 0 and would be 4"):
         resume(folder, dict(epochs=9, seed=4, workers=0))
     with pytest.raises(ValueError, match="Did you mean 'epochs'"):
         resume(folder, dict(epoch=9))
@@ -302,6 +301,53 @@ def test_a_machine_that_rounds_otherwise_is_said(begun, capsys):
     assert "began with cores 64 and now" in error
     assert "numpy 1.0 and now" in error
     assert "not bit for bit" in error
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_a_run_that_is_made_longer_is_the_run_that_was_long_from_the_start(tmp_path, schedule):
+    photos = make_photos(tmp_path / "photos", 16)
+    fields = dict(data=str(photos), **FIELDS, spec=dict(n_blocks=(1, 1, 1)), schedule=schedule)
+    long = Recipe(**fields | dict(epochs=4, warmup=0.25))
+    train(long, tmp_path / "long")
+    short = dataclasses.replace(long, epochs=2, warmup=0.5)
+    before = train(short, tmp_path / "short")
+    assert resume(tmp_path / "short", {"epochs": 2}) == before
+    with pytest.raises(senet.InputError, match="has 2 epochs, and 1 are fewer"):
+        resume(tmp_path / "short", {"epochs": 1})
+    after = resume(tmp_path / "short", {"epochs": 4})
+    assert (after["epochs"], before["epochs"]) == (4, 2)
+    assert_same(end_of(tmp_path / "short"), end_of(tmp_path / "long"))
+    records = [record.read(tmp_path / name) for name in ("short", "long")]
+    assert records[0].recipe == records[1].recipe
+    assert records[0].asked == records[1].asked
+    toml = [(tmp_path / name / "recipe.toml").read_text() for name in ("short", "long")]
+    assert toml[0] == toml[1]
+    assert resume(tmp_path / "short") == after
+    rows = (tmp_path / "short/metrics.csv").read_text().splitlines()
+    assert len(rows) == 5
+
+
+def test_a_run_whose_schedule_ends_with_it_says_how_to_go_on(alone):
+    folder, _ = alone
+    before = (folder / "run.json").read_bytes()
+    with pytest.raises(senet.InputError) as caught:
+        resume(folder, {"epochs": 9})
+    text = str(caught.value)
+    assert "With the schedule 'cosine' the learning rate of every step follows" in text
+    assert f"senet train --weights {folder} --data" in text
+    assert "--schedule constant or plateau can be made longer" in text
+    assert (folder / "run.json").read_bytes() == before
+
+
+def test_a_start_that_failed_before_its_first_step_leaves_its_folder_usable(tmp_path, monkeypatch):
+    photos = make_photos(tmp_path / "photos", 16)
+    recipe = Recipe(data=str(photos), **FIELDS, spec=dict(n_blocks=(1, 1, 1)))
+    with killed_at(monkeypatch, 0):
+        train(recipe, tmp_path / "run")
+    assert (tmp_path / "run/run.json").is_file()
+    other = dataclasses.replace(recipe, epochs=1, seed=3)
+    assert train(other, tmp_path / "run")["epochs"] == 1
+    assert record.read(tmp_path / "run").recipe.seed == 3
 
 
 def test_a_second_process_is_refused(begun):

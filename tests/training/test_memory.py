@@ -1,0 +1,41 @@
+import pytest
+
+import senet
+from senet import machine
+from senet.training.memory import require_step_fits
+from tests.conftest import make_photos
+
+
+def test_batches_that_do_not_fit_are_refused_with_those_that_do(monkeypatch):
+    model = senet.create("se_resnet20_cifar", classes=10)
+    monkeypatch.setattr(machine, "count_memory", lambda: 2**30)
+    require_step_fits(model, 256, 1)
+    with pytest.raises(senet.CapacityError) as caught:
+        require_step_fits(model, 4096, 2)
+    text = str(caught.value)
+    assert "A step of 4096 images of 32 x 32 pixels takes about 8 GiB, and there are 1 GiB" in text
+    assert "--batch-size 256 --accumulate 32" in text
+    require_step_fits(model, 256, 32)
+    monkeypatch.setattr(machine, "count_memory", lambda: 2**20)
+    with pytest.raises(MemoryError, match="Choose a smaller network, or smaller images"):
+        require_step_fits(model, 64, 1)
+
+
+def test_the_recipe_of_the_paper_says_what_it_needs_before_it_reads_images(tmp_path, monkeypatch):
+    photos = make_photos(tmp_path / "photos", 700)
+    monkeypatch.setattr(machine, "count_memory", lambda: 24 * 2**30)
+    monkeypatch.setattr(
+        "senet.training.setup.inspect_images", lambda *_: pytest.fail("images were read")
+    )
+    with pytest.raises(senet.CapacityError, match=r"--batch-size \d+ --accumulate \d+"):
+        senet.train(photos, preset="paper", out=tmp_path / "run")
+    assert not (tmp_path / "run/run.json").exists()
+
+
+def test_a_container_has_no_more_than_its_limit(tmp_path, monkeypatch):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(machine, "LIMIT_OF_CONTAINER", limit)
+    whole = machine.count_memory()
+    for text, expected in (("max\n", whole), ("1048576\n", 2**20), (str(2**60), whole)):
+        limit.write_text(text)
+        assert machine.count_memory() == expected
