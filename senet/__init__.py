@@ -6,6 +6,8 @@ Importing this package starts no backend; the names below are imported when firs
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from senet import errors
+
 if TYPE_CHECKING:
     from senet.acceleration import accelerate
     from senet.applications import (
@@ -105,7 +107,8 @@ __all__ = [*_HOME, "__version__"]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'senet' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    with errors.one_family():  # the backend that Keras is to use may be missing
+        return getattr(importlib.import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

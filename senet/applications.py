@@ -1,5 +1,6 @@
 """The Keras face: networks by name, with the arguments of `keras.applications`."""
 
+import collections
 import contextlib
 import dataclasses
 import fnmatch
@@ -9,7 +10,7 @@ import operator
 import os
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec
 
 import keras
@@ -18,15 +19,14 @@ from keras import layers
 
 from senet import machine, references
 from senet.data.preprocessing import COLOURS, Preprocessing
-from senet.errors import CapacityError, InputError
+from senet.errors import CapacityError, InputError, one_family
 from senet.models import family
 from senet.models.blocks import channel_axis, full_precision
 from senet.models.complexity import shapes_only
 from senet.models.folding import with_constant_gates
 from senet.models.graph import find_se_blocks, softmax_of
 from senet.models.spec import Spec
-from senet.recipes.fields import names_tag
-from senet.weights import catalogue, hub, schemes, transfer
+from senet.weights import catalogue, hub, imagenet, schemes, transfer
 from senet.weights.card import Card
 
 P = ParamSpec("P")
@@ -332,7 +332,9 @@ def save(
         about["class_names"] = _check_class_names(class_names, card)
     if preprocessing is not None:
         about["preprocessing"] = _check_preprocessing(preprocessing, card)
-    transfer.save(model, path, dataclasses.replace(_note_own_training(model, card), **about), names)
+    card = dataclasses.replace(note_own_training(model, card), **about)
+    with one_family():
+        transfer.save(model, path, card, names)
 
 
 def _check_class_names(class_names: Sequence[str], card: Card) -> tuple[str, ...]:
@@ -341,7 +343,8 @@ def _check_class_names(class_names: Sequence[str], card: Card) -> tuple[str, ...
     Raises:
         InputError: they are no names, one of them is there twice, or there are more or fewer.
     """
-    names = () if isinstance(class_names, str) else tuple(class_names)
+    several = isinstance(class_names, Iterable) and not isinstance(class_names, str)
+    names = tuple(class_names) if several else ()
     if not names or not all(isinstance(name, str) for name in names):
         raise InputError(
             f"class_names must be a list of texts, as ('cat', 'dog'); got {class_names!r}."
@@ -352,7 +355,8 @@ def _check_class_names(class_names: Sequence[str], card: Card) -> tuple[str, ...
             f"There must be one name for each class, and {card.network} has {outputs}; got "
             f"{len(names)} class names."
         )
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    twice = [name for name, count in collections.Counter(names).items() if count > 1]
+    if twice and names != imagenet.class_names():  # two of which are called crane, two maillot
         raise InputError(f"class_names has {twice[0]!r} more than once: classes are told by name.")
     return names
 
@@ -378,7 +382,7 @@ def _check_preprocessing(given: Preprocessing | Mapping[str, Any], card: Card) -
     return rule.to_json()
 
 
-def _note_own_training(model: keras.Model, card: Card) -> Card:
+def note_own_training(model: keras.Model, card: Card) -> Card:
     """The card, with it said where the weights changed since: by training that nothing names."""
     before = getattr(model, "weights_at_start", None)
     if before is None or not isinstance(card.trained_on, dict) or before == _sum_weights(model):
@@ -399,15 +403,22 @@ def _card_of_another(model: keras.Model) -> Card:
             "model with one input (N, H, W, C) and one output (N, classes): save it with "
             "model.save."
         )
+    formats = (layer.data_format for layer in model.layers if hasattr(layer, "data_format"))
     return Card(
         network=model.name,
         spec=None,
         input_shape=tuple(inputs[0].shape[1:]),
         classes=outputs[0].shape[-1],
-        classifier_activation="softmax" if softmax_of(model) else None,
+        classifier_activation="softmax" if softmax_of(model) else _name_activation(model),
         precision=keras.config.dtype_policy().name,
-        data_format=keras.config.image_data_format(),
+        data_format=next(formats, keras.config.image_data_format()),
     )
+
+
+def _name_activation(model: keras.Model) -> str | None:
+    """What a network of others ends in; `None` where its outputs are logits."""
+    activation = getattr(model.layers[-1], "activation", keras.activations.linear)
+    return None if activation is keras.activations.linear else getattr(activation, "__name__", "?")
 
 
 def fold(model: keras.Model, gates: Mapping[str, np.ndarray | None]) -> keras.Model:
@@ -439,7 +450,7 @@ def fold(model: keras.Model, gates: Mapping[str, np.ndarray | None]) -> keras.Mo
     folded = with_constant_gates(model, gates)
     card = getattr(model, "card", None)
     if isinstance(card, Card):
-        card = _note_own_training(model, card)
+        card = note_own_training(model, card)
         folded.card = dataclasses.replace(card, spec=_spec_of_folded(card.spec, folded))
         _note_weights(folded)
     return folded
@@ -490,16 +501,34 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
         >>> senet.load("seresnet50_ra2-33fbf06c.pth").name
         'se_resnet50'
     """
+    model, complete = read_network(path, **options)
+    if not complete:
+        warnings.warn(
+            f"{os.fspath(path)!r} holds no class names and preprocessing, which model.save of "
+            "Keras does not keep: senet.save(model, path, class_names=..., preprocessing=...) "
+            "does.",
+            stacklevel=2,
+        )
+    return model
+
+
+def read_network(path: str | os.PathLike, **options: Any) -> tuple[keras.Model, bool]:
+    """`load` for callers who say themselves what a network lacks, and whether `save` wrote it.
+
+    What PyTorch wrote counts as complete: nobody expects more of it.
+    """
     network, tag = options.get("network"), options.pop("weights", None)
     with references.open_weights(path, network) as source:
         path = source.file.path
         card = source.card
         if card is None:
             if network is None:
-                return _load_described(source, options | ({"weights": tag} if tag else {}))
-            return create(weights=_opened(source), **options)
+                given = options | ({"weights": tag} if tag else {})
+                return _load_described(source, given), False
+            return create(weights=_opened(source), **options), True
         if card.spec is None:
-            return _load_described(source, options | ({"weights": tag} if tag else {}))
+            given = options | ({"weights": tag} if tag else {})
+            return _load_described(source, given), True
         if network not in (None, card.network):
             wanted = family.named_spec(network)
             if what := family.differences(wanted, card.spec, family.STRUCTURE):
@@ -531,7 +560,7 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
             contextlib.nullcontext() if options else transfer.believing(path),
             keras_settings(card.precision, card.data_format),
         ):
-            return create(weights=_opened(source), **arguments | options)
+            return create(weights=_opened(source), **arguments | options), True
 
 
 def _load_described(source: transfer.Source, options: Mapping[str, Any]) -> keras.Model:
@@ -548,21 +577,17 @@ def _load_described(source: transfer.Source, options: Mapping[str, Any]) -> kera
         raise transfer.WeightsError(
             path, f"{what} is built as the file says: {', '.join(options)} cannot be changed."
         )
-    settings = (card.precision, card.data_format) if card else ("float32",)
-    with transfer.believing(path), keras_settings(*settings):
-        model = source.graph()
-    source.fill(model, None)
-    if card is None:
-        try:
-            card = _card_of_another(model)
-        except InputError:
-            raise transfer.WeightsError(path, transfer.OTHER_KIND) from None
-        warnings.warn(
-            f"{str(path)!r} holds no class names and preprocessing, which model.save of Keras does "
-            "not keep: senet.save(model, path, class_names=..., preprocessing=...) does.",
-            stacklevel=3,
-        )
-    model.card = card
+    with transfer.believing(path):
+        settings = (card.precision, card.data_format) if card else ("float32",)
+        with keras_settings(*settings):
+            model = source.graph()
+            source.fill(model, None)
+            if isinstance(model, keras.Sequential):
+                model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+            try:
+                model.card = card or _card_of_another(model)
+            except InputError:
+                raise transfer.WeightsError(path, transfer.OTHER_KIND) from None
     _note_weights(model)
     return model
 
@@ -588,16 +613,21 @@ def outline(
         InputError: the weights cannot be used, or cannot be built otherwise than they are.
     """
     name = os.fspath(where)
-    if name in family.names() and not os.path.exists(name):
+    if name in family.names():
         side = size or family.named_spec(name, variant or "seed").input_size
         shape = (side, side, 3) if channel_axis() == -1 else (3, side, side)
         with shapes_only():
             return create(name, variant=variant, classes=classes or 1000, input_shape=shape)
     if variant is not None:
         raise InputError(f"{name!r} has a variant of its own: leave variant={variant!r} out.")
-    if names_tag(name):
+    if catalogue.is_tag(name):
         family.require("network", name, family.names())
-    card = references.read_card(where)
+    try:
+        card = references.read_card(where)
+    except transfer.WeightsError:
+        if variant or classes or size:
+            raise
+        return load(where)  # what Keras described has no card, and all others are refused again
     if card.spec is None:
         if classes or size:
             raise InputError(
@@ -617,6 +647,8 @@ def outline(
             else shape,
             classes=classes or card.classes or 1000,
             classifier_activation=card.classifier_activation,
+            pooling=card.pooling,
+            features=card.features if classes is None else None,
             name=card.name,
             **vars(card.spec),
         )

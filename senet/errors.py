@@ -64,13 +64,14 @@ class UnsupportedError(Error, NotImplementedError):
 
 
 OF_SYSTEM: dict[type[OSError], type[FileError]] = {
+    OSError: FileError,
     FileNotFoundError: NotFoundError,
     FileExistsError: ExistsError,
     PermissionError: DeniedError,
     IsADirectoryError: IsFolderError,
     NotADirectoryError: IsFileError,
 }
-"""Our kind for each of the system's; all others are a `FileError`."""
+"""Our kind for each of the system's."""
 
 
 @contextlib.contextmanager
@@ -90,6 +91,8 @@ def one_family() -> Iterator[None]:
     except Error:
         raise
     except OSError as error:
+        if type(error) not in OF_SYSTEM:  # of a network or another process: not of files
+            raise
         raise _of_system(error) from error
     except MemoryError as error:
         raise CapacityError(str(error) or "There is not enough memory.") from error
@@ -97,14 +100,27 @@ def one_family() -> Iterator[None]:
         if error.name not in (*BACKENDS, *EXTRAS):
             raise
         raise LibraryError(_how_to_install(error.name), name=error.name) from error
+    except Exception as error:
+        if not _is_exhausted(error):
+            raise
+        raise CapacityError(
+            "There is not enough memory for this: smaller batches or smaller images take less."
+        ) from error
 
 
 def _of_system(error: OSError) -> FileError:
     """The error of the system as one of the family, with its number and file."""
-    kind = OF_SYSTEM.get(type(error), FileError)
+    kind = OF_SYSTEM[type(error)]
     if error.errno is None:
         return kind(*error.args)
     return kind(error.errno, error.strerror, error.filename, None, error.filename2)
+
+
+def _is_exhausted(error: Exception) -> bool:
+    """Whether it is how TensorFlow, JAX or PyTorch say that there is no memory left."""
+    name = type(error).__name__
+    known = ("ResourceExhaustedError", "OutOfMemoryError")
+    return name in known or (name.endswith("RuntimeError") and "RESOURCE_EXHAUSTED" in str(error))
 
 
 def _how_to_install(library: str) -> str:

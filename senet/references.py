@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from senet.errors import InputError, NotFoundError
 from senet.models import family
-from senet.recipes.fields import names_tag
 from senet.runs.folder import find_network
 from senet.weights import catalogue, hub, imagenet, transfer
 from senet.weights.card import MEMBER, Card
@@ -30,7 +29,8 @@ def locate_weights(
         where: a file; a run folder, or one that `senet fold` wrote; `network.tag` as
             `senet.list_weights()` has it, as `"se_resnet50.ra2_in1k"` or `"se_resnet50.imagenet"`;
             or a tag alone, of the weights of `network`.
-        network: that the weights are for, where that is known.
+        network: that the weights are for, where that is known; a tag comes before a folder of the
+            same name then.
 
     Returns:
         Path of a file, or a row of the catalogue.
@@ -45,7 +45,9 @@ def locate_weights(
             "Weights are named by a tag such as 'imagenet', a run folder or the path of a file; "
             f"got {where!r}."
         )
-    path = pathlib.Path(where)
+    path, text = pathlib.Path(where), os.fspath(where)
+    if network is not None and catalogue.is_tag(text) and text not in family.names():
+        return catalogue.published(network, text)
     if path.is_dir():
         if (path / MEMBER).is_file():
             raise InputError(
@@ -53,15 +55,12 @@ def locate_weights(
                 "was made of."
             )
         return find_network(path)
-    text = os.fspath(where)
     name, dot, tag = text.partition(".")
     if not os.path.lexists(path):
         if dot and name in family.names() and path.suffix not in ENDINGS:
             return catalogue.published(name, tag)
         if text in family.names():
             raise InputError(_describe_name(text))
-        if network is not None and names_tag(text):
-            return catalogue.published(network, text)
     if not path.exists():
         raise NotFoundError(f"There is no run folder or weights file {text!r}.")
     return path

@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 import json
 import subprocess
@@ -364,6 +365,7 @@ def test_a_network_that_was_fitted_and_saved_by_keras_loads_and_says_what_it_lac
     [
         (dict(class_names="abcd"), "must be a list of texts"),
         (dict(class_names=(0, 1, 2, 3)), "must be a list of texts"),
+        (dict(class_names=5), "must be a list of texts"),
         (dict(class_names=("a", "b")), "one name for each class, and .* has 4 classes; got 2"),
         (dict(class_names=("a", "b", "c", "a")), "has 'a' more than once"),
         (dict(preprocessing="0-1"), "must be a senet.Preprocessing"),
@@ -387,6 +389,31 @@ def test_weights_for_another_input_size_bring_a_preprocessing_of_that_size(tmp_p
     larger = senet.load(tmp_path / "a.keras", input_shape=(2 * size, 2 * size, 3))
     assert larger.card.preprocessing == rule.to_json() | {"size": 2 * size}
     assert senet.predict(larger, np.zeros((40, 40, 3), "uint8"))[0].name in "abcd"
+
+
+def test_other_models_of_keras_load_if_they_are_networks_of_images(tmp_path):
+    layers = [keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
+    for activation in ("softmax", None, "sigmoid"):
+        head = keras.layers.Dense(3, activation=activation)
+        model = keras.Sequential([*layers, head])
+        model.save(tmp_path / "a.keras")
+        with pytest.warns(UserWarning, match="holds no class names"):
+            again = senet.load(tmp_path / "a.keras")
+        np.testing.assert_array_equal(outputs(again, IMAGES), outputs(model, IMAGES))
+        assert again.card.classifier_activation == activation
+    again.card = dataclasses.replace(again.card, class_names=("a", "b", "c"))
+    again.card = dataclasses.replace(again.card, preprocessing=senet.Preprocessing(32).to_json())
+    with pytest.raises(senet.InputError, match="ends in sigmoid"):
+        senet.predict(again, np.zeros((40, 40, 3), "uint8"))
+
+
+def test_a_network_of_keras_keeps_its_own_settings(tmp_path):
+    senet.create("se_resnet20_cifar", n_blocks=(1, 1, 1), **SMALL).save(tmp_path / "a.keras")
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    with pytest.warns(UserWarning, match="holds no class names"):
+        card = senet.load(tmp_path / "a.keras").card
+    assert (card.data_format, card.precision, card.channels) == ("channels_last", "float32", 3)
 
 
 def test_files_that_senet_did_not_save_are_refused_with_what_to_do(tmp_path):

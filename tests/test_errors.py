@@ -99,6 +99,22 @@ def test_a_library_that_is_missing_is_named_with_the_command_that_installs_it():
     assert not isinstance(caught.value, senet.Error)
 
 
+def test_the_words_of_backends_for_no_memory_are_known():
+    class ResourceExhaustedError(Exception):
+        pass
+
+    for error in (
+        ResourceExhaustedError("OOM when allocating"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory"),
+    ):
+        with pytest.raises(MemoryError, match="smaller batches"), errors.one_family():
+            raise error
+    for error in (RuntimeError("no"), TimeoutError("late")):
+        with pytest.raises(type(error)) as caught, errors.one_family():
+            raise error
+        assert caught.value is error
+
+
 def test_what_fits_no_memory_says_so():
     with pytest.raises(senet.CapacityError, match="not enough memory"), errors.one_family():
         raise MemoryError

@@ -3,6 +3,9 @@ import pytest
 
 import senet
 from senet import references
+from senet.applications import outline
+from senet.recipes.recipe import Recipe
+from senet.recipes.resolving import locate_paths
 from senet.weights import catalogue, hub
 from senet.weights.catalogue import Published
 from tests.conftest import outputs
@@ -47,6 +50,19 @@ def test_published_weights_have_one_name(monkeypatch):
     assert card.spec.se_bias
     with pytest.raises(senet.InputError, match="are weights of se_resnet50, not of se_resnet101"):
         senet.create("se_resnet101", weights="se_resnet50.ra2_in1k")
+
+
+def test_a_folder_of_the_name_of_a_tag_does_not_hide_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imagenet/val").mkdir(parents=True)  # the images, as people keep them
+    (tmp_path / "se_resnet50").mkdir()
+    row = catalogue.published("se_resnet50", "imagenet")
+    assert references.locate_weights("imagenet", "se_resnet50") is row
+    recipe = locate_paths(Recipe.preset("finetune", data="imagenet"))
+    assert (recipe.weights, recipe.model) == ("imagenet", "se_resnet50")
+    with pytest.raises(senet.NotFoundError, match="no run folder"):
+        references.locate_weights("./imagenet", "se_resnet50")
+    assert senet.complexity(outline("se_resnet50")).trainable_parameters == 28_071_976
 
 
 def test_a_file_comes_before_a_tag_of_the_same_name(tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ MAY_USE = {
         *("graph", "models", "data", "evaluation", "acceleration"),
         *("runs", "plotting", "timing", "files", "progress"),
     },
-    "recipes": {"models", "data", "foreign"},
+    "recipes": {"models", "data", "foreign", "weights"},
     "runs": {"recipes", "data", "evaluation", "plotting", "files", "foreign", "progress"},
     "prediction": {
         *("applications", "data", "deployment", "evaluation", "foreign"),

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from senet import quiet
-from senet.errors import BACKENDS
+from senet.errors import BACKENDS, InputError
 from senet.foreign import escape_text
 
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
@@ -73,7 +73,11 @@ def escape_lines(text: str) -> str:
 def choose_backend() -> None:
     """Choose an installed backend if the user chose none."""
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if "KERAS_BACKEND" in os.environ:
+    if chosen := os.environ.get("KERAS_BACKEND"):
+        if chosen not in (*BACKENDS, "numpy", "openvino"):
+            raise InputError(
+                f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}; it is {chosen!r}."
+            )
         return
     installed = [backend for backend in BACKENDS if importlib.util.find_spec(backend)]
     if installed and _configured_backend() not in installed:

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from senet.cli.command import command_of, complain
+from senet.cli.command import command_of, complain, say
 from senet.data.preprocessing import VALUES, Preprocessing
+from senet.errors import NotFoundError
 from senet.foreign import read_text
 
 NAMES = ("senet", "timm", "caffe")
@@ -37,9 +38,7 @@ NAMES = ("senet", "timm", "caffe")
 @click.option(
     "--crop-fraction",
     type=click.FloatRange(0.01, 1),
-    default=1.0,
-    show_default=True,
-    help="Side of the centre crop over the shorter edge, with --values.",
+    help="Side of the centre crop over the shorter edge, with --values; 1 by default.",
 )
 @click.option("--size", type=click.IntRange(32), help="Side of its input, where that is open.")
 def command(
@@ -52,7 +51,7 @@ def command(
     weights: str | None,
     class_names: str | None,
     values: str | None,
-    crop_fraction: float,
+    crop_fraction: float | None,
     size: int | None,
 ) -> int:
     """Read the weights SOURCE and write their network to TARGET.
@@ -72,6 +71,8 @@ def command(
     """
     from senet import applications
 
+    if values is None and (size is not None or crop_fraction is not None):
+        raise click.UsageError("--size and --crop-fraction belong to --values: give it too.")
     said = {"network": network, "variant": variant, "classes": classes, "weights": weights}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -83,20 +84,22 @@ def command(
         side = size or next((n for n in card.input_shape if n not in (None, card.channels)), None)
         if side is None:
             raise click.UsageError("The input of SOURCE is open to any size: give --size too.")
-        about["preprocessing"] = Preprocessing.of_values(values, side, crop_fraction)
+        about["preprocessing"] = Preprocessing.of_values(values, side, crop_fraction or 1.0)
     for warning in caught:
-        if "class_names" not in about or "holds no class names" not in str(warning.message):
+        if len(about) < 2 or "holds no class names" not in str(warning.message):
             complain(f"warning: {warning.message}")
     applications.save(model, target, names=None if names == "senet" else names, **about)
     classifier = f"{card.classes} classes" if card.classes else "no classifier"
-    print(f"{card.network}, {classifier}, {model.count_params():,} values: {target}")
+    say(f"{card.network}, {classifier}, {model.count_params():,} values: {target}")
     if names != "senet" and (advice := applications.how_to_load(card, target.name, names)):
-        print(advice)
+        say(advice)
     return 0
 
 
 def _read_names(text: str) -> list[str]:
     """Names with commas between them, or those of a file, a line each."""
+    if not os.path.isfile(text) and "," not in text and text.endswith((".txt", ".csv")):
+        raise NotFoundError(f"There is no file of class names {text!r}.")
     if not os.path.isfile(text):
         return [name.strip() for name in text.split(",")]
     lines = read_text(pathlib.Path(text)).splitlines()

@@ -49,10 +49,8 @@ def command(
     senet experiment --data photos/ --vary ratio=none,4,16 --out experiments/ratio
     """
     recipe = read_recipe(preset, file, fields)
+    arms = arms_of(recipe, vary)
     from senet.training.experiment import experiment, table
-    from senet.training.setup import name_network
-
-    arms = arms_of(name_network(recipe), vary)
 
     summary = experiment(arms, out, seeds=seeds)
     say(table(summary))

@@ -96,6 +96,10 @@ def main() -> None:
         _show_traceback()
         complain(f"error: {str(error) or type(error).__name__}")
         code = FAILED
+    except OSError as error:  # of the network, say
+        _show_traceback()
+        complain(f"error: {str(error) or type(error).__name__}")
+        code = FAILED
     except Exception as error:
         _show_traceback()
         complain(f"error: {_describe_fault(error)}")

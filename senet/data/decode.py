@@ -126,6 +126,8 @@ def convert_image(image: Image.Image) -> Image.Image:
     Raises:
         ImageError: its pixels cannot be read, or no rule says what is white.
     """
+    if not all(image.size):
+        raise ImageError(f"The image has no pixels: its size is {image.size}.")
     with SILENCE:
         try:
             image.load()

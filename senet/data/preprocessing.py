@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from senet.errors import InputError
+from senet.foreign import MAX_PATH, clean_text
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -56,14 +57,15 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        numbers = (self.crop_fraction, *self.mean, *self.std)
+        lists = all(isinstance(given, tuple) for given in (self.mean, self.std))
+        numbers = (self.crop_fraction, *self.mean, *self.std) if lists else ("",)
         if (
             not (isinstance(self.size, int) and 1 <= self.size <= MAX_SIZE)
             or not all(isinstance(number, (int, float)) for number in numbers)
             or not 0.01 <= self.crop_fraction <= 1
             or (len(self.mean), len(self.std)) != (3, 3)
             or min(self.std) <= 0
-            or self.interpolation not in INTERPOLATIONS
+            or self.interpolation not in list(INTERPOLATIONS)
         ):
             raise InputError(
                 f"A preprocessing needs a size from 1 to {MAX_SIZE} pixels, a crop fraction from "
@@ -88,7 +90,7 @@ class Preprocessing:
             >>> Preprocessing.of_values("0-1", 32).std
             (1.0, 1.0, 1.0)
         """
-        if values not in VALUES:
+        if values not in list(VALUES):
             raise InputError(f"values must be one of {', '.join(VALUES)}; got {values!r}.")
         mean, std = VALUES[values]
         return cls(size, crop_fraction=crop_fraction, mean=mean, std=std)
@@ -135,7 +137,8 @@ class Preprocessing:
             }
             return cls(**fields)
         except (TypeError, AttributeError) as error:
-            raise InputError(f"Not a record of a preprocessing: {error}") from error
+            reason = clean_text(error, MAX_PATH)
+            raise InputError(f"Not a record of a preprocessing: {reason}") from error
 
 
 def _trim(image: Image.Image) -> Image.Image:

@@ -255,7 +255,7 @@ def require(what: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         alike = {name.replace("_", ""): name for name in known}  # SEResNet50 and seresnet50 too
         plain = str(value).lower().replace("_", "").replace("-", "")
-        near = difflib.get_close_matches(plain, alike, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(plain, alike, n=1, cutoff=0.6)
         hint = f" Did you mean {alike[near[0]]!r}?" if near else ""
         raise InputError(f"Unknown {what} {value!r}.{hint} Known: {', '.join(known)}.")
 

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import warnings
 from typing import Any, TypeAlias
 
 import keras
@@ -18,10 +17,12 @@ from senet.foreign import MAX_PATH, clean_text, escape_text
 from senet.references import locate_weights
 from senet.runs.reading import read_data_of_run
 from senet.weights.card import Card
+from senet.weights.catalogue import is_tag
 
 HOW_TO_DESCRIBE = (
     "Give them once: senet.save(model, path, class_names=..., preprocessing=...) in Python, or "
-    "senet convert FILE NEW --class-names cat,dog --values 0-1 on the command line."
+    "senet convert FILE NEW --class-names cat,dog --values 0-1 on the command line; then use that "
+    "file."
 )
 """What to do about a network that lacks class names or preprocessing."""
 
@@ -45,6 +46,13 @@ class Trained:
     where: str = ""
     run: pathlib.Path | None = None
     record: Any = None
+
+    @property
+    def network(self) -> str:
+        """Name of the network."""
+        if isinstance(self.model, Exported):
+            return self.model.manifest.network
+        return self.model.card.network
 
     @functools.cached_property
     def trained_on(self) -> TrainedOn | None:
@@ -90,12 +98,22 @@ def load_trained(trained: TrainedLike, weights: str | os.PathLike | None = None)
         if weights is not None:
             raise InputError("weights= belongs to the name of a network, not to a loaded one.")
         return trained if isinstance(trained, Trained) else _trained(trained, trained.name)
-    path = pathlib.Path(trained)
+    if not isinstance(trained, str | os.PathLike):
+        raise InputError(
+            "A trained network is named by a run folder, a file or published weights such as "
+            f"'se_resnet50.imagenet', or is one from senet.load; got {trained!r}."
+        )
+    path, name = pathlib.Path(trained), os.fspath(trained)
     if weights is not None and path.is_file():
-        return _trained(applications.load(path, weights=weights), str(path))
-    if weights is not None:
-        model = applications.create(str(trained), weights=weights)
-        return _trained(model, f"{trained} with {weights}")
+        return _trained(applications.read_network(path, weights=os.fspath(weights))[0], str(path))
+    if weights is not None and is_tag(os.fspath(weights)):
+        model = applications.create(name, weights=weights)
+        return _trained(model, f"{name}.{weights}")
+    if weights is not None:  # a run or a file of the network that is named
+        loaded = load_trained(weights)
+        if loaded.network != name:
+            raise InputError(f"{os.fspath(weights)!r} holds {loaded.network}, not {name}.")
+        return loaded
     if is_exported(path):
         exported = Exported(path)
         about = exported.manifest
@@ -105,10 +123,7 @@ def load_trained(trained: TrainedLike, weights: str | os.PathLike | None = None)
     found = locate_weights(trained)
     run = path if path.is_dir() else None
     where = str(found) if isinstance(found, pathlib.Path) else found.id
-    with warnings.catch_warnings():  # `_trained` says it in an error
-        warnings.filterwarnings("ignore", message=".*holds no class names and preprocessing")
-        model = applications.load(trained)
-    return _trained(model, where, run)
+    return _trained(applications.read_network(trained)[0], where, run)
 
 
 def load_in_keras(trained: TrainedLike, weights: str | os.PathLike | None = None) -> Trained:
@@ -133,6 +148,7 @@ def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) ->
         raise InputError(
             f"{where!r} has no class names and preprocessing with it. {HOW_TO_DESCRIBE}"
         )
+    card = applications.note_own_training(model, card)
     if card.channels != COLOURS:
         raise InputError(
             f"{where!r} takes images of {card.channels} channel{'s'[: card.channels != 1]}, and "
@@ -141,6 +157,11 @@ def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) ->
     if card.class_names is None or card.preprocessing is None:
         raise InputError(f"{where!r} does not say its {_name_missing(card)}. {HOW_TO_DESCRIBE}")
     preprocessing = _preprocessing(card.preprocessing, where)
+    if card.classifier_activation not in (None, "softmax"):
+        raise InputError(
+            f"{where!r} ends in {card.classifier_activation}: one class of several is named by "
+            "softmax, or by logits."
+        )
     if card.classifier_activation is None:
         model = keras.Model(model.input, keras.layers.Softmax(dtype="float32")(model.output))
         model.card = dataclasses.replace(card, classifier_activation="softmax")

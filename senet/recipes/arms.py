@@ -7,8 +7,8 @@ from typing import Any
 
 from senet.errors import InputError
 from senet.models.spec import Spec
-from senet.recipes.fields import merge_fields, read_value
-from senet.recipes.recipe import Recipe
+from senet.recipes.fields import read_value
+from senet.recipes.recipe import MODEL, Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +77,8 @@ def arms_of(recipe: Recipe, vary: str | None = None) -> list[Arm]:
     arms = []
     for value in values:
         change = {field: value} if field in of_recipe else {"spec": recipe.spec | {field: value}}
-        fields = merge_fields(recipe.to_json(), change)
+        fields = recipe.to_json() | change
+        if field == "weights" and recipe.model == MODEL:  # which is the default: theirs then
+            fields["model"] = None
         arms.append(Arm(f"{field}={value}", Recipe.from_json(fields)))
     return arms

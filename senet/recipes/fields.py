@@ -1,7 +1,6 @@
 """Fields of a recipe: their help, kind and range, how they are merged, and a value as text."""
 
 import dataclasses
-import pathlib
 import tomllib
 import types
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import tomli_w
 
 from senet.errors import InputError
+from senet.weights.catalogue import is_tag
 
 KINDS = {
     int: "a whole number",
@@ -21,6 +21,8 @@ KINDS = {
 """What errors call the types of values."""
 OF_NETWORK = ("model", "variant", "size")
 """Fields that weights bring with them, if they name their network."""
+OF_TRAINING = ("dropout", "stochastic_depth", "zero_last_norm", "norm_momentum")
+"""Fields of a spec that they do not: how a network is trained, not what it is."""
 NONE = "none"
 """What stands for `None` in TOML, which has no null."""
 
@@ -93,25 +95,22 @@ def merge_fields(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
         {'epochs': 9, 'spec': {'ratio': 4, 'dropout': 0.1}}
     """
     weights = changes.get("weights")
-    if weights and "model" not in changes and not names_tag(str(weights)):
+    if isinstance(weights, str) and "model" not in changes and names_network(weights):
         base = {name: value for name, value in base.items() if name not in OF_NETWORK}
+        if isinstance(base.get("spec"), Mapping):
+            base["spec"] = {k: v for k, v in base["spec"].items() if k in OF_TRAINING}
     merged = {**base, **changes}
     if isinstance(base.get("spec"), Mapping) and isinstance(changes.get("spec", {}), Mapping):
         merged["spec"] = {**base["spec"], **changes.get("spec", {})}
     return merged
 
 
-def names_tag(weights: str) -> bool:
-    """Whether a text can only be the tag of published weights, which leaves the network open.
+def names_network(weights: str | None) -> bool:
+    """Whether weights say which network they are of, as run folders and most files do.
 
-    A run folder, a file and `network.tag` name their network themselves.
-
-    Example:
-        >>> names_tag("imagenet"), names_tag("se_resnet50.imagenet"), names_tag("runs/pets")
-        (True, False, False)
+    The tag of published weights alone does not, and files of nothing but arrays do not.
     """
-    path = pathlib.Path(weights)
-    return len(path.parts) == 1 and not path.suffix and not path.exists()
+    return weights is not None and not is_tag(weights) and not weights.endswith(".h5")
 
 
 def read_value(text: str) -> Any:

@@ -15,7 +15,7 @@ from senet.recipes.fields import (
     check_value,
     kind_of,
     merge_fields,
-    names_tag,
+    names_network,
     option,
     write_value,
 )
@@ -157,8 +157,10 @@ class Recipe:
         for field in dataclasses.fields(self):
             check_value(field, getattr(self, field.name))
         for name in self.spec:
-            family.require("field of senet.Spec", name, [f.name for f in dataclasses.fields(Spec)])
-        if self.model is None and (self.weights is None or names_tag(self.weights)):
+            family.require(
+                "field of a network's spec", name, [f.name for f in dataclasses.fields(Spec)]
+            )
+        if self.model is None and not names_network(self.weights):
             object.__setattr__(self, "model", MODEL)
         if self.model is not None:
             self.built_spec()  # refuses unknown networks and variants, and values of the spec
@@ -255,7 +257,10 @@ class Recipe:
             if field.name == "spec":
                 for name, part in value.items():
                     words += [flag, f"{name}={write_value(part)}"]
-            elif value != (MODEL if field.name == "model" else field.default):
+            elif field.name == "model":
+                if value not in (None, MODEL) or (value and names_network(self.weights)):
+                    words += _write_flag(flag, value)
+            elif value != field.default:
                 words += _write_flag(flag, value)
         return shlex.join([*words, "--out", out])
 

@@ -8,6 +8,7 @@ from senet.data.sources import Data, absolute
 from senet.errors import InputError
 from senet.foreign import escape_text
 from senet.recipes.recipe import Recipe
+from senet.weights.catalogue import is_tag
 
 
 def locate_paths(recipe: Recipe) -> Recipe:
@@ -21,7 +22,7 @@ def locate_paths(recipe: Recipe) -> Recipe:
         ValueError: a path has bytes that are no UTF-8, or control characters.
     """
     weights = recipe.weights
-    if weights is not None and os.path.exists(weights):  # else it is the tag of published ones
+    if weights is not None and os.path.exists(weights) and not is_tag(weights):
         weights = os.path.abspath(weights)
     paths: dict[str, Any] = dict(
         data=absolute(recipe.data),

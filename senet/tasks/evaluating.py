@@ -14,6 +14,7 @@ from senet.files import making_parents
 from senet.foreign import listed
 from senet.prediction.scoring import score
 from senet.prediction.trained import TrainedLike, load_trained
+from senet.tasks.arguments import require_count
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -175,7 +176,6 @@ def evaluate(
         ...
         top-1 99.44% on 359 test images (baseline 10.31%: always '3')
     """
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1; got {batch_size}.")
+    require_count("batch_size", batch_size)
     found = load_trained(trained, weights)
     return EvaluationResult(*score(found, data, split, batch_size, class_map))

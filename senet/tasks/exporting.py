@@ -8,9 +8,10 @@ from typing import Any
 from senet.deployment import export as deployment
 from senet.deployment.images import crops, describe_missing, photographs
 from senet.deployment.verify import Comparison
-from senet.errors import InputError, one_family
+from senet.errors import one_family
 from senet.prediction.labelled import images_of
 from senet.prediction.trained import TrainedLike, load_in_keras
+from senet.tasks.arguments import require_count
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -90,8 +91,7 @@ def export(
         >>> exported = senet.export("runs/pets", "pets-onnx", "onnx")
         >>> senet.predict(exported, "photo.jpg")
     """
-    if images < 1:
-        raise InputError(f"images must be at least 1; got {images}.")
+    require_count("images", images)
     deployment.check_precision(format, precision)
     loaded, warnings = load_in_keras(trained, weights), list[str]()
     if data is None and loaded.run is None:

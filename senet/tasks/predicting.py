@@ -3,16 +3,18 @@
 import dataclasses
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 from PIL import Image
 
-from senet.data.finding import find_files
-from senet.errors import InputError, one_family
+from senet.data.finding import SHOWN, find_files
+from senet.errors import InputError, NotFoundError, one_family
+from senet.foreign import escape_text, listed
 from senet.prediction.predicting import Named, Prediction, predict_each, write_table
 from senet.prediction.trained import TrainedLike, load_trained
+from senet.tasks.arguments import require_count
 
 Images: TypeAlias = str | os.PathLike | Image.Image | np.ndarray
 """An image, or what leads to some: a file, a folder, a pattern; pixels 0-255, `(H, W, 3)` or
@@ -54,7 +56,7 @@ class PredictionResult(Sequence[Prediction]):
     def __repr__(self) -> str:
         text = io.StringIO()
         write_table(self.predictions, text)
-        errors = [f"error: {p.file}: {p.error}" for p in self.failed]
+        errors = [f"error: {escape_text(p.file)}: {p.error}" for p in self.failed]
         warnings = [f"warning: {line}" for line in self.warnings]
         return "\n".join([*text.getvalue().splitlines(), *errors, *warnings])
 
@@ -70,7 +72,8 @@ def predict(
 ) -> PredictionResult:
     """Name what is on images.
 
-    Each is resized, cropped and normalised as the network wants it.
+    Each is resized, cropped and normalised as the network wants it. Predictions are in the order of
+    the images; a file that a folder or pattern gives is not given twice.
 
     Args:
         trained: a run folder or what `senet.train` gave, a file, an exported network,
@@ -95,9 +98,8 @@ def predict(
                                                     6.9%  dog
         ...
     """
-    for name, value in (("top", top), ("batch_size", batch_size)):
-        if value < 1:
-            raise InputError(f"{name} must be at least 1; got {value}.")
+    require_count("top", top)
+    require_count("batch_size", batch_size)
     found, notes = _collect_images(images)
     loaded = load_trained(trained, weights)
     predictions = tuple(predict_each(loaded, found, top=top, batch_size=batch_size))
@@ -114,17 +116,32 @@ def _collect_images(
     """
     several = images if isinstance(images, list | tuple) else [images]
     found: list[Named] = []
-    paths = [os.fspath(one) for one in several if isinstance(one, str | os.PathLike)]
-    files = find_files(paths) if paths else None
-    if files is not None:
-        found += [Named(path, path) for path in files.paths]
-        found += [Named(path, None) for path in files.missing]
+    notes: list[str] = []
     for one in several:
-        if not isinstance(one, str | os.PathLike):
+        if isinstance(one, str | os.PathLike):
+            files, left_out = _find(os.fspath(one), {named.name for named in found})
+            found += files
+            notes += left_out
+        else:
             found += [Named(f"image {len(found) + i}", image) for i, image in _split(one)]
-    if not found:
+    if not several:
         raise InputError("There are no images to predict: the list of them is empty.")
-    return found, files.notes if files is not None else ()
+    missing = [repr(named.name) for named in found if named.image is None]
+    if len(missing) == len(found):
+        said = [f"There is no image at {listed(missing, SHOWN)}."] if missing else []
+        raise NotFoundError(" ".join([*said, *notes]))
+    return found, tuple(notes)
+
+
+def _find(path: str, known: Collection[str]) -> tuple[list[Named], tuple[str, ...]]:
+    """What a path stands for, and what was left out; of a folder or pattern what is not known."""
+    if os.path.isfile(path):
+        return [Named(path, path)], ()
+    try:
+        files = find_files([path])
+    except NotFoundError as error:
+        return ([], (str(error),)) if os.path.isdir(path) else ([Named(path, None)], ())
+    return [Named(file, file) for file in files.paths if file not in known], files.notes
 
 
 def _split(images: Any) -> Iterator[tuple[int, Image.Image]]:
@@ -136,7 +153,10 @@ def _split(images: Any) -> Iterator[tuple[int, Image.Image]]:
     if isinstance(images, Image.Image):
         yield 1, images
         return
-    array = np.asarray(images)
+    try:
+        array = np.asarray(images)
+    except ValueError:  # lists of different lengths
+        array = np.array(None)
     if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[-1] != 3:
         raise InputError(
             "An image must be a path, an image of Pillow, or pixels 0-255 as an array of uint8 "

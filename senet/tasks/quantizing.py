@@ -12,6 +12,7 @@ from senet.errors import InputError, one_family
 from senet.evaluation import describe_seen
 from senet.prediction.labelled import labelled_images, take_held_out
 from senet.prediction.trained import TrainedLike, load_in_keras
+from senet.tasks.arguments import require_count
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -117,9 +118,8 @@ def quantize(
         >>> small.top1_before, small.top1
         (0.9567, 0.9551)
     """
-    if images < 10:
-        raise InputError(f"images must be at least 10; got {images}.")
-    if not 0 <= max_drop <= 100:
+    require_count("images", images, 10)
+    if not isinstance(max_drop, int | float) or not 0 <= max_drop <= 100:
         raise InputError(f"max_drop must be from 0 to 100 percentage points; got {max_drop}.")
     deployment.check_format(format)
     loaded = load_in_keras(trained, weights)

@@ -151,7 +151,12 @@ def train(
     if preset is not None and recipe is not None:
         raise InputError("preset and recipe both name a recipe: give one of them.")
     given = {"data": data, "model": model} | fields
-    changes = {name: _as_text(value) for name, value in given.items() if value is not None}
+    named = ("data", "model")  # None is their default here; of a field it is a value
+    changes = {
+        name: _as_text(value)
+        for name, value in given.items()
+        if value is not None or name not in named
+    }
     wanted = merge_recipe(preset, recipe, changes)
     return train_recipe(wanted, pathlib.Path(out) if out is not None else choose_folder(wanted))
 
@@ -200,6 +205,7 @@ def _as_text(value: Any) -> Any:
 
 def choose_folder(recipe: Recipe) -> pathlib.Path:
     """Where a run goes that names no folder: below `runs`, by network, data and time."""
-    network = recipe.model or pathlib.Path(recipe.weights or "").stem
+    weights = pathlib.Path(recipe.weights or "")
+    network = recipe.model or (weights.parent.name if weights.stem == "model" else weights.stem)
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     return pathlib.Path("runs", f"{network}-{pathlib.Path(recipe.data).stem}-{now}")

@@ -25,7 +25,6 @@ from senet.foreign import listed, name_class
 from senet.models import family
 from senet.models.family import is_held
 from senet.models.spec import Spec
-from senet.recipes.fields import names_tag
 from senet.recipes.recipe import MODEL, Recipe
 from senet.runs import events
 from senet.runs.folder import BAD_IMAGES
@@ -38,6 +37,7 @@ from senet.training.parts import Network, Plan, ReadBatches, Run
 from senet.training.state import State
 from senet.training.step import GuardedStep, compile_twin, weigh_classes
 from senet.training.validation import Validation
+from senet.weights import imagenet
 from senet.weights.readers import WeightsError
 
 PHOTO_CROP = 0.875
@@ -69,7 +69,7 @@ def name_network(recipe: Recipe) -> Recipe:
         NotFoundError: there are no such weights.
         InputError: the weights do not say what network they are of, or it is none of the family.
     """
-    if recipe.weights is None or names_tag(recipe.weights):
+    if recipe.weights is None:
         return recipe
     if recipe.model is not None and recipe.size is not None:
         return recipe
@@ -93,7 +93,8 @@ def name_network(recipe: Recipe) -> Recipe:
         own = {name: getattr(card.spec, name) for name in other}
         changes |= dict(model=card.network, spec=own | recipe.spec)
     if recipe.size is None:
-        side = (card.preprocessing or {}).get("size") or card.input_shape[0]
+        first = 0 if card.data_format == "channels_last" else 1
+        side = (card.preprocessing or {}).get("size") or card.input_shape[first]
         changes["size"] = side if isinstance(side, int) and side > 1 else None
     return dataclasses.replace(recipe, **changes)
 
@@ -165,8 +166,10 @@ def build_network(recipe: Recipe, data: Data) -> Network:
 
 def _forget_other_classes(model: keras.Model, data: Data) -> None:
     """Let the classifier of weights for as many other classes start from random values."""
-    known = model.card.class_names
-    if known is None or tuple(map(name_class, known)) == tuple(map(name_class, data.class_names)):
+    known, given = model.card.class_names, data.class_names
+    if known is None or tuple(map(name_class, known)) == tuple(map(name_class, given)):
+        return
+    if known == imagenet.class_names() and given == tuple(s for s, _ in imagenet.classes()):
         return
     layer = model.get_layer("classifier")
     for variable, initializer in (
@@ -176,7 +179,7 @@ def _forget_other_classes(model: keras.Model, data: Data) -> None:
         variable.assign(initializer(variable.shape, variable.dtype))
     warnings.warn(
         f"The weights know the classes {listed(known)}, and the data have "
-        f"{listed(data.class_names)}: all but the classifier was loaded, which starts from random "
+        f"{listed(given)}: all but the classifier was loaded, which starts from random "
         "values.",
         stacklevel=2,
     )

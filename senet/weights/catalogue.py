@@ -10,6 +10,8 @@ files of smp-hub have a classifier is not known.
 
 import dataclasses
 import difflib
+import os
+import pathlib
 from typing import Any
 
 from senet.errors import InputError
@@ -262,6 +264,22 @@ def table() -> tuple[Published, ...]:
 def tags(network: str) -> list[str]:
     """Tags of a network's published weights, the default first."""
     return [row.tag for row in ROWS if row.network == network]
+
+
+def is_tag(text: str) -> bool:
+    """Whether a text is the tag of published weights alone, which leaves the network open.
+
+    A file of that name comes before the tag, the tag before a folder of that name: `./imagenet` is
+    the folder. What is there under no name can only be meant as a tag.
+
+    Example:
+        >>> is_tag("imagenet"), is_tag("se_resnet50.imagenet"), is_tag("runs/pets")
+        (True, False, False)
+    """
+    path = pathlib.Path(text)
+    if os.sep in text or len(path.parts) != 1 or path.suffix or path.is_file():
+        return False
+    return text == "imagenet" or any(text == row.tag for row in ROWS) or not path.exists()
 
 
 def default_tag(network: str) -> str:

@@ -45,8 +45,9 @@ SHOWN = 4
 
 NAMELESS = (
     "it does not say what network it holds. If its network is of this family, name it: "
-    'senet.load(path, network="se_resnet50", variant="torch", classes=10). A model of another kind '
-    "loads with keras.saving.load_model, if you trust the file."
+    'senet.load(path, network="se_resnet50", variant="torch", classes=10), or --model se_resnet50 '
+    "for senet train. A model of another kind loads with keras.saving.load_model, if you trust the "
+    "file."
 )
 """What is said of a file of nothing but arrays without names of their own."""
 

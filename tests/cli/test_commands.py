@@ -509,6 +509,53 @@ def test_a_file_of_model_save_is_given_what_it_lacks_by_convert(trained, tmp_pat
     assert "one name for each class" in error_of(refused)
 
 
+def test_info_of_a_file_of_keras_counts_it(trained, tmp_path):
+    keras.saving.load_model(trained[0] / "model.keras").save(tmp_path / "fitted.keras")
+    done = senet("info", tmp_path / "fitted.keras")
+    assert done.returncode == 0, done.stderr
+    assert "trainable parameters 273,970 " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "--data="), "Data are named by a folder, a file or one of digits"),
+        (("train", "--validation", "0", "--test", "0"), "validation must be above 0: without"),
+        (("train", "--spec", "foo=3"), "Unknown field of a network's spec 'foo'. Known: n_blocks"),
+        (("train", "--processes", "999"), "999 are more than the cores of this machine"),
+        (("train", "--weights", "nowhere/run"), "no run folder or weights file"),
+        (("convert", "a.keras", "b.keras", "--size", "64"), "belong to --values"),
+        (("convert", "RUN", "b.keras", "--class-names", "no.txt"), "no file of class names"),
+        (("convert", "se_resnet50", "b.keras"), "is the name of a network"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_options_that_do_not_fit_are_answered_with_why(trained, tmp_path, arguments, words):
+    arguments = [trained[0] if word == "RUN" else word for word in arguments]
+    assert words in error_of(senet(*arguments, cwd=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backend_that_keras_has_not_is_named(tmp_path):
+    done = program("info", "se_resnet10", env=os.environ | {"KERAS_BACKEND": "foo"})
+    assert "KERAS_BACKEND must be one of tensorflow, jax, torch; it is 'foo'" in error_of(done)
+
+
+def test_finetune_takes_network_and_size_of_a_run(trained, tmp_path):
+    run, photos, _ = trained
+    options = ["--preset", "finetune", "--weights", run, "--epochs", "1", "--batch-size", "8"]
+    done = senet("train", *options, "--data", photos, "--out", tmp_path / "new/tuned")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "new/tuned/run.json").read_text())
+    assert (record["recipe"]["model"], record["recipe"]["size"]) == ("se_resnet20_cifar", 32)
+    assert "--model" not in record["command"]
+    again = senet(*record["command"].replace("new/tuned", "again").split()[1:])
+    assert again.returncode == 0, again.stderr
+    assert senet("train", "--resume", tmp_path / "again", "--weights", run).returncode == 0
+    other = senet("train", *options, "--model", "se_resnet10", "--data", photos, "--out", "x")
+    assert "holds se_resnet20_cifar, not se_resnet10" in error_of(other)
+
+
 def test_convert_takes_a_run(trained, tmp_path):
     done = senet("convert", trained[0], tmp_path / "new/ours.safetensors")
     assert done.returncode == 0, done.stderr

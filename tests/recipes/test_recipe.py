@@ -11,13 +11,31 @@ from senet.recipes.recipe import Recipe
 from senet.recipes.toml import merge_recipe, read_toml
 
 
+def test_weights_that_name_their_network_bring_it_with_them(tmp_path):
+    weights = str(tmp_path / "run")
+    recipe = merge_recipe("finetune", None, {"weights": weights})
+    assert (recipe.model, recipe.variant, recipe.size, recipe.epochs) == (None, None, None, 15)
+    assert "--model" not in recipe.command("out")
+    assert "--weights" in recipe.command("out")
+    named = merge_recipe("paper", None, {"weights": weights, "model": "se_resnet20_cifar"})
+    assert (named.model, named.size) == ("se_resnet20_cifar", 224)
+    assert "--model se_resnet20_cifar" in named.command("out")
+    assert merge_recipe("finetune", None, {"weights": "imagenet"}).model == "se_resnet50"
+    assert merge_recipe("finetune", None, {"weights": "a.weights.h5"}).model == "se_resnet50"
+    assert merge_recipe("quick", None, {"weights": "a.weights.h5"}).model == "se_resnet20_cifar"
+    other = Recipe(spec=dict(ratio=8, stochastic_depth=0.1), size=96)
+    merged = merge_recipe(None, other, {"weights": weights})
+    assert (merged.spec, merged.model, merged.size) == ({"stochastic_depth": 0.1}, None, None)
+    assert Recipe.from_json(merged.to_json()) == merged
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
         ("model", "se_resnet5", "Did you mean"),
         ("variant", "tf", "Unknown variant 'tf'"),
         ("spec", {"ration": 8}, "Did you mean 'ratio'"),
-        ("spec", {"variant": "torch"}, "Unknown field of senet.Spec 'variant'"),
+        ("spec", {"variant": "torch"}, "Unknown field of a network's spec 'variant'"),
         ("spec", {"ratio": 0}, "ratio must be a positive integer"),
         ("spec", 8, "spec must be fields and their values"),
         ("size", 16, "size must be from 32 to 4096; got 16"),

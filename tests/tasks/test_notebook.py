@@ -101,15 +101,21 @@ def test_a_file_that_is_not_there_does_not_stop_the_others(shapes, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no image")
     good = photos / "circle" / "01.png"
     named = senet.predict(run, [good, "nowhere.png", tmp_path / "bad.png", "nothing/*.jpg"])
-    assert [p.file for p in named.failed] == [
-        str(tmp_path / "bad.png"),
-        "nowhere.png",
-        "nothing/*.jpg",
-    ]
+    files = [str(good), "nowhere.png", str(tmp_path / "bad.png"), "nothing/*.jpg"]
+    assert [p.file for p in named] == files
+    assert [p.file for p in named.failed] == files[1:]
     assert named[0].name
     assert "error: nowhere.png: There is no such file." in repr(named)
     with pytest.raises(senet.NotFoundError, match=r"no image at 'a\.png', 'b\.png'"):
         senet.predict(run, ["a.png", "b.png"])
+    pixels = np.zeros((40, 40, 3), "uint8")
+    given = ["nowhere.png", pixels, good, good, photos / "circle", tmp_path / "empty"]
+    (tmp_path / "empty").mkdir()
+    named = senet.predict(run, given)
+    assert [p.file for p in named[:4]] == ["nowhere.png", "image 2", str(good), str(good)]
+    assert len(named) == 4 + 23  # the folder has the good one and 23 others
+    assert named.warnings == (f"There is no image at '{tmp_path / 'empty'}'.",)
+    assert [p.file for p in named.failed] == ["nowhere.png"]
 
 
 def test_what_cannot_be_used_is_an_error_of_the_family_that_says_why(shapes, tmp_path):
@@ -124,17 +130,26 @@ def test_what_cannot_be_used_is_an_error_of_the_family_that_says_why(shapes, tmp
         (lambda: senet.train(photos, out=run), "is a run already"),
         (lambda: senet.resume(tmp_path), "is no run folder"),
         (lambda: senet.evaluate(run, "nowhere/"), "no folder or zip file"),
-        (lambda: senet.evaluate(run, batch_size=0), "batch_size must be at least 1"),
+        (
+            lambda: senet.evaluate(run, batch_size=0),
+            "batch_size must be a whole number of at least 1",
+        ),
         (lambda: senet.evaluate("nowhere"), "no run folder or weights file 'nowhere'"),
         (lambda: senet.predict(run, []), "the list of them is empty"),
-        (lambda: senet.predict(run, picture, top=0), "top must be at least 1"),
+        (lambda: senet.predict(run, picture, top=0), "top must be a whole number"),
         (lambda: senet.predict(run, np.zeros((32, 32, 3))), "make pixels by"),
+        (lambda: senet.predict(run, [[[[1], [1, 2]]]]), "An image must be a path"),
+        (lambda: senet.predict(run, picture, top=1.5), "top must be a whole number"),
+        (lambda: senet.predict(None, picture), "A trained network is named by a run folder"),
+        (lambda: senet.predict(senet.create("se_resnet20_cifar"), picture), "does not say its"),
+        (lambda: senet.evaluate("se_resnet10", weights=run), "se_resnet20_cifar, not se_resnet10"),
         (lambda: senet.predict("se_resnet50", picture), "'se_resnet50.imagenet' names"),
         (lambda: senet.predict(senet.load(run), picture, weights="imagenet"), "not to a loaded"),
         (lambda: senet.export(run, tmp_path / "a", "tflite"), "format must be one of"),
         (lambda: senet.export(run, photos, "onnx"), "exists and holds something else"),
         (lambda: senet.quantize(run, tmp_path / "a", "litert"), "for int8; got 'litert'"),
         (lambda: senet.quantize(run, tmp_path / "a", images=3), "at least 10; got 3"),
+        (lambda: senet.Preprocessing(32, mean=0.5), "A preprocessing needs a size"),
     ]
     for act, words in cases:
         with pytest.raises(senet.Error) as caught:
@@ -142,6 +157,52 @@ def test_what_cannot_be_used_is_an_error_of_the_family_that_says_why(shapes, tmp
         assert words in str(caught.value)
         assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "a").exists()
+
+
+def test_an_image_without_pixels_has_an_error(shapes):
+    (named,) = senet.predict(shapes[0], Image.new("RGB", (0, 10)))
+    assert "no pixels" in named.error
+
+
+def test_the_network_of_a_run_is_named_or_not(shapes):
+    run, photos = shapes
+    picture = photos / "circle" / "00.png"
+    named = [
+        senet.predict(*arguments, picture, **options)[0].classes
+        for arguments, options in [
+            ((run,), {}),
+            ((str(run.folder),), {}),
+            (("se_resnet20_cifar",), dict(weights=run)),
+            (("se_resnet20_cifar",), dict(weights=run.folder / "model.keras")),
+            ((senet.load(run),), {}),
+        ]
+    ]
+    assert all(classes == named[0] for classes in named)
+
+
+def test_a_network_that_was_trained_on_in_memory_is_known_to_be(shapes):
+    run, photos = shapes
+    model = senet.load(run)
+    assert senet.evaluate(model, photos).about["own_split"]
+    assert senet.evaluate(model, photos).summary()["trained_on_complete"]
+    layer = model.get_layer("classifier")
+    layer.bias.assign(layer.bias + 1)
+    assert not senet.evaluate(model, photos).summary()["trained_on_complete"]
+
+
+def test_as_many_other_classes_get_a_new_classifier(shapes, tmp_path):
+    run, _ = shapes
+    other = make_photos(tmp_path / "other", 12, classes=("cat", "dog"))
+    fields = dict(weights=run, epochs=1, batch_size=8, learning_rate=1e-6, warmup=0.0)
+    with pytest.warns(UserWarning, match="know the classes circle, square, and the data have cat"):
+        senet.train(other, out=tmp_path / "a", **fields)
+    same = make_photos(tmp_path / "same", 12)
+    senet.train(same, out=tmp_path / "b", **fields)
+    old, new, kept = (
+        senet.load(path).get_layer("classifier").kernel.numpy()
+        for path in (run, tmp_path / "a", tmp_path / "b")
+    )
+    assert abs(old - kept).max() < 1e-3 < abs(old - new).max()
 
 
 def test_it_works_where_a_kernel_reads_what_is_printed(shapes, tmp_path):
