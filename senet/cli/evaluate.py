@@ -10,7 +10,9 @@ from senet.cli.command import command_of, say, say_warnings
 
 @command_of("evaluate")
 @click.argument("run", type=click.Path(path_type=pathlib.Path))
-@click.option("--weights", help="Published weights, where RUN is the name of a network.")
+@click.option(
+    "--weights", help="Published weights, a run or a file, where RUN is the name of a network."
+)
 @click.option("--data", help="Folder, zip or name; by default what the run was trained on.")
 @click.option("--class-map", help="File that renames or merges classes, .csv or .json.")
 @click.option("--split", help="train, validation, test or all; see below for the default.")
@@ -31,7 +33,8 @@ def command(
 ) -> None:
     """Score a trained network on every image of a split.
 
-    RUN is a run folder, a .keras file or an exported network (the last two need --data). Without
+    RUN is a run folder, a .keras file, an exported network, or published weights as
+    se_resnet50.imagenet (all but a run need --data). Without
     --data, and of data that the network was trained on, the images are scored that were held out
     then; of other data the test folder, else the validation folder, else all images. Images that
     the network was trained on are told by their content and do not count, unless --split train asks
@@ -42,7 +45,7 @@ def command(
     id:
 
     \b
-    senet evaluate se_resnet50 --weights imagenet --data imagenet/val
+    senet evaluate se_resnet50.imagenet --data imagenet/val
     """
     if confusion and confusion.suffix != ".png":
         raise click.BadParameter(f"{str(confusion)!r} must end in .png.", param_hint="--confusion")

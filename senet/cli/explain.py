@@ -10,7 +10,9 @@ from senet.cli.command import command_of, say, say_warnings
 
 @command_of("explain")
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
-@click.option("--weights", help="Published weights, where MODEL is the name of a network.")
+@click.option(
+    "--weights", help="Published weights, a run or a file, where MODEL is the name of a network."
+)
 @click.option("--data", help="Folder, zip or name; by default what the run was trained on.")
 @click.option("--class-map", help="File that renames or merges classes, .csv or .json.")
 @click.option("--split", help="train, validation, test or all; as for senet evaluate.")
@@ -32,7 +34,8 @@ def command(
 ) -> None:
     """Show what the gates of a network do on labelled images, and where it looks.
 
-    MODEL is a run folder, a file that senet saved, or with --weights the name of a network. Without
+    MODEL is a run folder, a file that senet saved, published weights as se_resnet50.imagenet, or
+    with --weights the name of a network. Without
     --data the images are those that the run held out; what the network was trained on is left out
     of others too, unless --split train asks for its own training images. The folder gets
     report.html, its pictures as PNG, and explain.json. The last line on standard output is the

@@ -10,7 +10,9 @@ from senet.cli.command import command_of, say, say_warnings
 
 @command_of("export")
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
-@click.option("--weights", help="Published weights, where MODEL is the name of a network.")
+@click.option(
+    "--weights", help="Published weights, a run or a file, where MODEL is the name of a network."
+)
 @click.option(
     "--format",
     "style",
@@ -45,7 +47,8 @@ def command(
 ) -> None:
     """Write a trained network for another runtime, proved equal to Keras on real images.
 
-    MODEL is a run folder, a file that senet saved, or with --weights the name of a network. Batch
+    MODEL is a run folder, a file that senet saved, published weights as se_resnet50.imagenet, or
+    with --weights the name of a network. Batch
     normalisation is folded and the batch is open. `senet predict` and `senet evaluate` use the
     folder like a run. The last line on standard output is the comparison as JSON.
 

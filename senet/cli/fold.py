@@ -11,7 +11,9 @@ from senet.cli.command import command_of, say, say_warnings
 
 @command_of("fold")
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
-@click.option("--weights", help="Published weights, where MODEL is the name of a network.")
+@click.option(
+    "--weights", help="Published weights, a run or a file, where MODEL is the name of a network."
+)
 @click.option("--data", help="Images; by default those of the run.")
 @click.option("--class-map", help="File that renames or merges classes, .csv or .json.")
 @click.option(
@@ -47,11 +49,11 @@ def command(
 ) -> None:
     """Measure what each gate is worth, and put those that can be constants into the weights.
 
-    MODEL is a run folder, a file that senet saved, or with --weights the name of a network; the
-    last two need --data. A gate becomes its mean over training images, which the layer before it
-    takes in exactly. As many go as validation images allow; test images confirm it. The folder
-    gets model.keras, fold.json and tradeoff.png, and is used like a run. The last line on standard
-    output is the result as JSON.
+    MODEL is a run folder, a file that senet saved, published weights as se_resnet50.imagenet, or
+    with --weights the name of a network; all but a run need --data. A gate becomes its mean over
+    training images, which the layer before it takes in exactly. As many go as validation images
+    allow; test images confirm it. The folder gets model.keras, fold.json and tradeoff.png, and is
+    used like a run. The last line on standard output is the result as JSON.
 
     \b
     senet fold runs/pets --out pets-folded

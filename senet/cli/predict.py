@@ -14,11 +14,12 @@ from senet.cli.command import command_of, complain, say_warnings
     "--model",
     required=True,
     type=click.Path(path_type=pathlib.Path),
-    help="Run folder, file that senet saved, or with --weights the name of a network.",
+    help="Run folder, file that senet saved, published weights as se_resnet50.imagenet, or with "
+    "--weights the name of a network.",
 )
 @click.option(
     "--weights",
-    help="Published weights of a named network, or what a file is a copy of, as ra2_in1k.",
+    help="Published weights, a run or a file of a named network; or what a file is a copy of.",
 )
 @click.option(
     "--format",
@@ -47,7 +48,7 @@ def command(
 
     \b
     senet predict photo.jpg --model runs/pets
-    senet predict photo.jpg --model se_resnet50 --weights imagenet --top 5
+    senet predict photo.jpg --model se_resnet50.imagenet --top 5
 
     Folders are searched to any depth, hidden files passed over. Prints class and probability. A
     file that is no image that can be read is named on standard error, the others are predicted all

@@ -10,7 +10,9 @@ from senet.cli.command import command_of, say, say_warnings
 
 @command_of("quantize")
 @click.argument("model", type=click.Path(path_type=pathlib.Path))
-@click.option("--weights", help="Published weights, where MODEL is the name of a network.")
+@click.option(
+    "--weights", help="Published weights, a run or a file, where MODEL is the name of a network."
+)
 @click.option(
     "--format",
     "style",
@@ -53,9 +55,9 @@ def command(
 ) -> None:
     """Write a trained network in int8, if it stays as good on held-out images.
 
-    MODEL is a run folder, a file that senet saved, or with --weights the name of a network; the
-    last two need --data. Ranges come of training images, scores of those held out. The last line on
-    standard output is the result as JSON.
+    MODEL is a run folder, a file that senet saved, published weights as se_resnet50.imagenet, or
+    with --weights the name of a network; all but a run need --data. Ranges come of training images,
+    scores of those held out. The last line on standard output is the result as JSON.
 
     \b
     senet quantize runs/pets --out pets-int8

@@ -64,7 +64,9 @@ def command(
     senet train                                     digits, in about a minute
     senet train --data photos/ --model se_resnet10 --size 96
     senet train --preset finetune --data photos.zip --weights seresnet50.safetensors
+    senet train --preset finetune --data others/ --weights runs/photos
     senet train --resume runs/photos
+    senet train --resume runs/photos --epochs 60    longer, with --schedule constant or plateau
     """
     from senet.tasks import training
 

@@ -142,10 +142,10 @@ def train(
         CapacityError: network or batch do not fit into the memory of this machine.
 
     Example:
-        >>> run = senet.train("digits", epochs=2, out="runs/digits")
+        >>> run = senet.train("digits", epochs=5, out="runs/digits")
         >>> run
         TrainingResult('runs/digits')
-        top-1 92.20% on 359 test images (baseline 10.31%: always '3')
+        top-1 98.33% on 359 test images (baseline 10.31%: always '3')
         ...
     """
     if preset is not None and recipe is not None:
@@ -190,7 +190,7 @@ def resume(run: str | os.PathLike, **changes: Any) -> TrainingResult:
 
     Example:
         >>> senet.resume("runs/digits").epochs
-        30
+        5
     """
     from senet.training import run as runs
 
