@@ -57,6 +57,9 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            if isinstance(given := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(given))
         lists = all(isinstance(given, tuple) for given in (self.mean, self.std))
         numbers = (self.crop_fraction, *self.mean, *self.std) if lists else ("",)
         if (

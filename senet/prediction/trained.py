@@ -47,13 +47,6 @@ class Trained:
     run: pathlib.Path | None = None
     record: Any = None
 
-    @property
-    def network(self) -> str:
-        """Name of the network."""
-        if isinstance(self.model, Exported):
-            return self.model.manifest.network
-        return self.model.card.network
-
     @functools.cached_property
     def trained_on(self) -> TrainedOn | None:
         """Which images it was trained on; `None` where that is not known.
@@ -110,10 +103,9 @@ def load_trained(trained: TrainedLike, weights: str | os.PathLike | None = None)
         model = applications.create(name, weights=weights)
         return _trained(model, f"{name}.{weights}")
     if weights is not None:  # a run or a file of the network that is named
-        loaded = load_trained(weights)
-        if loaded.network != name:
-            raise InputError(f"{os.fspath(weights)!r} holds {loaded.network}, not {name}.")
-        return loaded
+        model, _ = applications.read_network(weights, network=name)
+        place = pathlib.Path(weights)
+        return _trained(model, os.fspath(weights), place if place.is_dir() else None)
     if is_exported(path):
         exported = Exported(path)
         about = exported.manifest

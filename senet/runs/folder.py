@@ -83,19 +83,23 @@ def _is_start(folder: pathlib.Path) -> bool:
     checkpoints = folder / CHECKPOINTS
     if checkpoints.is_dir() and not any(p.name[0] != "." for p in checkpoints.iterdir()):
         names.discard(CHECKPOINTS)
-    began = (RECORD, EVENTS) if is_run(folder) else ()
+    events = {path.name for path in (folder / EVENTS).glob("*") if ".tfevents." not in path.name}
+    began = (RECORD, EVENTS) if is_run(folder) and not events else ()
     return names <= {*EARLY, *began}
 
 
 def forget_start(folder: pathlib.Path) -> None:
-    """Remove what a start left that failed before its first checkpoint, to begin anew.
+    """Let a folder be no run's, whose start failed before its first checkpoint, to begin anew.
 
-    Nobody else may train there: the lock must be held.
+    What else a start writes is replaced by the next one. Nobody else may train there: the lock must
+    be held.
     """
     if is_run(folder) and _is_start(folder):
-        for name in (RECORD, *EARLY):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / EVENTS, ignore_errors=True)
+        for path in (folder / EVENTS).glob("*.tfevents.*"):
+            path.unlink()
+        if (folder / EVENTS).is_dir() and not any((folder / EVENTS).iterdir()):
+            (folder / EVENTS).rmdir()
+        (folder / RECORD).unlink()
     forget_bad_images(folder)
 
 

@@ -254,6 +254,14 @@ def _read_score(path: pathlib.Path) -> Score | None:
     return Score(split, images, share, interrupted, baseline, seconds, complete)
 
 
+def count_epochs(folder: pathlib.Path) -> int:
+    """Epochs that a run has trained for, by its metrics; 0 where they cannot be read."""
+    try:
+        return len(_read_history(folder / METRICS))
+    except (OSError, ValueError):
+        return 0
+
+
 def _read_history(path: pathlib.Path) -> list[dict[str, float]]:
     """The numbers of each epoch; what is empty or no finite number is left out."""
     if not path.exists():

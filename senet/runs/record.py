@@ -7,6 +7,7 @@ import json
 import math
 import pathlib
 import platform
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from senet.recipes.recipe import Recipe
 from senet.recipes.resolving import locate_paths
 from senet.runs.folder import IMAGES, METRICS, RECIPE, RECORD, RESULT
 from senet.runs.machine import PACKAGES, describe_machine
-from senet.runs.reading import read_record, read_trained_on
+from senet.runs.reading import count_epochs, read_record, read_trained_on
 
 COLUMNS = ("split", "class", "image", "stamp")
 """Of `images.csv`."""
@@ -69,7 +70,7 @@ class RunRecord:
         free = {f.name for f in dataclasses.fields(Recipe) if f.metadata["free"]}
         free |= {"data", "epochs"}
         fields = self.recipe.to_json()
-        spec = fields["spec"] | changes.get("spec", {})
+        spec = fields["spec"] | (changes.get("spec") or {})
         wanted = Recipe.from_json(fields | changes | {"spec": spec})
         wrong = [
             f"{name} was {getattr(self.recipe, name)!r} and would be {getattr(wanted, name)!r}"
@@ -88,25 +89,25 @@ class RunRecord:
         return dataclasses.replace(wanted, warmup=kept)
 
     def _require_longer(self, epochs: int) -> None:
-        """Refuse a number of epochs that does not lengthen the run as if it had begun with it.
+        """Refuse a number of epochs with which the run would not be as if it had begun so.
 
         Raises:
-            InputError: it is smaller, or the learning rate of every step follows from it.
+            InputError: more are done, or the learning rate of every step follows from it.
         """
-        recipe = self.recipe
-        if epochs < recipe.epochs:
+        recipe, done = self.recipe, count_epochs(self.folder)
+        if epochs < done:
             raise InputError(
-                f"The run has {recipe.epochs} epochs, and {epochs} are fewer: it can only be made "
-                f"longer. What it has learnt after each is in {METRICS}."
+                f"The run has trained for {done} epochs already: it cannot have {epochs}. What it "
+                f"had learnt after each is in {METRICS}."
             )
         if recipe.schedule not in LENGTHENED:
             raise InputError(
                 f"With the schedule {recipe.schedule!r} the learning rate of every step follows "
                 f"from the number of epochs, {recipe.epochs}, at whose end it is lowest: the run "
-                f"cannot become longer. Begin another one from its network: senet train --weights "
-                f"{self.folder} --data {recipe.data} --epochs {epochs - recipe.epochs} --warmup 0 "
-                f"--learning-rate {recipe.learning_rate / 10:g}. Runs with --schedule "
-                f"{' or '.join(LENGTHENED)} can be made longer."
+                f"cannot have {epochs}. Begin another one from its network: {self._begin_again()} "
+                f"--epochs {max(1, epochs - recipe.epochs)} --warmup 0 --learning-rate "
+                f"{recipe.learning_rate / 10:g}. Runs with --schedule {' or '.join(LENGTHENED)} "
+                "can be made longer."
             )
 
     def list_other_fields(self, recipe: Recipe) -> list[str]:
@@ -148,6 +149,11 @@ class RunRecord:
             for k, v in before
             if now.get(k) != v
         ]
+
+    def _begin_again(self) -> str:
+        """The beginning of a command for a run of the same recipe from the network of this one."""
+        recipe, weights = str(self.folder / RECIPE), str(self.folder)
+        return shlex.join(["senet", "train", "--recipe", recipe, "--weights", weights])
 
     def note_changes(self, recipe: Recipe) -> None:
         """Write down where the data of the run lie now, and how long it is to be, if that changed.

@@ -1,5 +1,6 @@
 """Checks of arguments that several functions have."""
 
+import operator
 from typing import Any
 
 from senet.errors import InputError
@@ -11,5 +12,6 @@ def require_count(name: str, value: Any, least: int = 1) -> None:
     Raises:
         InputError: it is.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)  # of NumPy too
+    if not whole or operator.index(value) < least:
         raise InputError(f"{name} must be a whole number of at least {least}; got {value!r}.")

@@ -124,7 +124,7 @@ def _collect_images(
             notes += left_out
         else:
             found += [Named(f"image {len(found) + i}", image) for i, image in _split(one)]
-    if not several:
+    if not found and not notes:
         raise InputError("There are no images to predict: the list of them is empty.")
     missing = [repr(named.name) for named in found if named.image is None]
     if len(missing) == len(found):

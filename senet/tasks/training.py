@@ -205,7 +205,7 @@ def _as_text(value: Any) -> Any:
 
 def choose_folder(recipe: Recipe) -> pathlib.Path:
     """Where a run goes that names no folder: below `runs`, by network, data and time."""
-    weights = pathlib.Path(recipe.weights or "")
-    network = recipe.model or (weights.parent.name if weights.stem == "model" else weights.stem)
+    weights = pathlib.Path(recipe.weights or "").absolute()
+    network = recipe.model or (weights.parent.name if weights.name == MODEL else weights.stem)
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     return pathlib.Path("runs", f"{network}-{pathlib.Path(recipe.data).stem}-{now}")

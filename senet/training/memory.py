@@ -21,15 +21,18 @@ ROOM = 0.6
 """Share of the memory that the advice fills."""
 
 
-def require_step_fits(model: keras.Model, batch_size: int, accumulate: int) -> None:
+def require_step_fits(
+    model: keras.Model, batch_size: int, accumulate: int, devices: int = 1
+) -> None:
     """Refuse batches that take more memory than there is, and say which do not.
 
     Only on a CPU: what graphics cards have is not asked for, and they say it themselves.
 
     Args:
         model: to be trained.
-        batch_size: images in a step of this process.
+        batch_size: images in a step.
         accumulate: steps whose gradients make one update.
+        devices: that share a batch; it must be a multiple of their number.
 
     Raises:
         CapacityError: the step does not fit.
@@ -51,7 +54,7 @@ def require_step_fits(model: keras.Model, batch_size: int, accumulate: int) -> N
     parts = accumulate * batch_size
     fitting = [
         size
-        for size in range(1, batch_size)
+        for size in range(devices, batch_size, devices)
         if parts % size == 0 and weights + size * image <= ROOM * there
     ]
     if not fitting:

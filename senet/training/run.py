@@ -135,14 +135,11 @@ def resume(
         data = data or setup.load_images(recipe)
         began.check_data(data, recipe)
         console.say_machine_changes(began.list_machine_changes())
-        if team.leads:
-            began.note_changes(recipe)
         held.enter_context(setup.configure_keras(recipe))
         if found is None:
             network = setup.build_network(recipe, data)
         else:  # its weights come from the checkpoint: nothing is downloaded or read for the start
             network = setup.rebuild_network(recipe, data, began, found.arrays)
-        setup.require_memory(recipe, network, team)
         trained_on = began.trained_on or setup.inspect_images(recipe, data, network)[0]
         run = setup.make_run(recipe, folder, data, network, trained_on, team)
         if found is not None:
@@ -151,6 +148,8 @@ def resume(
             if team.leads:
                 forget_bad_images(folder)
             look_for_damage(run)
+        if team.leads:  # nothing can be refused any more
+            began.note_changes(recipe)
         console.say_going_on(found.step if found else None)
         return finish(run, fit(run))
 

@@ -20,7 +20,7 @@ from senet.data.pipeline import training_batches
 from senet.data.preprocessing import COLOURS, Preprocessing
 from senet.data.sources import Data, load_data
 from senet.data.trained_on import TrainedOn, describe_training, digest_splits
-from senet.errors import InputError
+from senet.errors import InputError, NotFoundError
 from senet.foreign import listed, name_class
 from senet.models import family
 from senet.models.family import is_held
@@ -37,7 +37,8 @@ from senet.training.parts import Network, Plan, ReadBatches, Run
 from senet.training.state import State
 from senet.training.step import GuardedStep, compile_twin, weigh_classes
 from senet.training.validation import Validation
-from senet.weights import imagenet
+from senet.weights import catalogue, imagenet
+from senet.weights.catalogue import is_tag
 from senet.weights.readers import WeightsError
 
 PHOTO_CROP = 0.875
@@ -73,6 +74,10 @@ def name_network(recipe: Recipe) -> Recipe:
         return recipe
     if recipe.model is not None and recipe.size is not None:
         return recipe
+    if is_tag(recipe.weights) and not catalogue.is_known(recipe.weights):
+        raise NotFoundError(
+            f"There is no run folder, weights file or tag of published weights {recipe.weights!r}."
+        )
     try:
         card = references.read_card(recipe.weights, recipe.model)
     except WeightsError:
@@ -220,12 +225,16 @@ def _build_model(spec: Spec, recipe: Recipe, data: Data) -> keras.Model:
 
 
 def require_memory(recipe: Recipe, network: Network, team: Team) -> None:
-    """Refuse batches that do not fit into memory, before hours of reading images.
+    """Refuse batches that do not fit into memory, before hours of looking through images.
+
+    Frozen layers keep nothing for gradients, and how several processes share machines is not known:
+    then nothing is refused.
 
     Raises:
         CapacityError: they do not; the message says which do.
     """
-    require_step_fits(network.model, recipe.batch_size // team.size, recipe.accumulate)
+    if not recipe.freeze and team.size == 1:
+        require_step_fits(network.model, recipe.batch_size, recipe.accumulate, team.devices)
 
 
 def make_run(

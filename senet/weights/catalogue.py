@@ -279,7 +279,12 @@ def is_tag(text: str) -> bool:
     path = pathlib.Path(text)
     if os.sep in text or len(path.parts) != 1 or path.suffix or path.is_file():
         return False
-    return text == "imagenet" or any(text == row.tag for row in ROWS) or not path.exists()
+    return is_known(text) or not path.exists()
+
+
+def is_known(tag: str) -> bool:
+    """Whether any published weights have this tag."""
+    return tag == "imagenet" or any(tag == row.tag for row in ROWS)
 
 
 def default_tag(network: str) -> str:

@@ -552,7 +552,9 @@ def test_finetune_takes_network_and_size_of_a_run(trained, tmp_path):
     again = senet(*record["command"].replace("new/tuned", "again").split()[1:])
     assert again.returncode == 0, again.stderr
     assert senet("train", "--resume", tmp_path / "again", "--weights", run).returncode == 0
-    other = senet("train", *options, "--model", "se_resnet10", "--data", photos, "--out", "x")
+    other = senet(
+        "train", *options, "--model", "se_resnet10", "--data", photos, "--out", tmp_path / "x"
+    )
     assert "holds se_resnet20_cifar, not se_resnet10" in error_of(other)
 
 

@@ -25,17 +25,18 @@ def test_a_start_that_failed_before_its_first_checkpoint_is_new_again(tmp_path):
         (tmp_path / name).touch()
     for name in (folder.EVENTS, folder.CHECKPOINTS):
         (tmp_path / name).mkdir()
-    (tmp_path / folder.EVENTS / "events").touch()
+    (tmp_path / folder.EVENTS / "events.out.tfevents.1.host").touch()
     (tmp_path / folder.CHECKPOINTS / ".step-half").mkdir()
     require_new(tmp_path)
     forget_start(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {folder.LOCK, folder.CHECKPOINTS}
+    assert left == {folder.LOCK, folder.CHECKPOINTS, folder.RECIPE, folder.IMAGES}
     require_new(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "name", [folder.MODEL, folder.METRICS, f"{folder.CHECKPOINTS}/step-1.safetensors", "notes.txt"]
+    "name",
+    [folder.MODEL, folder.METRICS, f"{folder.CHECKPOINTS}/step-1.safetensors", "events/a.txt"],
 )
 def test_a_run_that_has_something_to_lose_is_refused(tmp_path, name):
     (tmp_path / folder.RECORD).touch()

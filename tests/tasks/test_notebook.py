@@ -136,6 +136,8 @@ def test_what_cannot_be_used_is_an_error_of_the_family_that_says_why(shapes, tmp
         ),
         (lambda: senet.evaluate("nowhere"), "no run folder or weights file 'nowhere'"),
         (lambda: senet.predict(run, []), "the list of them is empty"),
+        (lambda: senet.predict(run, np.zeros((0, 8, 8, 3), "uint8")), "the list of them is empty"),
+        (lambda: senet.train(photos, weights="pets"), "or tag of published weights 'pets'"),
         (lambda: senet.predict(run, picture, top=0), "top must be a whole number"),
         (lambda: senet.predict(run, np.zeros((32, 32, 3))), "make pixels by"),
         (lambda: senet.predict(run, [[[[1], [1, 2]]]]), "An image must be a path"),

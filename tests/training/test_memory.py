@@ -2,7 +2,11 @@ import pytest
 
 import senet
 from senet import machine
+from senet.recipes.recipe import Recipe
+from senet.training import setup
+from senet.training.distribution import Team
 from senet.training.memory import require_step_fits
+from senet.training.parts import Network
 from tests.conftest import make_photos
 
 
@@ -30,6 +34,19 @@ def test_the_recipe_of_the_paper_says_what_it_needs_before_it_reads_images(tmp_p
     with pytest.raises(senet.CapacityError, match=r"--batch-size \d+ --accumulate \d+"):
         senet.train(photos, preset="paper", out=tmp_path / "run")
     assert not (tmp_path / "run/run.json").exists()
+
+
+def test_frozen_layers_and_shared_batches(monkeypatch):
+    model = senet.create("se_resnet20_cifar", classes=10)
+    monkeypatch.setattr(machine, "count_memory", lambda: 2**30)
+    with pytest.raises(senet.CapacityError, match="--batch-size 249 --accumulate 12"):
+        require_step_fits(model, 996, 3, devices=3)
+    network = Network(model, None)
+    frozen = Recipe(batch_size=4096, freeze=("stem*",))
+    setup.require_memory(frozen, network, Team())
+    setup.require_memory(Recipe(batch_size=4096), network, Team(size=2))
+    with pytest.raises(senet.CapacityError):
+        setup.require_memory(Recipe(batch_size=4096), network, Team())
 
 
 def test_a_container_has_no_more_than_its_limit(tmp_path, monkeypatch):

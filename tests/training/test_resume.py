@@ -303,6 +303,10 @@ def test_a_machine_that_rounds_otherwise_is_said(begun, capsys):
     assert "not bit for bit" in error
 
 
+def raise_no_disk(*_):
+    raise OSError("no disk")
+
+
 @pytest.mark.parametrize("schedule", ["constant", "plateau"])
 def test_a_run_that_is_made_longer_is_the_run_that_was_long_from_the_start(tmp_path, schedule):
     photos = make_photos(tmp_path / "photos", 16)
@@ -312,8 +316,15 @@ def test_a_run_that_is_made_longer_is_the_run_that_was_long_from_the_start(tmp_p
     short = dataclasses.replace(long, epochs=2, warmup=0.5)
     before = train(short, tmp_path / "short")
     assert resume(tmp_path / "short", {"epochs": 2}) == before
-    with pytest.raises(senet.InputError, match="has 2 epochs, and 1 are fewer"):
+    with pytest.raises(
+        senet.InputError, match="has trained for 2 epochs already: it cannot have 1"
+    ):
         resume(tmp_path / "short", {"epochs": 1})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setup, "make_run", raise_no_disk)
+        with pytest.raises(OSError, match="no disk"):
+            resume(tmp_path / "short", {"epochs": 4})
+    assert resume(tmp_path / "short") == before  # nothing was noted, nothing is lost
     after = resume(tmp_path / "short", {"epochs": 4})
     assert (after["epochs"], before["epochs"]) == (4, 2)
     assert_same(end_of(tmp_path / "short"), end_of(tmp_path / "long"))
@@ -334,7 +345,8 @@ def test_a_run_whose_schedule_ends_with_it_says_how_to_go_on(alone):
         resume(folder, {"epochs": 9})
     text = str(caught.value)
     assert "With the schedule 'cosine' the learning rate of every step follows" in text
-    assert f"senet train --weights {folder} --data" in text
+    recipe_file = folder / "recipe.toml"
+    assert f"senet train --recipe {recipe_file} --weights {folder} --epochs 6 --warmup 0" in text
     assert "--schedule constant or plateau can be made longer" in text
     assert (folder / "run.json").read_bytes() == before
 
