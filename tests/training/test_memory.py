@@ -47,12 +47,3 @@ def test_frozen_layers_and_shared_batches(monkeypatch):
     setup.require_memory(Recipe(batch_size=4096), network, Team(size=2))
     with pytest.raises(senet.CapacityError):
         setup.require_memory(Recipe(batch_size=4096), network, Team())
-
-
-def test_a_container_has_no_more_than_its_limit(tmp_path, monkeypatch):
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(machine, "LIMIT_OF_CONTAINER", limit)
-    whole = machine.count_memory()
-    for text, expected in (("max\n", whole), ("1048576\n", 2**20), (str(2**60), whole)):
-        limit.write_text(text)
-        assert machine.count_memory() == expected
