@@ -1,8 +1,10 @@
-"""An accelerated twin of a stock model: the same variables, faster layers.
+"""An accelerated twin of a stock model: the same layers and variables, computed faster.
 
 One file for each idea. A file has a class whose instances stand in for one stock layer, or for
 several in a row, and says when it helps; `accelerate` is the only place that chooses.
 """
+
+from typing import Any
 
 import keras
 
@@ -18,22 +20,24 @@ IDEAS = (SlicedConv2D, SmallMapConv2D, FusedBatchNormalization)
 
 
 def accelerate(model: keras.Model) -> keras.Model:
-    """A faster twin of a functional model that shares every variable with it.
+    """A faster twin of a functional model: the same layers and variables, another way to compute.
 
-    Train the twin and keep the original: each update of one is an update of the other, so that the
-    original is always the trained network, is made of stock layers only, and is what gets saved.
-    Results agree within rounding. The twin starts uncompiled; what is frozen in one is frozen in
-    the other.
+    The twin is a stock Keras model of the very layers of the given one. What trains one trains the
+    other, what is frozen in one is frozen in the other, and all that Keras or this package writes
+    or reads of the twin (`save`, checkpoints, clones, exports, gates) is of the stock network. Only
+    what happens when it is called differs, and the results agree within rounding. It starts
+    uncompiled.
 
-    On TensorFlow without a GPU this is what makes SE-ResNeXt trainable at all: grouped
-    convolution has no CPU gradient there. Batch normalisation is one kernel there and on PyTorch.
-    On JAX the twin computes what the original does.
+    On TensorFlow without a GPU grouped and small convolutions, batch normalisation and the end of
+    each block are computed in other ways; on PyTorch batch normalisation is. On JAX, and where
+    nothing else helps, the twin computes what the original does. `python benchmarks/twin.py`
+    measures both.
 
     Args:
-        model: a functional Keras model, built.
+        model: a functional Keras model, built; models inside it are accelerated too.
 
     Returns:
-        The twin, a functional model.
+        The twin, a functional model. Do not add layers to the original afterwards.
 
     Raises:
         ValueError: the model is not functional, or not built.
@@ -42,43 +46,68 @@ def accelerate(model: keras.Model) -> keras.Model:
         >>> model = senet.SEResNeXt50(classes=10)
         >>> twin = senet.accelerate(model)
         >>> twin.compile("sgd", "sparse_categorical_crossentropy")
-        >>> twin.fit(images, labels)
-        >>> model.save("trained.keras")
+        >>> history = twin.fit(images, labels, verbose=0)
+        >>> model.save("trained.keras")  # or twin.save, which writes the optimizer too
     """
-    if not getattr(model, "inputs", None) or not model.outputs:
+    fast = rebuild_faster(model)
+    if isinstance(model, keras.Sequential):
+        twin = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    else:
+        twin = keras.Model(model.input, model.output, name=model.name)
+    # On the instance, so that the twin's class is Keras' own: a class of ours would be named in
+    # every file that Keras writes of it. Keras does not track a method, and so none of what stands
+    # in for the layers becomes part of the model.
+    twin.call = fast.call
+    if hasattr(model, "card"):
+        twin.card = model.card
+    return twin
+
+
+def rebuild_faster(model: keras.Model) -> keras.Model:
+    """The graph that a twin computes: what stands in for the layers of a model.
+
+    It shares the variables of the model, but neither its layers nor their names: to look at.
+
+    Args:
+        model: as for `accelerate`.
+
+    Raises:
+        ValueError: as for `accelerate`.
+    """
+    if not _has_graph(model):
         raise InputError(
             f"{model.name!r} has no graph that a twin could be made of: build it as "
             "keras.Model(inputs, outputs), or give a Sequential model a keras.Input."
         )
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-
-    rebuilding = _Twin(model)
-    twin = keras.models.clone_model(
+    rebuilding = _Faster(model)
+    return keras.models.clone_model(
         model,
         input_tensors=fresh_inputs(model),
         clone_function=rebuilding.stand_in,
         call_function=rebuilding.call,
     )
-    return keras.Model(twin.input, twin.output, name=model.name)  # without what was compiled
 
 
-class _Twin(Rebuilding):
+def _has_graph(model: Any) -> bool:
+    return bool(getattr(model, "inputs", None)) and bool(model.outputs)
+
+
+class _Faster(Rebuilding):
     """Rebuilds a graph of what stands in for its layers."""
 
     @staticmethod
     def stand_in(layer: keras.layers.Layer) -> keras.layers.Layer:
         """What computes as one layer does, with its variables."""
-        for idea in IDEAS:
-            if idea.helps(layer):
-                return idea(layer)
-        if layer.variables:
-            return Tied(layer)
-        return layer.__class__.from_config(layer.get_config())
+        if isinstance(layer, keras.Model) and _has_graph(layer):
+            return accelerate(layer)
+        return next((idea(layer) for idea in IDEAS if idea.helps(layer)), None) or Tied(layer)
 
     def call(self, layer, *args, **kwargs):
         """Call what stands in for a layer, or for several of which it is the last."""
         outputs = FusedTail.ending_in(layer, self, *args)
         if outputs is None:
             outputs = layer(*args, **kwargs)
-        return self.remember(outputs, layer, args[0] if args else None)
+        made = layer.stock if type(layer) is Tied else layer  # the ideas ask for what they replace
+        return self.remember(outputs, made, args[0] if args else None)

@@ -29,7 +29,7 @@ from keras import layers, ops
 
 from senet.acceleration.batch_normalization import FusedBatchNormalization
 from senet.acceleration.compiled import run
-from senet.acceleration.tied import Tied
+from senet.acceleration.tied import stock_of
 from senet.graph import Rebuilding
 
 OF_VECTORS = (
@@ -82,7 +82,7 @@ class FusedTail(keras.layers.Layer):
         Returns:
             Maps, or `None` where there is no tail that it could stand in for.
         """
-        if keras.backend.backend() != "tensorflow" or not _is_relu(layer):
+        if keras.backend.backend() != "tensorflow" or not _is_relu(stock_of(layer)):
             return None
         branches = [(x, None)]
         if graph.maker(x, layers.Add)[0] is not None:
@@ -159,9 +159,9 @@ def _branch(x: Any, graph: Rebuilding) -> Branch | None:
     """What gave `x`, where that is a branch whose every part is read by the next one only."""
     if not graph.read_once(x):
         return None
-    drop, read = graph.maker(x, Tied)
+    drop, read = graph.maker(x, layers.Dropout)
     if drop is not None:
-        if not _drops_images(drop.stock) or not graph.read_once(read):
+        if not _drops_images(drop) or not graph.read_once(read):
             return None
         x = read
     if graph.maker(x, layers.Multiply)[0] is None:
@@ -189,7 +189,7 @@ def _squeeze(scaled: Any, gate: Any, graph: Rebuilding) -> list[keras.layers.Lay
     pool, *excitation = found
     if type(pool) is not layers.GlobalAveragePooling2D or pool.data_format != "channels_last":
         return None
-    return found if all(type(_stock(layer)) in OF_VECTORS for layer in excitation) else None
+    return found if all(type(stock_of(layer)) in OF_VECTORS for layer in excitation) else None
 
 
 def _is_relu(layer: keras.layers.Layer) -> bool:
@@ -200,14 +200,9 @@ def _is_relu(layer: keras.layers.Layer) -> bool:
     )
 
 
-def _drops_images(layer: keras.layers.Layer) -> bool:
+def _drops_images(layer: keras.layers.Dropout) -> bool:
     """Whether it drops all of an image or nothing, as stochastic depth does."""
-    shape = getattr(layer, "noise_shape", None)
-    return type(layer) is layers.Dropout and shape is not None and tuple(shape)[1:] == (1, 1, 1)
-
-
-def _stock(layer: keras.layers.Layer) -> keras.layers.Layer:
-    return layer.stock if isinstance(layer, Tied) else layer
+    return layer.noise_shape is not None and tuple(layer.noise_shape)[1:] == (1, 1, 1)
 
 
 def merged(y: Any, shortcut: Any, factors: Callable[..., tuple[Any, Any]]) -> Any:

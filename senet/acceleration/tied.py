@@ -1,5 +1,7 @@
 """A layer that computes with the variables of another."""
 
+from typing import Any
+
 import keras
 
 
@@ -21,3 +23,12 @@ class Tied(keras.layers.Layer):
     def call(self, *args, **kwargs):
         """What the stock layer gives, with its own variables."""
         return self.stock(*args, **kwargs)
+
+    def compute_output_spec(self, *args, **kwargs):
+        """What the stock layer gives out; asked of it, because to trace it takes longer."""
+        return self.stock.compute_output_spec(*args, **kwargs)
+
+
+def stock_of(layer: Any) -> Any:
+    """The layer that a `Tied` one stands in for; any other is itself."""
+    return layer.stock if isinstance(layer, Tied) else layer
