@@ -95,6 +95,8 @@ evidence: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/building.py
 	$(BIN)/python benchmarks/loading.py
+	$(BIN)/python benchmarks/twin.py
+	$(BIN)/python benchmarks/ideas.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

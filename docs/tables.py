@@ -17,7 +17,7 @@ def parameters() -> str:
     """Trainable parameters of the family, from the file that the tests compare with."""
     golden = json.loads(GOLDEN.read_text())
     rows = [
-        "| network | classes | `seed` | `caffe` | `torch` | plain twin | |",
+        "| network | classes | `seed` | `caffe` | `torch` | without SE | |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for classes, table in ((1000, "counts"), (10, "counts_10_classes")):
@@ -136,7 +136,27 @@ def evidence() -> str:
     return "\n".join(rows)
 
 
+def twin() -> str:
+    """Times of stock networks and their twins, as `benchmarks/twin.py` measured them."""
+    rows = [
+        "| network, batch | | as Keras has it | twin | ratio |",
+        "|---|---|--:|--:|--:|",
+    ]
+    titles = {"first": "first step", "steps": "step of training", "scoring": "step of scoring"}
+    for case in json.loads((EVIDENCE / "twin.json").read_text())["results"]:
+        what = f"`{case['network']}`, {case['batch_size']} images of {case['size']} pixels"
+        for name, title in titles.items():
+            cells = [
+                "{:.3g} s ({:.3g} to {:.3g})".format(*case[f"{name}_{kind}"])
+                for kind in ("stock", "twin")
+            ]
+            rows.append(f"| {what} | {title} | {' | '.join(cells)} | {case[f'{name}_ratio']:.1f} |")
+            what = ""
+    return "\n".join(rows)
+
+
 TABLES = {
+    "twin": twin,
     "parameters": parameters,
     "complexity": complexity,
     "weights": weights,

@@ -43,11 +43,12 @@ def accelerate(model: keras.Model) -> keras.Model:
         ValueError: the model is not functional, or not built.
 
     Example:
-        >>> model = senet.SEResNeXt50(classes=10)
+        >>> images, labels = np.zeros((8, 32, 32, 3)), np.arange(8)
+        >>> model = senet.SEResNeXt50(classes=10, input_shape=(32, 32, 3))
         >>> twin = senet.accelerate(model)
         >>> twin.compile("sgd", "sparse_categorical_crossentropy")
         >>> history = twin.fit(images, labels, verbose=0)
-        >>> model.save("trained.keras")  # or twin.save, which writes the optimizer too
+        >>> twin.save("trained.keras")  # the stock network, with its optimizer
     """
     fast = rebuild_faster(model)
     if isinstance(model, keras.Sequential):

@@ -1,10 +1,8 @@
 """Convolutions of small maps whose gradient for the kernel is one matrix product.
 
-For a kernel of many weights and maps of few pixels TensorFlow's gradient for the kernel runs at a
-third of the speed that the machine has for matrix products. It is one: the patches that the kernel
-sees, `(N H W, k k C)`, transposed, times the gradient behind, `(N H W, filters)`. For a 1x1
-convolution the patches are the maps themselves. Where such a one is strided the pixels that it
-sees are taken first, so that all that follows is dense.
+That gradient is the patches that the kernel sees, `(N H W, k k C)`, transposed, times the gradient
+behind, `(N H W, filters)`. For a 1x1 convolution the patches are the maps themselves. Where such a
+one is strided the pixels that it sees are taken first, so that all that follows is dense.
 """
 
 import functools
@@ -17,7 +15,8 @@ from senet.acceleration.devices import tensorflow_has_gpu
 from senet.acceleration.tied import Tied
 
 MOST_PIXELS = {1: 14 * 14, 3: 7 * 7}
-"""For each size of a kernel the largest maps where the product was faster, on an AVX-512 CPU."""
+"""For each size of a kernel the largest maps for which it is used, in pixels: for larger ones it
+takes more time than it saves, as `benchmarks/ideas.py` measures."""
 
 
 class SmallMapConv2D(Tied):

@@ -14,7 +14,7 @@ The way back has two passes. The first gives the gradient behind the ReLU, `dr`,
 are the gradients of `O` and `G`; the second `dy = G dr + dS1 + 2 (y - k) dS2`, with the gradients
 of the sums, which ordinary differentiation gives.
 
-That is four passes, of which stock layers make about twenty. Each is one loop that XLA compiles,
+That is four passes. Each is one loop that XLA compiles,
 which reads and writes the type of the maps and computes in float32; `k` is the mean of a sample of
 the pixels, so that no precision is lost where the mean is large.
 """
@@ -39,7 +39,7 @@ OF_VECTORS = (
 """What lies between a squeeze and its gate, and sees no more than a pixel."""
 
 ADDENDS = 8
-"""Pixels at most that one loop adds up. Sums of 7 ran fastest on an AVX-512 CPU."""
+"""Pixels at most that one loop adds up; `benchmarks/ideas.py` measures 1 to all."""
 
 SAMPLED = 8
 """One pixel of so many, in each direction, has a part in the constant that is subtracted."""
@@ -273,7 +273,7 @@ def _of_maps(dr, y, k, factor, ds1, ds2):
 
 
 def _added(v):
-    """Sums of a few pixels each, `(N, rows, C)`: one loop over all would be slower by half."""
+    """Sums of a few pixels each, `(N, rows, C)`, which take less time than one loop over all."""
     pixels, channels = v.shape[1] * v.shape[2], v.shape[3]
     few = max(n for n in range(1, ADDENDS + 1) if pixels % n == 0)
     return ops.sum(ops.reshape(v, (-1, pixels // few, few, channels)), axis=2)

@@ -1,4 +1,7 @@
-"""Grouped convolution as a few dense ones, for backends without a kernel for it.
+"""Grouped convolution as a few dense ones, for TensorFlow on a CPU.
+
+TensorFlow has no kernel for its gradient there, so that Keras compiles it by XLA, which takes many
+times as long (`benchmarks/twin.py`).
 
 A grouped convolution is a dense one whose kernel is block-diagonal. One dense kernel would cost
 `cardinality` times the multiply-adds; one convolution for each group would be too narrow to run
@@ -15,7 +18,7 @@ from senet.acceleration.devices import tensorflow_has_gpu
 from senet.acceleration.tied import Tied
 
 SLICE = 32
-"""Channels of a slice. Of 4 to 128 this was the fastest forward and backward on an AVX-512 CPU."""
+"""Channels of a slice; `benchmarks/ideas.py` measures 8 to 128."""
 
 
 class SlicedConv2D(Tied):
@@ -38,7 +41,7 @@ class SlicedConv2D(Tied):
 
     @staticmethod
     def helps(layer: keras.layers.Layer) -> bool:
-        """Whether the layer is a grouped convolution that this machine cannot train."""
+        """Whether the layer is a grouped convolution, and the backend TensorFlow on a CPU."""
         return (
             type(layer) is keras.layers.Conv2D  # a subclass may compute something else
             and layer.groups > 1

@@ -19,7 +19,7 @@ from senet.cli.command import command_of, say, say_warnings
     type=click.Choice(["openvino", "onnx", "triton"]),
     default="openvino",
     show_default=True,
-    help="What the runtime reads; openvino is the fastest on a CPU.",
+    help="What the runtime reads.",
 )
 @click.option(
     "--out",

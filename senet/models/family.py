@@ -75,9 +75,9 @@ SPECS = {
     "se_preresnet164_cifar": _cifar(18, preactivation=True, residual="bottleneck", strided="3x3"),
     "se_wrn16_8_cifar": _cifar(2, preactivation=True, n_filters=(128, 256, 512)),
 }
-"""The squeeze-and-excitation networks. Each has a plain twin without the `se_`.
+"""The squeeze-and-excitation networks. Without the `se_` each is the same network without them.
 
-SENet-154 was published with squeeze and excitation only; its twin is `ratio=None`.
+SENet-154 was published with squeeze and excitation only; without them it is `ratio=None`.
 """
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -105,7 +105,7 @@ STRUCTURE = (
 
 
 def names(pattern: str = "*") -> list[str]:
-    """Names of the networks that match a shell pattern, the plain twins last."""
+    """Names of the networks that match a shell pattern, those without SE last."""
     plain = [name.removeprefix("se_") for name in SPECS if name.startswith("se_")]
     every = [*SPECS, *plain]
     return [name for name in every if fnmatch.fnmatchcase(name, pattern)]
