@@ -135,6 +135,10 @@ class Recipe:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option(
         "float32", "of the computation; weights are float32"
     )
+    acceleration: bool = option(
+        True,
+        "train and validate on the faster twin of the network, whose outputs agree within rounding",
+    )
     seed: int = option(0, "of initial weights, order and augmentation", 0, 2**31 - 1)
     workers: int = option(0, "processes that read images; 0 reads in threads", 0, 256, free=True)
     bad_images: Literal["limit", "stop", "ignore"] = option(

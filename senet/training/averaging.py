@@ -14,9 +14,11 @@ class Average:
         decay: share of the average that an update keeps, 0 to 1.
 
     Example:
+        >>> model = senet.create("se_resnet20_cifar")
         >>> average = Average(model, 0.999)
-        >>> average.update(step)
-        >>> average.model.predict(images)
+        >>> average.update(updates=0)
+        >>> average.model.output_shape
+        (None, 1000)
 
     Reference:
         Polyak and Juditsky, 1992 (averaging); the growing decay is that of TensorFlow's

@@ -57,7 +57,8 @@ def experiment(
         SystemExit: a run was told to end, by SIGTERM.
 
     Example:
-        >>> experiment(arms_of(Recipe(epochs=10)), "experiments/digits")["arms"][1]["mean"]
+        >>> found = experiment(arms_of(Recipe(epochs=10)), "digits")  # doctest: +SKIP
+        >>> found["arms"][1]["mean"]  # doctest: +SKIP
         0.991
     """
     _require_pairs(arms, seeds)

@@ -77,7 +77,7 @@ def score_unseen(run: Run, split: str) -> tuple[Evaluation, list[str]]:
 def load_scored_model(run: Run) -> keras.Model:
     """The network that is scored: the one that leads reads its file, as users will."""
     if not run.team.leads:
-        return run.validation.copy_to_one_device(run.scored_model)
+        return run.validation.copy_to_one_device(run.scorer)
     with use_one_device():
         return applications.load(run.folder / MODEL)
 

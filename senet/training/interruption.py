@@ -24,9 +24,8 @@ class Interruption:
 
     Example:
         >>> with Interruption() as interruption:
-        ...     for batch in batches:
+        ...     for step in range(3):
         ...         interruption.check()
-        ...         step(batch)
     """
 
     def __init__(self) -> None:

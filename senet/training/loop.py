@@ -65,7 +65,7 @@ def train_epoch(run: Run, interruption: Interruption) -> dict[str, Any]:
         )
     loss, accuracy = state.average_steps()
     learning_rate = run.schedule(state.step - 1, state.plateau.drops)  # that of the last step
-    model = run.validation.copy_to_one_device(run.scored_model)
+    model = run.validation.copy_to_one_device(run.scorer)
     validation = run.validation.score(model, "validation", "validating")
     state.bad_images.check()
     run.schedule.note_loss(state.plateau, validation.loss)

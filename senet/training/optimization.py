@@ -122,6 +122,7 @@ def rate_factors(model: keras.Model, decay: float) -> dict[str, float]:
     The classifier has 1, the last group `decay`, the one before `decay ** 2`, the stem the least.
 
     Example:
+        >>> model = senet.create("se_resnet50")
         >>> rate_factors(model, 0.5)["stem_conv/kernel"]
         0.03125
     """

@@ -106,6 +106,7 @@ class Run:
         data: that is trained on.
         network: that is trained.
         average: of its weights, if there is one.
+        scorer: gives the answers of `scored_model`, faster.
         optimizer: of the network.
         schedule: of the learning rate.
         step: trains on a batch.
@@ -121,6 +122,7 @@ class Run:
     data: Data
     network: Network
     average: Average | None
+    scorer: keras.Model
     optimizer: keras.optimizers.LossScaleOptimizer
     schedule: Schedule
     step: GuardedStep
@@ -132,7 +134,7 @@ class Run:
 
     @property
     def scored_model(self) -> keras.Model:
-        """What is scored and saved: the average of the weights where there is one."""
+        """What is saved and scored: the average of the weights where there is one."""
         return self.average.model if self.average else self.network.model
 
     def describe_divergence(self, when: str, what: str, kept: str) -> Diverged:

@@ -35,7 +35,7 @@ from senet.training.memory import require_step_fits
 from senet.training.optimization import OptimizerSettings, Schedule, make_optimizer
 from senet.training.parts import Network, Plan, ReadBatches, Run
 from senet.training.state import State
-from senet.training.step import GuardedStep, compile_twin, weigh_classes
+from senet.training.step import GuardedStep, compile_network, weigh_classes
 from senet.training.validation import Validation
 from senet.weights import catalogue, imagenet
 from senet.weights.catalogue import is_tag
@@ -270,11 +270,11 @@ def make_run(
     others = [v for v in model.variables if not v.trainable]
     network.freeze(recipe.freeze)
     average = Average(model, recipe.ema) if recipe.ema else None
-    twin = accelerate(model)
+    trained = _view(model, recipe)
     optimizer = make_optimizer(choose_optimizer_settings(recipe), model)
-    compile_twin(twin, optimizer, recipe.label_smoothing)
+    compile_network(trained, optimizer, recipe.label_smoothing)
     step = GuardedStep(
-        twin,
+        trained,
         optimizer,
         others=others,
         class_weights=weigh_classes(source.labels, classes) if recipe.class_weights else None,
@@ -288,6 +288,7 @@ def make_run(
         data=data,
         network=network,
         average=average,
+        scorer=_view(average.model, recipe) if average else trained,
         optimizer=optimizer,
         schedule=choose_schedule(recipe, steps * recipe.epochs),
         step=step,
@@ -297,6 +298,16 @@ def make_run(
         trained_on=trained_on,
         state=State(steps, bad_images),
     )
+
+
+def _view(model: keras.Model, recipe: Recipe) -> keras.Model:
+    """A model of the same layers that computes the same: faster, unless the recipe says otherwise.
+
+    It is another one in either case, so that what it is compiled with is in no file of the network.
+    """
+    if recipe.acceleration:
+        return accelerate(model)
+    return keras.Model(model.input, model.output, name=model.name)
 
 
 def choose_optimizer_settings(recipe: Recipe) -> OptimizerSettings:
@@ -360,7 +371,7 @@ def _make_validation(
     copy = None
     if team.devices > 1:
         with use_one_device():
-            copy = _build_model(network.model.card.spec, recipe, data)
+            copy = _view(_build_model(network.model.card.spec, recipe, data), recipe)
     reading = recipe.batch_size, recipe.workers
     return Validation(data, network.preprocessing, team, bad_images, *reading, copy)
 

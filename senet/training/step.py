@@ -36,8 +36,8 @@ class GuardedStep:
     step changes beside them: running statistics of the norms, random states, the learning rate.
 
     Args:
-        twin: of the network, compiled; it is trained.
-        optimizer: of the twin.
+        model: the network, compiled; it is trained.
+        optimizer: of the network.
         others: variables that a step changes beside the weights.
         class_weights: in the loss, one for each class; `None` weighs all images alike.
         average: of the weights; `None` is none.
@@ -48,7 +48,7 @@ class GuardedStep:
 
     def __init__(
         self,
-        twin: keras.Model,
+        model: keras.Model,
         optimizer: keras.optimizers.LossScaleOptimizer,
         *,
         others: Sequence[Any],
@@ -57,7 +57,7 @@ class GuardedStep:
         accumulate: int = 1,
         loss_scaling: bool = False,
     ) -> None:
-        self.twin, self.optimizer, self.average = twin, optimizer, average
+        self.model, self.optimizer, self.average = model, optimizer, average
         self.class_weights, self.accumulate = class_weights, accumulate
         self.loss_scaling = loss_scaling
         self.others = list(others)
@@ -93,8 +93,8 @@ class GuardedStep:
     def _train_batch(self, batch: Batch) -> tuple[float, float]:
         """Loss and accuracy of the batch, before the step that it makes."""
         weights = self.class_weights
-        self.twin.reset_metrics()  # so that they are of this batch, in every Keras
-        logs = self.twin.train_on_batch(
+        self.model.reset_metrics()  # so that they are of this batch, in every Keras
+        logs = self.model.train_on_batch(
             batch.images,
             batch.targets,
             sample_weight=None if weights is None else batch.targets @ weights,
@@ -120,17 +120,12 @@ def copy_value(variable: Any) -> np.ndarray:
     return np.array(keras.ops.convert_to_numpy(variable))
 
 
-def compile_twin(
-    twin: keras.Model, optimizer: keras.optimizers.Optimizer, smoothing: float
+def compile_network(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, smoothing: float
 ) -> None:
-    """Set the loss of the twin, and how its step is compiled."""
-    twin.compile(
-        optimizer,
-        keras.losses.CategoricalCrossentropy(label_smoothing=smoothing),
-        metrics=["accuracy"],
-        # XLA's convolutions on a CPU are slower than TensorFlow's own; JAX has no others.
-        jit_compile="auto" if keras.backend.backend() == "jax" else False,
-    )
+    """Set the loss of the network, and its optimizer."""
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    model.compile(optimizer, loss, metrics=["accuracy"])
 
 
 def weigh_classes(labels: np.ndarray, n_classes: int) -> np.ndarray:

@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from senet import applications, quiet
 from senet.cli.main import main
+from senet.training import setup
 from tests.conftest import default_signals, make_photos
 
 SENET = [sys.executable, "-m", "senet"]
@@ -162,6 +163,17 @@ def test_faults_of_the_data_are_said_and_stand_in_the_report(tmp_path):
     again = senet("evaluate", tmp_path / "run")
     assert json.loads(again.stdout.splitlines()[-1])["trained_on"] == 1
     assert "No image is of star (1 of 3 classes)." in again.stdout
+
+
+def test_no_acceleration_makes_no_twin(tmp_path, photos, monkeypatch):
+    def refuse(model):
+        raise AssertionError("there was to be no twin")
+
+    monkeypatch.setattr(setup, "accelerate", refuse)
+    command = ["train", "--data", photos, "--epochs", 1, *THIN, "--out"]
+    done = senet(*command, tmp_path / "stock", "--no-acceleration", "--ema", 0.9)
+    assert done.returncode == 0, done.stderr
+    assert "there was to be no twin" in error_of(senet(*command, tmp_path / "twin"))
 
 
 def test_evaluate_counts_every_image_and_agrees_with_training(trained, tmp_path):

@@ -204,6 +204,22 @@ def test_a_run_uses_variant_smoothing_seed_and_whole_small_images(tmp_path, phot
     assert load_trained(tmp_path / "large").preprocessing.crop_fraction == 0.875
 
 
+def test_a_run_without_acceleration_learns_and_scores_alike(tmp_path, photos):
+    rows = []
+    for acceleration in (True, False):
+        out = tmp_path / str(acceleration)
+        recipe = Recipe(data=str(photos), epochs=2, acceleration=acceleration, **TINY)
+        result = train(recipe, out)
+        history = read_run(out, "run").history
+        rows.append([*history[-1].values(), result["loss"]])
+        assert f"acceleration = {str(acceleration).lower()}" in (out / "recipe.toml").read_text()
+    names = [*history[-1], "test loss"]
+    for name, one, other in zip(names, *rows, strict=True):
+        if "loss" in name:
+            assert one == pytest.approx(other, rel=1e-3), name
+            assert one != other, name  # another order of sums: two ways were computed
+
+
 def test_se_resnext_trains_through_its_twin(tmp_path, photos):
     network = dict(model="se_resnext50_32x4d", spec=dict(n_blocks=(1, 1, 1, 1)))
     recipe = Recipe(data=str(photos), epochs=1, **TINY | network)

@@ -39,6 +39,23 @@ def test_a_run_has_what_its_recipe_says(tmp_path, photos):
     assert plain.scored_model is plain.network.model
 
 
+def computes_faster(model):
+    """Whether it is a twin: what happens in a call is another graph."""
+    return model.call.__self__ is not model
+
+
+def test_what_is_trained_and_scored_is_the_twin_unless_the_recipe_says_otherwise(tmp_path, photos):
+    for acceleration in (True, False):
+        run = set_up(photos, tmp_path, acceleration=acceleration, ema=0.9)
+        assert [computes_faster(m) for m in (run.step.model, run.scorer)] == [acceleration] * 2
+        assert not run.network.model.compiled
+        for model, view in ((run.network.model, run.step.model), (run.scored_model, run.scorer)):
+            assert model.layers == view.layers
+            assert not computes_faster(model)
+        spread = set_up(photos, tmp_path, Team(devices=2), acceleration=acceleration)
+        assert computes_faster(spread.validation.copy) is acceleration
+
+
 def test_batches_of_an_epoch_do_not_depend_on_where_the_run_stands(tmp_path, photos):
     run = set_up(photos, tmp_path)
     first = next(iter(run.read_batches(epoch=0)))

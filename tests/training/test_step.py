@@ -5,7 +5,7 @@ import pytest
 from senet.data.pipeline import Batch
 from senet.training.averaging import Average
 from senet.training.optimization import OptimizerSettings, make_optimizer
-from senet.training.step import GuardedStep, compile_twin, copy_value
+from senet.training.step import GuardedStep, compile_network, copy_value
 
 
 def make_step(average=None, dropout=0.5, **options):
@@ -17,7 +17,7 @@ def make_step(average=None, dropout=0.5, **options):
     model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(x))
     settings = OptimizerSettings(name="sgd", learning_rate=0.5)
     optimizer = make_optimizer(settings, model)
-    compile_twin(model, optimizer, 0.0)
+    compile_network(model, optimizer, 0.0)
     others = [v for v in model.variables if not v.trainable]
     average = Average(model, average) if average else None
     step = GuardedStep(model, optimizer, others=others, average=average, **options)
@@ -64,7 +64,7 @@ def test_the_average_follows_what_is_kept():
         np.testing.assert_array_equal(one, other)
     step(make_batch(), 0.1)
     # the first update keeps (1 + 0) / (10 + 0) of the average
-    trained, average = step.twin.get_weights()[0], step.average.model.get_weights()[0]
+    trained, average = step.model.get_weights()[0], step.average.model.get_weights()[0]
     np.testing.assert_allclose(average, 0.1 * start[0] + 0.9 * trained, rtol=1e-5, atol=1e-7)
 
 
