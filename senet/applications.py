@@ -276,11 +276,11 @@ def list_models(pattern: str = "*") -> list[str]:
         pattern: shell pattern, for example `"se_resnext*"`.
 
     Returns:
-        Names; the plain twins (without `se_`) come last.
+        Names; those of the networks without squeeze and excitation (without `se_`) come last.
 
     Example:
-        >>> list_models("se_resnext*")
-        ['se_resnext50_32x4d', 'se_resnext101_32x4d']
+        >>> list_models("se_resnext26*")
+        ['se_resnext26_32x4d', 'se_resnext26d_32x4d', 'se_resnext26t_32x4d']
     """
     return family.names(pattern)
 
@@ -322,6 +322,7 @@ def save(
         FileError: the file cannot be written.
 
     Example:
+        >>> model = senet.create("se_resnet20_cifar", classes=2)
         >>> rule = senet.Preprocessing.of_values("0-1", 32)
         >>> senet.save(model, "pets.keras", class_names=("cat", "dog"), preprocessing=rule)
     """
@@ -443,9 +444,13 @@ def fold(model: keras.Model, gates: Mapping[str, np.ndarray | None]) -> keras.Mo
             shape.
 
     Example:
+        >>> images, labels = np.random.default_rng(0).random((8, 32, 32, 3)), np.arange(8)
+        >>> model = senet.create("se_resnet20_cifar", classes=10)
         >>> found = senet.gate_statistics(model, images, labels)
-        >>> name = "stage4_block1_se_scale"
+        >>> name = "stage3_block1_se_scale"
         >>> smaller = senet.fold(model, {name: found[name].mean})
+        >>> len(senet.find_se_blocks(model)), len(senet.find_se_blocks(smaller))
+        (9, 8)
     """
     folded = with_constant_gates(model, gates)
     card = getattr(model, "card", None)
@@ -495,11 +500,9 @@ def load(path: str | os.PathLike, **options: Any) -> keras.Model:
         ValueError: as `senet.WeightsError`, which says what is wrong with the file.
 
     Example:
-        >>> model = senet.load("run/model.keras")
+        >>> model = senet.load("runs/pets")  # or a file, as "runs/pets/best.keras"
         >>> model.card.class_names
         ('cat', 'dog')
-        >>> senet.load("seresnet50_ra2-33fbf06c.pth").name
-        'se_resnet50'
     """
     model, complete = read_network(path, **options)
     if not complete:

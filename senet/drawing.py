@@ -35,7 +35,9 @@ def draw(model: keras.Model, folder: str | os.PathLike) -> list[pathlib.Path]:
         ValueError: the model has no stages to draw.
 
     Example:
-        >>> draw(senet.create("se_resnet50"), "pictures")
+        >>> [path.name for path in draw(senet.create("se_resnet50"), "pictures")]
+        ['se_resnet50-macro.svg', 'se_resnet50-macro.png', 'se_resnet50-micro.svg',
+         'se_resnet50-micro.png']
     """
     folder = pathlib.Path(folder)
     whole = complexity(model)

@@ -30,7 +30,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
     Example:
         >>> with replacing("metrics.csv") as path:
-        ...     path.write_text("epoch,loss")
+        ...     characters = path.write_text("epoch,loss")
     """
     path = pathlib.Path(path)
     if not path.parent.is_dir():

@@ -61,8 +61,8 @@ def meter(label: str, total: int, unit: str = "images", done: int = 0) -> Iterat
         A `Meter` to advance.
 
     Example:
-        >>> with meter("evaluating", len(images)) as progress:
-        ...     for image in images:
+        >>> with meter("evaluating", 100) as progress:
+        ...     for _ in range(100):
         ...         progress.advance(1)
     """
     if not sys.stderr.isatty():

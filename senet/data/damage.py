@@ -48,9 +48,12 @@ class BadImages:
             writes none.
 
     Example:
-        >>> bad = BadImages(data, "limit", "run/bad_images.csv")
-        >>> for batch in batches:
-        ...     bad.add("train", batch.bad)
+        >>> from senet.data.sources import load_data
+        >>> data = load_data("digits")
+        >>> bad = BadImages(data, "limit", None)
+        >>> bad.add("train", [3, 14])
+        >>> bad.indices
+        (3, 14)
     """
 
     def __init__(self, data: Data, policy: Policy, path: str | os.PathLike | None) -> None:

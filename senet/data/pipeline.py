@@ -104,9 +104,14 @@ def training_batches(
         WorkerDied: a worker process was killed or crashed (while it runs).
 
     Example:
-        >>> with contextlib.closing(training_batches(source, ...)) as batches:
-        ...     for batch in batches:
-        ...         model.train_on_batch(batch.images, batch.targets)
+        >>> from senet.data.sources import load_data
+        >>> source = load_data("digits").split("train")
+        >>> sizes = dict(batch_size=16, seed=0, epoch=0, n_classes=10)
+        >>> batches = training_batches(source, Preprocessing(32), Augmentation("shift"), **sizes)
+        >>> with contextlib.closing(batches):
+        ...     batch = next(batches)
+        >>> batch.images.shape, batch.targets.shape
+        ((16, 32, 32, 3), (16, 10))
     """
     size = min(batch_size, len(source))
     if size % part[1]:

@@ -231,7 +231,7 @@ def load_data(
     Example:
         >>> data = load_data("digits")
         >>> len(data.splits["train"])
-        1257
+        1295
     """
     _check_shares(validation, test, fraction)
     where = os.fspath(where)

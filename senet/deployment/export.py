@@ -67,8 +67,12 @@ def export(
         FileExistsError: the folder holds something else.
 
     Example:
-        >>> export(model, "exported/", "openvino", images=crops, class_names=("cat", "dog"),
-        ...        preprocessing=Preprocessing(96))
+        >>> model = senet.create("se_resnet20_cifar", classes=2)
+        >>> crops = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), "uint8")
+        >>> about = dict(class_names=("cat", "dog"), preprocessing=Preprocessing(32))
+        >>> comparison = export(model, "exported", "onnx", images=crops, **about)
+        >>> comparison.images
+        4
     """
     precision = check_precision(format, precision)
     with replacing_folder(folder, MANIFEST) as written:

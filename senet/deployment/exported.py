@@ -122,9 +122,12 @@ class Exported:
         ModuleNotFoundError: its runtime is not installed.
 
     Example:
-        >>> network = Exported("exported/")
-        >>> network.predict_on_batch(np.zeros((1, 96, 96, 3), "float32")).shape
-        (1, 10)
+        >>> model = senet.create("se_resnet20_cifar", classes=2)
+        >>> rule = senet.Preprocessing(32)
+        >>> senet.save(model, "pets.keras", class_names=("cat", "dog"), preprocessing=rule)
+        >>> exported = senet.export("pets.keras", "pets", "onnx")
+        >>> Exported("pets").predict_on_batch(np.zeros((1, 32, 32, 3), "float32")).shape
+        (1, 2)
     """
 
     def __init__(

@@ -26,7 +26,8 @@ def gates(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> dict[
         ValueError: the model is not functional, or has no squeeze-and-excitation blocks.
 
     Example:
-        >>> model = senet.create("se_resnet50", weights="imagenet")
+        >>> images = np.random.default_rng(0).random((8, 64, 64, 3))
+        >>> model = senet.SEResNet50(input_shape=(64, 64, 3))  # with weights="imagenet", or yours
         >>> found = senet.gates(model, images)
         >>> found["stage1_block1_se_scale"].shape
         (8, 256)

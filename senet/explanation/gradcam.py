@@ -41,9 +41,10 @@ def grad_cam(
         NotImplementedError: the backend has no gradients.
 
     Example:
-        >>> heat = senet.grad_cam(model, images)
-        >>> heat.shape
-        (8, 7, 7)
+        >>> images = np.random.default_rng(0).random((2, 224, 224, 3))
+        >>> model = senet.SEResNet18()
+        >>> senet.grad_cam(model, images).shape
+        (2, 7, 7)
 
     Reference:
         Selvaraju et al., arXiv 1610.02391, equations 1 and 2.
@@ -102,7 +103,6 @@ def _halves(model: keras.Model, layer: str | None) -> tuple[keras.Model, keras.M
             "stage."
         )
     maps = model.get_layer(layer).output
-    # gradients on TensorFlow need the grouped convolutions of the twin
     return keras.Model(model.inputs[0], maps), accelerate(keras.Model(maps, _logits(model)))
 
 

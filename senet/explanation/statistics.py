@@ -36,12 +36,12 @@ class GateStatistics:
         high: number near the largest; none where there is no largest.
 
     Example:
-        >>> found = senet.gate_statistics(model, images, labels)
-        >>> block = found["stage4_block1_se_scale"]
+        >>> images, labels = np.random.default_rng(0).random((20, 32, 32, 3)), np.arange(20) % 10
+        >>> model = senet.SEResNet18(classes=10, input_shape=(32, 32, 3))
+        >>> block = senet.gate_statistics(model, images, labels)["stage4_block1_se_scale"]
         >>> block.class_means.shape
         (10, 512)
-        >>> block.specificity.max()  # the channel that tells classes apart best
-        0.93
+        >>> channel = block.specificity.argmax()  # the one that tells classes apart best
     """
 
     name: str
@@ -228,8 +228,10 @@ def gate_statistics(
             no images, or not one label for each.
 
     Example:
-        >>> for name, block in senet.gate_statistics(model, images, labels).items():
-        ...     print(name, block.saturation, block.block_specificity)
+        >>> images, labels = np.random.default_rng(0).random((20, 32, 32, 3)), np.arange(20) % 10
+        >>> model = senet.create("se_resnet20_cifar", classes=10)
+        >>> found = senet.gate_statistics(model, images, labels)
+        >>> low, high = found["stage3_block3_se_scale"].saturation  # shares of gates shut, open
 
     Reference:
         Hu et al., arXiv 1709.01507, section 7.2.

@@ -38,7 +38,9 @@ def with_constant_gates(
 
     Example:
         >>> model = senet.create("se_resnet18")
-        >>> plain = with_constant_gates(model, {"stage1_block1_se_scale": np.full(64, 0.5)})
+        >>> folded = with_constant_gates(model, {"stage1_block1_se_scale": np.full(64, 0.5)})
+        >>> len(senet.find_se_blocks(model)), len(senet.find_se_blocks(folded))
+        (8, 7)
     """
     blocks = {block.scale: block for block in se_blocks(model, constants)}
     takes = {name: taker(model, blocks[name]) for name in constants}

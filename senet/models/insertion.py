@@ -63,7 +63,7 @@ def insert(
             is no map, or a layer is called more than once.
 
     Example:
-        >>> model = keras.applications.MobileNet(weights="imagenet")
+        >>> model = keras.applications.MobileNet(weights=None)  # or "imagenet"
         >>> better = senet.insert(model)
         >>> better.count_params() - model.count_params()
         479744

@@ -54,7 +54,8 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
         ValueError: it is no TOML, or its preset or a field is unknown.
 
     Example:
-        >>> Recipe.from_json(read_toml("runs/pets/recipe.toml"))
+        >>> Recipe.from_json(read_toml("runs/pets/recipe.toml")).epochs
+        8
     """
     try:
         values = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))

@@ -89,7 +89,8 @@ def export(
 
     Example:
         >>> exported = senet.export("runs/pets", "pets-onnx", "onnx")
-        >>> senet.predict(exported, "photo.jpg")
+        >>> senet.predict(exported, "photo.jpg")[0].name
+        'cat'
     """
     require_count("images", images)
     deployment.check_precision(format, precision)

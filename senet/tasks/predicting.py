@@ -31,7 +31,7 @@ class PredictionResult(Sequence[Prediction]):
 
     Example:
         >>> result = senet.predict("runs/pets", "photo.jpg", top=2)
-        >>> result[0].name, result[0].probability
+        >>> result[0].name, round(result[0].probability, 2)
         ('cat', 0.93)
     """
 

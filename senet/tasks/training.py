@@ -24,10 +24,10 @@ class TrainingResult(os.PathLike):
             `interrupted` (the name of a signal, or `None`), `warnings` and more.
 
     Example:
-        >>> run = senet.train("photos", model="se_resnet10", size=96, out="runs/photos")
-        >>> run.top1
-        0.9567
-        >>> senet.predict(run, "photo.jpg")
+        >>> run = senet.train("photos", "se_resnet10", size=32, epochs=2, batch_size=8, out="run")
+        >>> round(run.top1, 4), run.epochs
+        (0.9567, 2)
+        >>> prediction = senet.predict(run, "photo.jpg")
     """
 
     folder: pathlib.Path

@@ -40,8 +40,9 @@ def preprocess_input(x: Any, weights: str = "imagenet", data_format: str | None 
         ValueError: no published weights have the tag, or `x` has not three channels.
 
     Example:
-        >>> senet.preprocess_input(np.full((1, 224, 224, 3), 124.0))[0, 0, 0, 0]
-        0.0056...
+        >>> grey = np.full((1, 224, 224, 3), 124.0)
+        >>> float(senet.preprocess_input(grey)[0, 0, 0, 0])
+        0.0055...
     """
     import keras
 
@@ -74,8 +75,9 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
         ValueError: the shape is another one.
 
     Example:
-        >>> senet.decode_predictions(model.predict(x), top=1)
-        [[('n02123045', 'tabby', 0.71)]]
+        >>> scores = np.eye(1000)[[281]]  # of one image
+        >>> senet.decode_predictions(scores, top=1)
+        [[('n02123045', 'tabby', 1.0)]]
     """
     preds = np.asarray(preds)
     if preds.ndim != 2 or preds.shape[1] != len(classes()):

@@ -46,8 +46,11 @@ def open_arrays(path: str | os.PathLike) -> ArrayFile:
         WeightsError: the file is of none of these formats, damaged or hostile; it says why.
 
     Example:
-        >>> with open_arrays("seresnet50.safetensors") as file:
-        ...     kernel = file.read("conv1.weight")
+        >>> senet.save(senet.SEResNet50(), "se_resnet50.safetensors")
+        >>> with open_arrays("se_resnet50.safetensors") as file:
+        ...     kernel = file.read("stem_conv.kernel")
+        >>> kernel.shape
+        (7, 7, 3, 64)
     """
     path = pathlib.Path(path)
     try:
