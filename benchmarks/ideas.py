@@ -1,6 +1,7 @@
 """Each idea of `senet.acceleration` beside the stock layers it stands in for, and its constants.
 
-python benchmarks/ideas.py [--idea grouped|small|norm|tail] [--batch-size N] [--out FILE]
+python benchmarks/ideas.py [--idea grouped|small|norm|tail] [--batch-size N]
+                           [--precision mixed_bfloat16] [--out FILE]
 
 A row is one layer, or the end of one block, at a size that SE-ResNet-50 and SE-ResNeXt-50 have: a
 step forward and backward in TensorFlow, stock and with every value of the constant, in turn. What
@@ -38,7 +39,7 @@ def model_of(side, channels, build):
 def step_of(model, batch_size):
     """A step forward and backward, compiled, on random maps."""
     x = tf.random.normal((batch_size, *model.input_shape[1:]))
-    dy = tf.random.normal((batch_size, *model.output_shape[1:]))
+    dy = tf.cast(tf.random.normal((batch_size, *model.output_shape[1:])), model.output.dtype)
     variables = [v.value for v in model.trainable_variables]
 
     @tf.function
@@ -69,16 +70,16 @@ def grouped():
 
 def small():
     """Convolutions as TensorFlow has them, and with the gradient of the kernel as one product."""
-    cases = [(1, 1, side, channels) for side, channels in STAGES]
-    cases += [(3, 1, side + 2, channels // 4) for side, channels in STAGES]
-    cases += [(1, 2, side, channels) for side, channels in STAGES[:3]]
-    for size, strides, side, channels in cases:
-        filters = channels // 4 if size == 1 else channels
+    cases = [(1, 1, side, channels, channels // 4) for side, channels in STAGES]
+    cases += [(1, 1, side, channels // 4, channels) for side, channels in STAGES]
+    cases += [(3, 1, side + 2, channels // 4, channels // 4) for side, channels in STAGES]
+    cases += [(1, 2, side, channels, channels // 2) for side, channels in STAGES[:3]]
+    for size, strides, side, channels, filters in cases:
         model = model_of(side, channels, layers.Conv2D(filters, size, strides))
         yield (
             f"{size}x{size}/{strides}, {side} px, {channels} to {filters}",
             model,
-            {"product": mock.patch.object(convolution, "MOST_PIXELS", {1: 10**6, 3: 10**6})},
+            {"product": mock.patch.object(convolution, "MOST_PIXELS", EVERY_SIZE)},
         )
 
 
@@ -108,6 +109,7 @@ def tail():
         )
 
 
+EVERY_SIZE = {kind: {1: 10**6, 3: 10**6} for kind in ("float32", "bfloat16")}
 IDEAS = {"grouped": grouped, "small": small, "norm": norm, "tail": tail}
 IMAGES = {"grouped": 2, "small": 16, "norm": 16, "tail": 16}
 """In a batch; the stock grouped convolution takes a second for each."""
@@ -130,8 +132,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--idea", choices=IDEAS, action="append")
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--precision", default="float32")
     parser.add_argument("--out", type=pathlib.Path, help="file for the JSON")
     options = parser.parse_args()
+    keras.config.set_dtype_policy(options.precision)
     found = {}
     for idea in options.idea or IDEAS:
         print(f"\n{idea}: {IDEAS[idea].__doc__}")

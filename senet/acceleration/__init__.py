@@ -9,14 +9,14 @@ from typing import Any
 import keras
 
 from senet.acceleration.batch_normalization import FusedBatchNormalization
-from senet.acceleration.convolution import SmallMapConv2D
+from senet.acceleration.convolution import ProductConv2D
 from senet.acceleration.fused_tail import FusedTail
 from senet.acceleration.grouped_convolution import SlicedConv2D
 from senet.acceleration.tied import Tied
 from senet.errors import InputError
 from senet.graph import Rebuilding, fresh_inputs
 
-IDEAS = (SlicedConv2D, SmallMapConv2D, FusedBatchNormalization)
+IDEAS = (SlicedConv2D, ProductConv2D, FusedBatchNormalization)
 
 
 def accelerate(model: keras.Model) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Convolutions of small maps whose gradient for the kernel is one matrix product.
+"""Convolutions whose gradient for the kernel is one matrix product.
 
 That gradient is the patches that the kernel sees, `(N H W, k k C)`, transposed, times the gradient
 behind, `(N H W, filters)`. For a 1x1 convolution the patches are the maps themselves. Where such a
@@ -6,6 +6,7 @@ one is strided the pixels that it sees are taken first, so that all that follows
 """
 
 import functools
+import math
 from typing import Any
 
 import keras
@@ -14,13 +15,14 @@ from senet.acceleration.compiled import run
 from senet.acceleration.devices import tensorflow_has_gpu
 from senet.acceleration.tied import Tied
 
-MOST_PIXELS = {1: 14 * 14, 3: 7 * 7}
-"""For each size of a kernel the largest maps for which it is used, in pixels: for larger ones it
-takes more time than it saves, as `benchmarks/ideas.py` measures."""
+HALF = {1: 14 * 14, 3: 7 * 7}
+MOST_PIXELS = {"float32": {1: math.inf, 3: 7 * 7}, "bfloat16": HALF, "float16": HALF}
+"""For each type and size of a kernel the largest maps for which the product is used, in pixels; for
+larger ones it takes more time, as `benchmarks/ideas.py` measures. A strided 1x1 always gains."""
 
 
-class SmallMapConv2D(Tied):
-    """Stand in for a `Conv2D` with small maps or a strided 1x1 kernel; see the module."""
+class ProductConv2D(Tied):
+    """Stand in for a `Conv2D` with a 1x1 kernel or small maps; see the module."""
 
     @staticmethod
     def helps(layer: keras.layers.Layer) -> bool:
@@ -41,7 +43,8 @@ class SmallMapConv2D(Tied):
         if None in (height, width):
             return False
         size, strided = layer.kernel_size[0], tuple(layer.strides) != (1, 1)
-        return height * width <= MOST_PIXELS.get(size, 0) or (size == 1 and strided)
+        most = MOST_PIXELS.get(layer.compute_dtype, {}).get(size, 0)
+        return height * width <= most or (size == 1 and strided)
 
     def call(self, x):
         """Convolve, as the stock layer does."""
