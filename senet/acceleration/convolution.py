@@ -15,10 +15,14 @@ from senet.acceleration.compiled import run
 from senet.acceleration.devices import tensorflow_has_gpu
 from senet.acceleration.tied import Tied
 
-HALF = {1: 14 * 14, 3: 7 * 7}
-MOST_PIXELS = {"float32": {1: math.inf, 3: 7 * 7}, "bfloat16": HALF, "float16": HALF}
+HALF: dict[int, float] = {1: 14 * 14, 3: 7 * 7}
+MOST_PIXELS: dict[str, dict[int, float]] = {
+    "float32": {1: math.inf, 3: 7 * 7},
+    "bfloat16": HALF,
+    "float16": HALF,
+}
 """For each type and size of a kernel the largest maps for which the product is used, in pixels; for
-larger ones it takes more time, as `benchmarks/ideas.py` measures. A strided 1x1 always gains."""
+larger ones it takes more time, as `benchmarks/ideas.py` measures. Strided 1x1 kernels all use it."""
 
 
 class ProductConv2D(Tied):
