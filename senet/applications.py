@@ -266,7 +266,7 @@ def _as_stored(
     if card is None or card.features is None or features is None:
         return model
     strides = tuple(sorted({*card.features, *features}))
-    return keras.Model(model.inputs, _feature_maps(model, spec, strides, groups), name=model.name)
+    return keras.Model(model.input, _feature_maps(model, spec, strides, groups), name=model.name)
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -22,7 +22,7 @@ MOST_PIXELS: dict[str, dict[int, float]] = {
     "float16": HALF,
 }
 """For each type and size of a kernel the largest maps for which the product is used, in pixels; for
-larger ones it takes more time, as `benchmarks/ideas.py` measures. Strided 1x1 kernels all use it."""
+larger ones it takes more time, as `benchmarks/ideas.py` measures. Strided 1x1 kernels have none."""
 
 
 class ProductConv2D(Tied):

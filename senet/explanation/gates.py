@@ -65,4 +65,4 @@ def gate_model(model: keras.Model, pooled: bool = False) -> tuple[keras.Model, l
             gate = keras.layers.GlobalAveragePooling2D(dtype="float32")(gate)
         tensors[block.scale] = keras.layers.Identity(dtype="float32")(gate)
     outputs = tensors | {"outputs": model.output}
-    return keras.Model(model.inputs, outputs), list(tensors)
+    return keras.Model(model.input, outputs), list(tensors)
