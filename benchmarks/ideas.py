@@ -109,7 +109,7 @@ def tail():
         )
 
 
-EVERY_SIZE = {kind: {1: 10**6, 3: 10**6} for kind in ("float32", "bfloat16")}
+EVERY_SIZE = {kind: {1: 10**6, 3: 10**6} for kind in ("float32", "bfloat16", "float16")}
 IDEAS = {"grouped": grouped, "small": small, "norm": norm, "tail": tail}
 IMAGES = {"grouped": 2, "small": 16, "norm": 16, "tail": 16}
 """In a batch; the stock grouped convolution takes a second for each."""

@@ -3,8 +3,8 @@
 python benchmarks/twin.py [NETWORK:SIZE:BATCH ...] [--rounds 3] [--steps 3] [--out FILE]
 
 Every measurement is a process of its own, because the first step compiles; the two come in turn in
-every round. Steps are those of `fit` and `predict` with nothing but an optimizer and a loss said to
-`compile`. What is printed are medians over all rounds, with the least and the most.
+every round. Steps are `train_on_batch` and `predict_on_batch` with nothing but an optimizer and a
+loss said to `compile`. What is printed are medians over all rounds, with the least and the most.
 """
 
 import argparse

@@ -25,8 +25,8 @@ def accelerate(model: keras.Model) -> keras.Model:
     The twin is a stock Keras model of the very layers of the given one. What trains one trains the
     other, what is frozen in one is frozen in the other, and all that Keras or this package writes
     or reads of the twin (`save`, checkpoints, clones, exports, gates) is of the stock network. Only
-    what happens when it is called differs, and the results agree within rounding. It starts
-    uncompiled.
+    what happens when it is called differs; results and first derivatives agree within rounding. It
+    starts uncompiled, and what it computes is compiled at the first step, which may take longer.
 
     On TensorFlow without a GPU grouped and small convolutions, batch normalisation and the end of
     each block are computed in other ways; on PyTorch batch normalisation is. On JAX, and where
@@ -40,7 +40,8 @@ def accelerate(model: keras.Model) -> keras.Model:
         The twin, a functional model. Do not add layers to the original afterwards.
 
     Raises:
-        ValueError: the model is not functional, or not built.
+        ValueError: the model is not functional or not built, or its class has a `call`,
+            `train_step` or the like of its own.
 
     Example:
         >>> images, labels = np.zeros((8, 32, 32, 3)), np.arange(8)
@@ -51,10 +52,8 @@ def accelerate(model: keras.Model) -> keras.Model:
         >>> twin.save("trained.keras")  # the stock network, with its optimizer
     """
     fast = rebuild_faster(model)
-    if isinstance(model, keras.Sequential):
-        twin = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    else:
-        twin = keras.Model(model.input, model.output, name=model.name)
+    twin = _same_layers(model)
+    twin.dtype_policy = model.dtype_policy
     # On the instance, so that the twin's class is Keras' own: a class of ours would be named in
     # every file that Keras writes of it. Keras does not track a method, and so none of what stands
     # in for the layers becomes part of the model.
@@ -80,8 +79,12 @@ def rebuild_faster(model: keras.Model) -> keras.Model:
             f"{model.name!r} has no graph that a twin could be made of: build it as "
             "keras.Model(inputs, outputs), or give a Sequential model a keras.Input."
         )
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    if changed := _overrides(model):
+        raise InputError(
+            f"{type(model).__name__} has {', '.join(changed)} of its own, which a twin would not "
+            "call: accelerate the functional model inside it, or a keras.Model(inputs, outputs)."
+        )
+    model = _same_layers(model)  # not compiled: a clone would make an optimizer too
     rebuilding = _Faster(model)
     return keras.models.clone_model(
         model,
@@ -89,6 +92,20 @@ def rebuild_faster(model: keras.Model) -> keras.Model:
         clone_function=rebuilding.stand_in,
         call_function=rebuilding.call,
     )
+
+
+def _same_layers(model: keras.Model) -> keras.Model:
+    """A functional model of the layers of another one."""
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return keras.Model(model.input, model.output, name=model.name)
+
+
+def _overrides(model: keras.Model) -> list[str]:
+    """Names of what a class of users computes or trains in its own way."""
+    stock = keras.Sequential if isinstance(model, keras.Sequential) else type(_same_layers(model))
+    names = ("call", "train_step", "test_step", "predict_step", "compute_loss")
+    return [name for name in names if getattr(type(model), name) is not getattr(stock, name)]
 
 
 def _has_graph(model: Any) -> bool:
@@ -101,14 +118,22 @@ class _Faster(Rebuilding):
     @staticmethod
     def stand_in(layer: keras.layers.Layer) -> keras.layers.Layer:
         """What computes as one layer does, with its variables."""
-        if isinstance(layer, keras.Model) and _has_graph(layer):
+        if not isinstance(layer, keras.layers.Layer):  # an operation, as that of x / 6
+            return layer.__class__.from_config(layer.get_config())
+        if isinstance(layer, keras.Model) and _has_graph(layer) and not _overrides(layer):
             return accelerate(layer)
+        if layer.activity_regularizer is not None:  # the ideas do not call the layer
+            return Tied(layer)
         return next((idea(layer) for idea in IDEAS if idea.helps(layer)), None) or Tied(layer)
 
     def call(self, layer, *args, **kwargs):
         """Call what stands in for a layer, or for several of which it is the last."""
-        outputs = FusedTail.ending_in(layer, self, *args)
+        # The ideas ask for what they would replace; what has a loss of its own they must not.
+        plain = type(layer) is Tied and layer.stock.activity_regularizer is None
+        made = layer.stock if plain else layer
+        outputs = None
+        if plain and len(args) == 1:
+            outputs = FusedTail.ending_in(made, self, args[0])
         if outputs is None:
             outputs = layer(*args, **kwargs)
-        made = layer.stock if type(layer) is Tied else layer  # the ideas ask for what they replace
         return self.remember(outputs, made, args[0] if args else None)

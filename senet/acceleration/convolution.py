@@ -53,6 +53,8 @@ class ProductConv2D(Tied):
     def call(self, x):
         """Convolve, as the stock layer does."""
         stock = self.stock
+        if None in x.shape[1:]:  # as images of a data set whose sizes TensorFlow does not know
+            return stock(x)
         kernel = keras.ops.cast(stock.kernel, self.compute_dtype)
         strides = tuple(stock.strides)
         if stock.kernel_size == (1, 1) and strides != (1, 1):
@@ -101,19 +103,15 @@ def taken(x: Any, strides: tuple[int, int]) -> Any:
     import tensorflow as tf
 
     height, width = x.shape[1:3]
-    if height % strides[0] or width % strides[1]:
+    if None in (height, width) or height % strides[0] or width % strides[1]:
         return x[:, :: strides[0], :: strides[1]]
 
     @tf.custom_gradient
     def function(x):
-        return run(_taken(strides), x), lambda dy: run(_spread(strides), dy)
+        # XLA in the gradient only, so that the network can be exported from any graph
+        return x[:, :: strides[0], :: strides[1]], lambda dy: run(_spread(strides), dy)
 
     return function(x)
-
-
-@functools.cache
-def _taken(strides):
-    return lambda x: x[:, :: strides[0], :: strides[1]]
 
 
 @functools.cache

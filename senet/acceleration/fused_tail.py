@@ -53,7 +53,6 @@ class FusedTail(keras.layers.Layer):
         squeeze: the global average pooling and the layers from there to the gate; none without
             squeeze and excitation.
         drop: of the residual branch of some images, if any.
-        name: of the layer.
     """
 
     def __init__(
@@ -61,10 +60,8 @@ class FusedTail(keras.layers.Layer):
         norm: FusedBatchNormalization,
         squeeze: Sequence[keras.layers.Layer] = (),
         drop: keras.layers.Layer | None = None,
-        *,
-        name: str,
     ) -> None:
-        super().__init__(name=name, dtype=norm.dtype_policy)
+        super().__init__(dtype=norm.dtype_policy)
         self.norm = norm
         self.squeeze = list(squeeze)
         self.drop = drop
@@ -99,7 +96,7 @@ class FusedTail(keras.layers.Layer):
                 shortcut is not None and (y.shape, y.dtype) != (shortcut.shape, shortcut.dtype)
             ):
                 continue
-            tail = cls(branch.norm, branch.squeeze, branch.drop, name=layer.name)
+            tail = cls(branch.norm, branch.squeeze, branch.drop)
             return tail(y, shortcut)
         return None
 
@@ -110,7 +107,7 @@ class FusedTail(keras.layers.Layer):
     def call(self, y, shortcut=None, training=None):
         """`relu(shortcut + gate * norm(y))`, in training by the statistics of the batch."""
         stock = self.norm.stock
-        if not (training and stock.trainable):
+        if not (training and stock.trainable) or None in y.shape[1:]:
             x = self.norm(y, training=training)
             if self.squeeze:
                 x = x * ops.cast(self._gate(x), x.dtype)

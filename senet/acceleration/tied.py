@@ -16,7 +16,8 @@ class Tied(keras.layers.Layer):
     """
 
     def __init__(self, stock: keras.layers.Layer) -> None:
-        super().__init__(name=stock.name, dtype=stock.dtype_policy)
+        super().__init__(name=stock.name, dtype=stock.dtype_policy, autocast=stock.autocast)
+        self.supports_masking = stock.supports_masking
         self.stock = stock
         self.built = True
 
@@ -25,7 +26,7 @@ class Tied(keras.layers.Layer):
         return self.stock(*args, **kwargs)
 
     def compute_output_spec(self, *args, **kwargs):
-        """What the stock layer gives out; asked of it, because to trace it takes longer."""
+        """What the stock layer gives out; asked of it, so that nothing is traced for it."""
         return self.stock.compute_output_spec(*args, **kwargs)
 
 

@@ -61,7 +61,7 @@ def command(
     JSON.
 
     \b
-    senet train                                     digits, in about a minute
+    senet train                                     digits
     senet train --data photos/ --model se_resnet10 --size 96
     senet train --preset finetune --data photos.zip --weights seresnet50.safetensors
     senet train --preset finetune --data others/ --weights runs/photos

@@ -23,7 +23,7 @@ class Spec:
         residual: `"bottleneck"` (1x1, 3x3, 1x1) or `"basic"` (3x3, 3x3).
         preactivation: whether norm and ReLU come before each convolution and nothing after the
             addition (He et al., arXiv 1603.05027), as in the networks of the paper's CIFAR tables.
-        ratio: integer by which the squeeze divides the channels; `None` builds the plain twin.
+        ratio: integer by which the squeeze divides the channels; `None` builds none.
         placement: of squeeze and excitation in a block: `"standard"` (end of the residual branch),
             `"pre"` (its start), `"post"` (after the addition and its ReLU), `"identity"` (on the
             shortcut) or `"3x3"` (after the 3x3 of a bottleneck): tables 14 and 15.

@@ -43,12 +43,12 @@ def arms_of(recipe: Recipe, vary: str | None = None) -> list[Arm]:
 
     Args:
         recipe: of the first arm.
-        vary: `None` compares the network with its plain twin; `"ratio=4,8,16"` gives a field of
+        vary: `None` compares the network with itself without SE; `"ratio=4,8,16"` gives a field of
             the recipe or of `senet.Spec` these values in turn.
 
     Returns:
         Arms that differ in this one thing. The first is the one that others are compared with: the
-        plain twin, or the first value.
+        network without SE, or the first value.
 
     Raises:
         ValueError: there is no such field, a value is not allowed, or there is nothing to compare.
@@ -60,7 +60,7 @@ def arms_of(recipe: Recipe, vary: str | None = None) -> list[Arm]:
     if vary is None:
         if recipe.built_spec().ratio is None:
             raise InputError(
-                f"{recipe.model} has no squeeze and excitation to compare with its plain twin: "
+                f"{recipe.model} has no squeeze and excitation to compare it without: "
                 "name the network that has, or say what to vary."
             )
         plain = dataclasses.replace(recipe, spec=recipe.spec | {"ratio": None})

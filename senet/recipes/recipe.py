@@ -137,7 +137,7 @@ class Recipe:
     )
     acceleration: bool = option(
         True,
-        "train and validate on the faster twin of the network, whose outputs agree within rounding",
+        "train and validate on the twin of senet.accelerate, whose outputs agree within rounding",
     )
     seed: int = option(0, "of initial weights, order and augmentation", 0, 2**31 - 1)
     workers: int = option(0, "processes that read images; 0 reads in threads", 0, 256, free=True)

@@ -106,7 +106,7 @@ class Run:
         data: that is trained on.
         network: that is trained.
         average: of its weights, if there is one.
-        scorer: gives the answers of `scored_model`, faster.
+        scorer: gives the answers of `scored_model`; its twin, unless the recipe turns that off.
         optimizer: of the network.
         schedule: of the learning rate.
         step: trains on a batch.

@@ -125,7 +125,9 @@ def compile_network(
 ) -> None:
     """Set the loss of the network, and its optimizer."""
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-    model.compile(optimizer, loss, metrics=["accuracy"])
+    # On TensorFlow with a GPU Keras would choose XLA, which no run of ours has been tried with.
+    jit_compile = "auto" if keras.backend.backend() == "jax" else False
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit_compile)
 
 
 def weigh_classes(labels: np.ndarray, n_classes: int) -> np.ndarray:

