@@ -436,6 +436,7 @@ def test_precision_and_what_the_network_was_compiled_with_stay_with_it():
     assert not rebuild_faster(model).compiled
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
 def test_images_whose_size_tensorflow_does_not_know_train_too():
     tf = pytest.importorskip("tensorflow")
     kinds = tf.TensorSpec((None, None, 3)), tf.TensorSpec((), tf.int64)
