@@ -23,13 +23,13 @@ def accelerate(model: keras.Model) -> keras.Model:
     """A faster twin of a functional model: the same layers and variables, another way to compute.
 
     The twin is a stock Keras model of the very layers of the given one. What trains one trains the
-    other, what is frozen in one is frozen in the other, and all that Keras or this package writes
-    or reads of the twin (`save`, checkpoints, clones, exports, gates) is of the stock network. Only
-    what happens when it is called differs; results and first derivatives agree within rounding. It
+    other, what is frozen in one is frozen in the other, and what is saved, cloned, looked at or
+    given to `senet.export` is the stock network. Only what happens when it is called differs (and
+    so what Keras' own `export` traces); results and first derivatives agree within rounding. It
     starts uncompiled, and what it computes is compiled at the first step, which may take longer.
 
-    On TensorFlow without a GPU grouped and small convolutions, batch normalisation and the end of
-    each block are computed in other ways; on PyTorch batch normalisation is. On JAX, and where
+    On TensorFlow without a GPU grouped, 1x1 and small convolutions, batch normalisation and the end
+    of each block are computed in other ways; on PyTorch batch normalisation is. On JAX, and where
     nothing else helps, the twin computes what the original does. `python benchmarks/twin.py`
     measures both.
 
