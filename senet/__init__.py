@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from senet.models.insertion import insert
     from senet.models.spec import Spec
     from senet.tasks.evaluating import evaluate
+    from senet.tasks.explaining import explain
     from senet.tasks.exporting import export
     from senet.tasks.predicting import predict
     from senet.tasks.quantizing import quantize
@@ -83,6 +84,7 @@ _HOME = {
     "create": "senet.applications",
     "decode_predictions": "senet.weights.imagenet",
     "evaluate": "senet.tasks.evaluating",
+    "explain": "senet.tasks.explaining",
     "export": "senet.tasks.exporting",
     "find_se_blocks": "senet.models.graph",
     "fold": "senet.applications",

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -67,6 +67,10 @@ def find_majority(labels: np.ndarray, class_names: Sequence[str]) -> tuple[str, 
     counts = np.bincount(labels, minlength=len(class_names))
     most = int(counts.argmax())
     return class_names[most], float(counts[most] / len(labels))
+
+
+Watch: TypeAlias = Callable[[Batch], np.ndarray]
+"""Gives the probabilities of a batch as the model does, and looks into it on the way."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -360,6 +364,7 @@ def evaluate(
     batch_size: int = 64,
     workers: int = 0,
     label: str = "evaluating",
+    watch: Watch | None = None,
 ) -> Evaluation:
     """Predict every image of a source that can be read and compare with its label.
 
@@ -371,6 +376,7 @@ def evaluate(
         batch_size: images in a batch; the last one may hold fewer and counts too.
         workers: processes that read images; with 0 threads of this one do.
         label: what the progress says.
+        watch: predicts in place of the model, to look into it on the way.
 
     Returns:
         An `Evaluation`.
@@ -381,7 +387,7 @@ def evaluate(
     if not len(source):
         raise InputError("There are no images to evaluate on.")
     read, probabilities = predictions(
-        model, source, preprocessing, len(class_names), batch_size, workers, label
+        model, source, preprocessing, len(class_names), batch_size, workers, label, watch
     )
     return evaluation_of(source, class_names, read, probabilities)
 
@@ -394,15 +400,17 @@ def predictions(
     batch_size: int = 64,
     workers: int = 0,
     label: str = "evaluating",
+    watch: Watch | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which images of a source can be read, `(N,)` bool, and for each probabilities `(N, C)`.
 
-    Those of images that cannot be read are 0.
+    Those of images that cannot be read are 0. A `watch` predicts in place of the model.
     """
+    predict = watch or (lambda batch: model.predict_on_batch(batch.images))
     read = np.zeros(len(source), bool)
     probabilities = np.zeros((len(source), n_classes), "float32")
     for batch in batches(source, preprocessing, n_classes, batch_size, workers, label):
-        probabilities[batch.indices] = model.predict_on_batch(batch.images)
+        probabilities[batch.indices] = predict(batch)
         read[batch.indices] = True
     return read, probabilities
 

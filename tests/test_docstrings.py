@@ -29,6 +29,7 @@ MEASURED = {
 OF_DIGITS = (
     *("senet.tasks.training.train", "senet.tasks.training.resume"),
     *("senet.tasks.evaluating.EvaluationResult", "senet.tasks.evaluating.evaluate"),
+    *("senet.tasks.explaining.ExplanationResult", "senet.tasks.explaining.explain"),
     *("senet.training.run.resume", "senet.runs.events.Events"),
 )
 """Of one run, in the order in which they follow each other."""

@@ -8,6 +8,7 @@ import senet
 PUBLIC = {
     "Preprocessing",
     "evaluate",
+    "explain",
     "export",
     "predict",
     "quantize",

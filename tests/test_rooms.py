@@ -31,7 +31,7 @@ MAY_USE = {
     },
     "explanation": {
         *("graph", "models", "data", "evaluation", "acceleration"),
-        *("runs", "plotting", "timing", "files", "progress"),
+        *("runs", "plotting", "timing", "files", "foreign", "progress"),
     },
     "recipes": {"models", "data", "foreign", "weights"},
     "runs": {"recipes", "data", "evaluation", "plotting", "files", "foreign", "progress"},
@@ -40,12 +40,12 @@ MAY_USE = {
         *("progress", "references", "runs", "weights"),
     },
     "training": {
-        *("applications", "models", "data", "evaluation", "acceleration", "weights"),
+        *("applications", "models", "data", "evaluation", "explanation", "acceleration", "weights"),
         *("recipes", "references", "runs", "plotting", "files", "foreign", "progress"),
     },
     "tasks": {
-        *("data", "deployment", "evaluation", "files", "foreign", "plotting", "prediction"),
-        *("recipes", "runs", "training"),
+        *("data", "deployment", "evaluation", "explanation", "files", "foreign", "plotting"),
+        *("prediction", "recipes", "runs", "training"),
     },
 }
 

@@ -22,7 +22,8 @@ from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, Source
 from senet.errors import InputError
 from senet.evaluation import SHOWN, Evaluation, batches, evaluate
-from senet.explanation.report import block_label
+from senet.explanation.findings import label_block
+from senet.explanation.sampling import spread_evenly
 from senet.explanation.statistics import GateCounter
 from senet.files import replacing_folder
 from senet.graph import fresh_inputs
@@ -194,13 +195,13 @@ def fold_within(
     training, validation = (_at_most(data.split(name), images) for name in ("train", "validation"))
     classes = len(data.class_names)
     with replacing_folder(folder, MANIFEST) as written:
-        counter = GateCounter(model, classes)
+        counter = GateCounter(model, np.zeros(len(training), int))  # means need no classes
         bad: dict[str, set[int]] = dict(train=set(), validation=set())
         reading = batches(
             training, preprocessing, classes, batch_size, label="mean gates", bad=bad["train"]
         )
         for batch in reading:
-            counter.add(batch.images, training.labels[batch.indices])
+            counter.watch(batch)
         means = {name: block.mean for name, block in counter.blocks.items()}
         switched = _Switched(model, means)
         given = (switched, validation, preprocessing, batch_size)
@@ -245,20 +246,20 @@ def fold_within(
 def table(result: Folding) -> Iterator[str]:
     """The numbers in lines: each gate alone, then one after the other."""
     before = result.steps[0]
-    width = max(17, *(len(block_label(w.block)) for w in result.worth))
+    width = max(17, *(len(label_block(w.block)) for w in result.worth))
     yield (
         f"{'each gate alone':<{width}}  at its mean    loss    dropped    loss  parameters      ms"
     )
     for w in result.worth:
         yield (
-            f"{block_label(w.block):<{width}}  {w.mean.top1:>11.2%}  {w.mean.loss:>6.4f}  "
+            f"{label_block(w.block):<{width}}  {w.mean.top1:>11.2%}  {w.mean.loss:>6.4f}  "
             f"{w.dropped.top1:>9.2%}  {w.dropped.loss:>6.4f}  {w.parameters:>10,}  "
             f"{w.milliseconds:>6.2f}"
         )
     yield ""
     yield f"{'one after the other':<{width + 2}}   top-1    loss  parameters      ms"
     for k, step in enumerate(result.steps):
-        name = "none folded" if step.block is None else f"+ {block_label(step.block)}"
+        name = "none folded" if step.block is None else f"+ {label_block(step.block)}"
         mark = "  <- folded up to here" if k == result.folded else ""
         yield (
             f"{name:<{width + 2}}  {step.score.top1:>6.2%}  {step.score.loss:>6.4f}  "
@@ -332,8 +333,7 @@ class _Switched:
 
 def _at_most(source: Source, count: int) -> Source:
     """At most so many images of a source, evenly spread."""
-    places = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int)
-    return source.take(np.unique(places))
+    return source.take(spread_evenly(len(source), count))
 
 
 def _describe_bad(
@@ -442,7 +442,7 @@ def _difference(
 
 
 def _draw(result: Folding, images: int, path: pathlib.Path) -> None:
-    labels = ["none"] + [f"+ {block_label(step.block or '')}" for step in result.steps[1:]]
+    labels = ["none"] + [f"+ {label_block(step.block or '')}" for step in result.steps[1:]]
     charts.tradeoff(
         labels,
         [dataclasses.asdict(step) | dataclasses.asdict(step.score) for step in result.steps],

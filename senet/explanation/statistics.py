@@ -7,17 +7,25 @@ from typing import Any
 import keras
 import numpy as np
 
+from senet.data.pipeline import Batch
 from senet.errors import InputError
 from senet.explanation.gates import gate_model
+from senet.explanation.sampling import sample_classes
 from senet.graph import inbound
 from senet.models.graph import SEBlock, se_blocks
 
-NEAR = 0.1
-"""Share of a gate's range that counts as near its end."""
+NEAR = 0.05
+"""Share of a gate's range that counts as near its end: below 0.05 and above 0.95 for a sigmoid."""
 CONSTANT = 0.01
 """Standard deviation over images, in shares of the range, below which a channel is constant."""
 DEAD = 0.01
 """Gate that a dead channel never exceeds."""
+VARIES = 1e-6
+"""Standard deviation, in shares of the range, up to which a channel differs by rounding only."""
+SHUFFLES = 5
+"""Times that labels are shuffled, to see what share of the variance lies between any classes."""
+THRESHOLDS = dict(near=NEAR, constant=CONSTANT, dead=DEAD, shuffles=SHUFFLES)
+"""All of them, for those who write about the numbers."""
 
 
 @dataclasses.dataclass
@@ -31,8 +39,10 @@ class GateStatistics:
         count: images of each class, `(K,)`.
         total: sum over the images of each class, `(K, C)`.
         squares: sum of squares, `(K, C)`.
+        shuffled_count: as `count`, of labels that were shuffled, `(S, K)` for `S` times.
+        shuffled_total: as `total`, `(S, K, C)`.
         largest: size of the gate of each channel, `(C,)`.
-        low: number of gates near the smallest value: closer than a tenth of the range.
+        low: number of gates near the smallest value: closer than a twentieth of the range.
         high: number near the largest; none where there is no largest.
 
     Example:
@@ -49,6 +59,8 @@ class GateStatistics:
     count: np.ndarray
     total: np.ndarray
     squares: np.ndarray
+    shuffled_count: np.ndarray
+    shuffled_total: np.ndarray
     largest: np.ndarray
     low: int = 0
     high: int = 0
@@ -59,17 +71,24 @@ class GateStatistics:
     ) -> "GateStatistics":
         """Statistics of no image yet."""
         total, squares = np.zeros((2, classes, channels))
-        return cls(name, ends, np.zeros(classes, "int64"), total, squares, np.zeros(channels))
+        shuffled = np.zeros((SHUFFLES, classes), "int64"), np.zeros((SHUFFLES, classes, channels))
+        count = np.zeros(classes, "int64")
+        return cls(name, ends, count, total, squares, *shuffled, np.zeros(channels))
 
-    def add(self, gates: np.ndarray, labels: np.ndarray) -> None:
-        """Count the gates `(N, C)` of images with these labels `(N,)`."""
+    def add(self, gates: np.ndarray, labels: np.ndarray, shuffled: np.ndarray) -> None:
+        """Count the gates `(N, C)` of images with these labels `(N,)`, shuffled ones `(S, N)`."""
         gates = gates.astype("float64")
-        np.add.at(self.count, labels, 1)
-        np.add.at(self.total, labels, gates)
-        np.add.at(self.squares, labels, gates**2)
+        classes = np.arange(len(self.count))
+        own = (labels == classes[:, None]).astype("float64")  # a product of matrices adds up
+        self.count += own.sum(axis=1).astype("int64")
+        self.total += own @ gates
+        self.squares += own @ gates**2
+        others = (shuffled[:, None] == classes[:, None]).astype("float64")
+        self.shuffled_count += others.sum(axis=2).astype("int64")
+        self.shuffled_total += others @ gates
         self.low += int((gates < self.ends[0] + NEAR * self.range).sum())
         self.high += int((gates > self.ends[1] - NEAR * self.range).sum())
-        self.largest = np.maximum(self.largest, np.abs(gates).max(axis=0))
+        self.largest = np.maximum(self.largest, np.abs(gates).max(axis=0, initial=0))
 
     @property
     def range(self) -> float:
@@ -127,14 +146,15 @@ class GateStatistics:
         """Share of the variance between classes, eta squared, of each channel `(C,)`, 0 to 1.
 
         `sum_k n_k (mean_k - mean)^2 / sum_i (gate_i - mean)^2`; NaN for a channel that does not
-        vary. Where classes play no part it is `chance` on average, not 0.
+        vary. Where classes play no part it is `(K - 1) / (N - 1)` on average for `K` classes and
+        `N` images, not 0.
 
         Reference:
             Fisher, Statistical Methods for Research Workers, 1925 (the correlation ratio).
         """
-        between, total = self._variation()
-        varies = self.spread > 1e-6 * self.range
-        return np.where(varies, between / np.where(varies, total, 1), np.nan)
+        varies = self.spread > VARIES * self.range
+        between, whole = self._between(self.count, self.total), self.images * self.spread**2
+        return np.where(varies, between / np.where(varies, whole, 1), np.nan)
 
     @property
     def block_specificity(self) -> float:
@@ -142,26 +162,44 @@ class GateStatistics:
 
         It is the mean of `specificity` weighted by variance; 0 where no channel varies.
         """
-        between, total = self._variation()
-        return float(between.sum() / total.sum()) if self.spread.max() > 1e-6 * self.range else 0.0
+        return float(self._share(self.count, self.total))
 
     @property
-    def chance(self) -> float:
-        """What `specificity` is on average where classes play no part: `(K - 1) / (N - 1)`."""
-        return ((self.count > 0).sum() - 1) / max(1, self.images - 1)
+    def shuffled_specificity(self) -> np.ndarray:
+        """What `block_specificity` is with labels that were shuffled, each time, `(S,)`.
 
-    def _variation(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of squares between classes and in total, `(C,)` each."""
-        seen = self.count > 0
-        away = self.class_means[seen] - self.mean
-        return (self.count[seen, None] * away**2).sum(axis=0), self.images * self.spread**2
+        It says how large a share is where classes play no part: with few images of each class, a
+        large one.
+        """
+        return self._share(self.shuffled_count, self.shuffled_total)
+
+    @property
+    def specificity_beyond_chance(self) -> float:
+        """`block_specificity` without what shuffled labels give, 0 to 1.
+
+        `(share - chance) / (1 - chance)`, 0 where that is negative.
+        """
+        chance = float(self.shuffled_specificity.mean())
+        return max(0.0, (self.block_specificity - chance) / (1 - chance)) if chance < 1 else 0.0
+
+    def _share(self, count: np.ndarray, total: np.ndarray) -> np.ndarray:
+        """The share of the variance of all channels between classes `(...,)`."""
+        if self.spread.max() <= VARIES * self.range:
+            return np.zeros(count.shape[:-1])
+        between = self._between(count, total).sum(axis=-1)
+        return between / (self.images * self.spread**2).sum()
+
+    def _between(self, count: np.ndarray, total: np.ndarray) -> np.ndarray:
+        """Sum of squares between classes `(..., C)`, of `count` `(..., K)` and `total`."""
+        away = total / np.maximum(count, 1)[..., None] - self.mean
+        return (count[..., None] * away**2).sum(axis=-2)
 
     def profile(self) -> dict[str, Any]:
         """One line of the depth profile, plain numbers.
 
         `mean` gate; `low` and `high`, the saturation; `variation`, the standard deviation over
-        images in shares of the range, mean of the channels; `specificity` of the block; `dead` and
-        `constant` channels.
+        images in shares of the range, mean of the channels; `specificity` of the block, and
+        what it is with `shuffled` labels, on average; `dead` and `constant` channels.
         """
         low, high = self.saturation
         return dict(
@@ -172,6 +210,7 @@ class GateStatistics:
             high=high,
             variation=float(self.spread.mean() / self.range),
             specificity=self.block_specificity,
+            shuffled=float(self.shuffled_specificity.mean()),
             dead=int(self.dead.sum()),
             constant=int(self.constant.sum()),
         )
@@ -180,29 +219,54 @@ class GateStatistics:
 class GateCounter:
     """Adds the gates of batch after batch to the statistics of every block.
 
-    Where nothing is squeezed, the gate of an image is its mean over the pixels.
+    Where nothing is squeezed, the gate of an image is its mean over the pixels. What is kept does
+    not grow with the number of images.
 
     Args:
         model: a functional Keras model.
-        classes: number of them.
+        labels: index of the class of each image that there is, `(N,)`; images with a negative one
+            do not count.
+        classes: that count, in rising order; by default at most `MOST_CLASSES` of those that the
+            images have, evenly spread. Rows of the statistics are in this order.
 
     Raises:
         ValueError: the model is not functional, or has no squeeze-and-excitation blocks.
     """
 
-    def __init__(self, model: keras.Model, classes: int) -> None:
+    def __init__(
+        self, model: keras.Model, labels: np.ndarray, classes: np.ndarray | None = None
+    ) -> None:
         self.probe, names = gate_model(model, pooled=True)
+        self.classes = sample_classes(labels) if classes is None else classes
+        counted = np.isin(labels, self.classes)
+        self.rows = np.where(counted, np.searchsorted(self.classes, labels), -1)
+        rng = np.random.default_rng(0)
+        self.shuffled = np.full((SHUFFLES, len(labels)), -1)
+        self.shuffled[:, counted] = [rng.permutation(self.rows[counted]) for _ in range(SHUFFLES)]
         ends = {block.scale: gate_ends(model, block) for block in se_blocks(model)}
         self.blocks = {
-            name: GateStatistics.empty(name, ends[name], classes, self.probe.output[name].shape[-1])
+            name: GateStatistics.empty(
+                name, ends[name], len(self.classes), self.probe.output[name].shape[-1]
+            )
             for name in names
         }
 
-    def add(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Count the gates of one batch, and give what the model itself says of it."""
+    def watch(self, batch: Batch) -> np.ndarray:
+        """Count the gates of one batch of a source, as a `Watch` of `senet.evaluation`."""
+        return self.add(batch.images, batch.indices)
+
+    def add(self, images: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Count the gates of one batch, and give what the model itself says of it.
+
+        Args:
+            images: inputs of the model.
+            indices: of these images among all that there are.
+        """
         outputs = self.probe.predict_on_batch(images)
+        counted = self.rows[indices] >= 0
+        rows, shuffled = self.rows[indices][counted], self.shuffled[:, indices[counted]]
         for name, block in self.blocks.items():
-            block.add(outputs[name], labels)
+            block.add(outputs[name][counted], rows, shuffled)
         return outputs["outputs"]
 
 
@@ -220,8 +284,8 @@ def gate_statistics(
     Returns:
         `GateStatistics` of each block, in network order and by the name of the layer that scales:
         saturation near both ends, spread over images, class means, share of the variance between
-        classes, dead and constant channels. Where nothing is squeezed, the gate of an image is its
-        mean over the pixels.
+        classes beside that with shuffled labels, dead and constant channels. Where nothing is
+        squeezed, the gate of an image is its mean over the pixels.
 
     Raises:
         ValueError: the model is not functional or has no squeeze-and-excitation blocks, there are
@@ -237,15 +301,22 @@ def gate_statistics(
         Hu et al., arXiv 1709.01507, section 7.2.
     """
     labels = np.asarray(labels)
-    if not len(images) or labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+    if (
+        not len(images)
+        or labels.shape != (len(images),)
+        or labels.dtype.kind not in "iu"
+        or labels.min() < 0
+    ):
         raise InputError(
             f"There must be images and one index of a class for each: labels (N,) of whole "
-            f"numbers; got {len(images)} images and labels {labels.shape} {labels.dtype}."
+            f"numbers from 0; got {len(images)} images and labels {labels.shape} {labels.dtype}"
+            f"{f', the smallest {labels.min()}' if labels.size else ''}."
         )
-    counter = GateCounter(model, int(labels.max()) + 1)
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        counter.add(images[part], labels[part])
+    counter = GateCounter(model, labels, np.arange(labels.max() + 1))
+    for indices in np.array_split(
+        np.arange(len(images)), range(batch_size, len(images), batch_size)
+    ):
+        counter.add(images[indices], indices)
     return counter.blocks
 
 

@@ -281,16 +281,21 @@ def gate_curves(
 def depth_profile(
     profile: Sequence[Mapping[str, Any]],
     names: Sequence[str],
-    chance: float,
     path: str | os.PathLike,
+    *,
+    near: float,
+    dead: float,
+    constant: float,
 ) -> None:
     """What the gates of each block do, from the first block to the last, as a PNG.
 
     Args:
         profile: one line for each block, as `GateStatistics.profile` gives them.
         names: of the blocks.
-        chance: what class-specificity is where classes play no part.
         path: of the PNG.
+        near: share of the range of a gate that is near its end.
+        dead: gate that a dead channel never exceeds.
+        constant: standard deviation, in shares of the range, up to which a channel is constant.
     """
     places = np.arange(len(profile))
     figure = Figure(figsize=(min(14, max(6.5, 0.34 * len(places) + 2)), 9), layout="constrained")
@@ -300,19 +305,25 @@ def depth_profile(
     }
     bars = dict(width=0.7, edgecolor="white", linewidth=0.5)
     high, low = 100 * column["high"], 100 * column["low"]
-    saturation.bar(places, high, color=ORANGE, label="near the largest value", **bars)
-    saturation.bar(places, low, bottom=high, color=BLUE, label="near the smallest", **bars)
-    saturation.set(title="Saturation: gates near an end of their range, %", ylim=(0, 100))
+    saturation.bar(
+        places, high, color=ORANGE, label=f"open: above {1 - near:g}\nof the range", **bars
+    )
+    saturation.bar(
+        places, low, bottom=high, color=BLUE, label=f"shut: below {near:g}\nof the range", **bars
+    )
+    saturation.set(title="Saturation: gates at an end of their range, %", ylim=(0, 100))
     variation.bar(places, 100 * column["variation"], color=BLUE, **bars)
     variation.set(title="Variation between images: standard deviation, % of the range")
-    specificity.bar(places, 100 * column["specificity"], color=BLUE, **bars)
-    specificity.axhline(100 * chance, color=RED, linestyle="--", label="by chance", linewidth=1)
+    specificity.bar(places, 100 * column["specificity"], color=BLUE, label="classes", **bars)
+    shuffled = 100 * column["shuffled"]
+    specificity.bar(places, shuffled, color=RED, label="shuffled labels", **bars | dict(width=0.3))
     specificity.set(
         title="Class-specificity: share of the variance between classes, %", ylim=(0, 100)
     )
-    dead, constant = (100 * column[key] / column["channels"] for key in ("dead", "constant"))
-    idle.bar(places, dead, color=RED, label="dead: never above 0.01", **bars)
-    idle.bar(places, constant, bottom=dead, color=GREY, label="constant: hardly vary", **bars)
+    shut, fixed = (100 * column[key] / column["channels"] for key in ("dead", "constant"))
+    idle.bar(places, shut, color=RED, label=f"dead: never above {dead:g}", **bars)
+    label = f"constant: vary by less\nthan {constant:g} of the range"
+    idle.bar(places, fixed, bottom=shut, color=GREY, label=label, **bars)
     idle.set(title="Dead and constant channels, %", ylim=(0, 100))
     for axes in figure.axes:
         axes.set_title(axes.get_title(), fontsize=10)
@@ -320,8 +331,8 @@ def depth_profile(
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     step = max(1, -(-len(places) // 40))
-    labels = [_short(name) for name in names]
-    idle.set_xticks(places[::step], labels[::step], rotation=90, fontsize=8, parse_math=False)
+    blocks = [_short(name) for name in names]
+    idle.set_xticks(places[::step], blocks[::step], rotation=90, fontsize=8, parse_math=False)
     _save(figure, path)
 
 

@@ -1057,12 +1057,15 @@ def test_explain_leaves_out_what_the_network_was_trained_on(tiny, noted, tmp_pat
 
     said, result = result_of(known, mixed)
     assert (result["images"], result["trained_on"], result["split"]) == (8, 8, "all")
-    page = (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "explain.html").read_text()
     for text in (said, page):
         assert "8 more were trained on and do not count." in text
     assert 0 < result["baseline"] < 1
     assert f"(the most frequent class alone: {result['baseline']:.2%})".replace("%", " %") in page
-    assert json.loads((tmp_path / "out" / "explain.json").read_text()) == result
+    numbers = json.loads((tmp_path / "out" / "gates.json").read_text())
+    assert {key: numbers[key] for key in result if key != "out"} == {
+        key: value for key, value in result.items() if key != "out"
+    }
     said, result = result_of(known, photos)
     assert (result["images"], result["trained_on"], result["split"]) == (6, 0, "test")
     said, result = result_of(known, photos, "--split", "train")
@@ -1072,7 +1075,7 @@ def test_explain_leaves_out_what_the_network_was_trained_on(tiny, noted, tmp_pat
     assert (result["images"], result["trained_on"]) == (16, None)
     assert "Whether it was trained on some of them is not known." in said
     assert "Whether it was trained on some of them is not known." in (
-        (tmp_path / "out" / "report.html").read_text()
+        (tmp_path / "out" / "explain.html").read_text()
     )
 
 
@@ -1108,17 +1111,41 @@ def test_a_class_map_that_the_run_does_not_have_is_not_called_a_change_of_the_im
     assert json.loads(done.stdout.splitlines()[-1])["own_split"] is True
 
 
-def test_explain_writes_a_report_and_ends_with_its_numbers(tiny, tmp_path):
+def test_explain_writes_a_page_and_ends_with_its_numbers(tiny, tmp_path):
     file, photos = tiny
     out = tmp_path / "inside"
     done = senet("explain", file, "--data", photos, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "Early gates are class-agnostic." in done.stdout
     numbers = json.loads(done.stdout.splitlines()[-1])
-    assert (numbers["images"], numbers["split"]) == (32, "all")
+    assert (numbers["images"], numbers["split"], numbers["out"]) == (32, "all", str(out))
     assert [row["channels"] for row in numbers["profile"]] == [8, 16]
-    assert (out / "report.html").is_file()
+    assert f"page: {out / 'explain.html'}" in done.stdout
+    assert {"explain.html", "gates.json", "profile.png"} <= {path.name for path in out.iterdir()}
     assert "--data" in error_of(senet("explain", file, "--out", out))
+
+
+def test_explain_looks_at_so_many_images_and_draws_the_classes_that_are_named(tiny, tmp_path):
+    file, photos = tiny
+    given = "explain", file, "--data", photos, "--out", tmp_path / "inside"
+    done = senet(*given, "--images", 8, "--class", "square")
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads(done.stdout.splitlines()[-1])
+    assert numbers["images"] == 8
+    assert numbers["sample"] == ["8 of 32 images were looked at, of each class its share."]
+    page = (tmp_path / "inside" / "explain.html").read_text()
+    for text in (done.stdout, page):
+        assert numbers["sample"][0] in text
+    assert "The paper's figure 6: square, and the mean over all 2 classes" in page.replace(
+        "&#39;", "'"
+    )
+    error = error_of(senet(*given, "--class", "ring"))
+    assert "no image of a class 'ring' to show; there are images of circle, square" in error
+    assert page == (tmp_path / "inside" / "explain.html").read_text()
+
+
+def test_explain_refuses_a_folder_of_others_before_it_reads_images(tiny, tmp_path):
+    file, photos = tiny
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     refused = senet("explain", file, "--data", photos, "--out", tmp_path / "mine")

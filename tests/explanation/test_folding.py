@@ -8,7 +8,7 @@ from senet.data.sources import Data
 from senet.evaluation import evaluate
 from senet.explanation.folding import fold_within, table
 from senet.models.folding import with_constant_gates
-from tests.explanation.test_report import small_case
+from tests.explanation.test_page import small_case
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,126 @@
+"""The paper's figures 6 and 7, and the profile of all blocks: their numbers and their pictures."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from senet.explanation.findings import label_block, split_into_stages
+from senet.explanation.sampling import spread_evenly
+from senet.explanation.statistics import THRESHOLDS, GateStatistics
+from senet.plotting import charts
+
+CHANNELS = 50
+"""Channels of a block in a picture, evenly spread; as the paper's figures have it."""
+CLASSES = 4
+"""Classes in a picture beside the mean of all; as the paper's figure 6 has it."""
+PANELS = 12
+"""Blocks in a picture, at most."""
+Curves = dict[str, dict[str, np.ndarray]]
+"""For each line by its name its `channels`, its `mean` and perhaps its `spread`."""
+
+
+def choose_blocks(blocks: Sequence[GateStatistics], most: int = PANELS) -> list[GateStatistics]:
+    """The blocks of the pictures: the last one of each stage, and all of the last stage.
+
+    For SE-ResNet-50 these are the paper's: SE_2_3, SE_3_4, SE_4_6, SE_5_1, SE_5_2 and SE_5_3.
+    Where they are too many, some of them are left out, evenly spread.
+    """
+    *before, last = split_into_stages(blocks)
+    chosen = [stage[-1] for stage in before] + last
+    return [chosen[i] for i in spread_evenly(len(chosen), most)]
+
+
+def choose_early_and_late(blocks: Sequence[GateStatistics]) -> list[GateStatistics]:
+    """Two of the blocks of the pictures: the first and the last; one where there is one."""
+    return choose_blocks(blocks, most=2)
+
+
+def compute_class_curves(block: GateStatistics, names: Mapping[int, str]) -> Curves:
+    """The paper's figure 6: mean gate of some channels for classes, and over all classes.
+
+    Args:
+        block: statistics.
+        names: of the classes that are shown, by their row.
+    """
+    channels = spread_evenly(len(block.largest), CHANNELS)
+    means = block.class_means
+    lines = {name: dict(channels=channels, mean=means[k, channels]) for k, name in names.items()}
+    whole = f"all {int((block.count > 0).sum())} classes"
+    return lines | {whole: dict(channels=channels, mean=block.mean[channels])}
+
+
+def compute_spread_curves(block: GateStatistics, names: Mapping[int, str]) -> Curves:
+    """The paper's figure 7: mean and standard deviation of the gates within classes."""
+    channels = spread_evenly(len(block.largest), CHANNELS)
+    means, spreads = block.class_means, block.class_spread
+    return {
+        name: dict(channels=channels, mean=means[k, channels], spread=spreads[k, channels])
+        for k, name in names.items()
+    }
+
+
+def draw_class_curves(
+    blocks: Sequence[GateStatistics], names: Mapping[int, str], path: str | os.PathLike
+) -> None:
+    """Figure 6, a panel for each of these blocks, as a PNG."""
+    charts.gate_curves(
+        {label_block(block.name): compute_class_curves(block, names) for block in blocks},
+        path,
+        title=f"Mean gate of each class ({_describe_channels(blocks)})",
+    )
+
+
+def draw_spread_curves(
+    blocks: Sequence[GateStatistics], names: Mapping[int, str], path: str | os.PathLike
+) -> None:
+    """Figure 7, a panel for each of these blocks, as a PNG."""
+    charts.gate_curves(
+        {label_block(block.name): compute_spread_curves(block, names) for block in blocks},
+        path,
+        title=f"Mean gate and standard deviation within a class ({_describe_channels(blocks)})",
+    )
+
+
+def draw_profile(blocks: Sequence[GateStatistics], path: str | os.PathLike) -> None:
+    """What the gates of each block do, from the first to the last, as a PNG."""
+    charts.depth_profile(
+        [block.profile() for block in blocks],
+        [label_block(block.name) for block in blocks],
+        path,
+        near=THRESHOLDS["near"],
+        dead=THRESHOLDS["dead"],
+        constant=THRESHOLDS["constant"],
+    )
+
+
+def list_curves(blocks: Sequence[GateStatistics], names: Mapping[int, str]) -> dict[str, Any]:
+    """The numbers of both figures as plain values, by the name of the layer that scales."""
+
+    def plain(curves: Curves) -> dict[str, Any]:
+        return {
+            name: {key: value.tolist() for key, value in line.items() if key != "channels"}
+            for name, line in curves.items()
+        }
+
+    return {
+        block.name: dict(
+            channels=spread_evenly(len(block.largest), CHANNELS).tolist(),
+            means=plain(compute_class_curves(block, names)),
+            within=plain(compute_spread_curves(block, choose_two(names))),
+        )
+        for block in blocks
+    }
+
+
+def choose_two(names: Mapping[int, str]) -> dict[int, str]:
+    """The first and the last of the classes that are shown."""
+    rows = list(names)
+    return {row: names[row] for row in dict.fromkeys([rows[0], rows[-1]])}
+
+
+def _describe_channels(blocks: Sequence[GateStatistics]) -> str:
+    if max(len(block.largest) for block in blocks) <= CHANNELS:
+        return "all channels"
+    return f"at most {CHANNELS} channels of a block, evenly spread"
