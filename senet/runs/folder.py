@@ -33,6 +33,9 @@ CONFUSION = "confusion.png"
 CALIBRATION = "calibration.png"
 PREDICTIONS = "predictions.png"
 SAMPLES = "samples.png"
+GATES_PROFILE = "gates_profile.png"
+"""Of networks with squeeze and excitation; so is the next one."""
+GATES_CLASSES = "gates_classes.png"
 REPORT = "report.html"
 
 

@@ -5,7 +5,7 @@ import datetime
 import io
 import pathlib
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from senet.data.preprocessing import Preprocessing
@@ -13,7 +13,15 @@ from senet.data.sources import Source
 from senet.evaluation import Evaluation, describe_seen, wilson_interval
 from senet.progress import clock
 from senet.recipes.recipe import Recipe
-from senet.runs.folder import CALIBRATION, CONFUSION, CURVES, REPORT, SAMPLES
+from senet.runs.folder import (
+    CALIBRATION,
+    CONFUSION,
+    CURVES,
+    GATES_CLASSES,
+    GATES_PROFILE,
+    REPORT,
+    SAMPLES,
+)
 from senet.runs.page import embedded, picture, write_page
 from senet.runs.pictures import choose_correct, crop_images
 
@@ -22,6 +30,8 @@ PICTURES = {
     CONFUSION: "True class against predicted class",
     CALIBRATION: "Accuracy against confidence",
     SAMPLES: "Training images",
+    GATES_PROFILE: "The gates of each block from the first to the last",
+    GATES_CLASSES: "Mean gate of each class in an early and in a late block",
 }
 """In the page, by their file."""
 MAX_MISTAKES = 24
@@ -50,6 +60,7 @@ def write(
     preprocessing: Preprocessing,
     *,
     skipped: Sequence[Any] = (),
+    gates: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `report.html` into a run folder whose pictures are drawn already.
 
@@ -62,6 +73,7 @@ def write(
         source: these images, to show some; one that cannot be read is named only.
         preprocessing: of the network, for the part of an image that it sees.
         skipped: images that could not be read; `result["skipped"]` where there is none.
+        gates: what those of the network do, whose pictures are drawn too; `None` where it has none.
     """
     scored = evaluation.summary()
     low, high = wilson_interval(scored["top1"], scored["images"])
@@ -89,9 +101,11 @@ def write(
         skipped=_list_skipped(skipped or result.get("skipped")),
         help={field.name: field.metadata.get("help", "") for field in dataclasses.fields(Recipe)},
         time=_show_times(result, history),
+        gates=gates,
         pictures={
             pathlib.Path(name).stem: picture(folder / name, title)
             for name, title in PICTURES.items()
+            if gates or name not in (GATES_PROFILE, GATES_CLASSES)
         },
     )
 

@@ -8,6 +8,7 @@ import keras
 
 from senet import applications
 from senet.evaluation import Evaluation
+from senet.explanation.statistics import GateCounter
 from senet.runs import report
 from senet.runs.folder import MODEL
 from senet.runs.pictures import draw_pictures, draw_samples
@@ -15,6 +16,7 @@ from senet.runs.reading import read_record
 from senet.runs.results import write_result
 from senet.training import console
 from senet.training.distribution import use_one_device
+from senet.training.gates import draw_gates, watch_gates
 from senet.training.parts import Run
 
 
@@ -42,7 +44,7 @@ def finish(run: Run, interrupted: str | None) -> dict[str, Any]:
     if not run.state.history or interrupted == signal.SIGTERM.name:  # who sends it kills soon after
         return result
     split = run.data.held_out
-    evaluation, warnings = score_unseen(run, split)
+    evaluation, warnings, counter = score_unseen(run, split)
     bad_images = run.state.bad_images.counts()
     result |= dict(
         split=split,
@@ -53,25 +55,31 @@ def finish(run: Run, interrupted: str | None) -> dict[str, Any]:
     )
     if run.team.leads:
         console.say_warnings(warnings)
-        write_files(run, split, evaluation, result)
+        write_files(run, split, evaluation, result, counter)
     return result
 
 
-def score_unseen(run: Run, split: str) -> tuple[Evaluation, list[str]]:
+def score_unseen(run: Run, split: str) -> tuple[Evaluation, list[str], GateCounter | None]:
     """Score the network on a split; images that were trained on too are set apart.
 
     Returns:
-        The evaluation, which may be of no image then, and what its score hides.
+        The evaluation, which may be of no image then, what its score hides, and the gates that were
+        seen on the way; the process that leads looks at those of its share of the images.
     """
-    evaluation = run.validation.score(load_scored_model(run), split, f"evaluating on {split}")
-    seen = run.trained_on.recognise_names(run.data.split(split))
+    model, source = load_scored_model(run), run.data.split(split)
+    seen = run.trained_on.recognise_names(source)
+    share = run.validation.take_share(source)
+    counter = watch_gates(model, share, seen) if run.team.leads else None
+    watch = counter.watch if counter else None
+    evaluation = run.validation.score(model, split, f"evaluating on {split}", watch)
     evaluation = evaluation.set_apart(seen, complete=run.trained_on.complete)
     if len(evaluation.labels):
-        return evaluation, evaluation.warnings
-    return evaluation, [
+        return evaluation, evaluation.warnings, counter
+    warning = (
         f"Every {split} image is among those that were trained on: there is no score, for it would "
         "not say how good the network is on others."
-    ]
+    )
+    return evaluation, [warning], counter
 
 
 def load_scored_model(run: Run) -> keras.Model:
@@ -82,7 +90,13 @@ def load_scored_model(run: Run) -> keras.Model:
         return applications.load(run.folder / MODEL)
 
 
-def write_files(run: Run, split: str, evaluation: Evaluation, result: dict[str, Any]) -> None:
+def write_files(
+    run: Run,
+    split: str,
+    evaluation: Evaluation,
+    result: dict[str, Any],
+    counter: GateCounter | None,
+) -> None:
     """Write pictures and report, and the result last: it says that all of them are there.
 
     Where every image was trained on, these are shown; they have no place in the result.
@@ -96,6 +110,7 @@ def write_files(run: Run, split: str, evaluation: Evaluation, result: dict[str, 
     draw_pictures(folder, history, shown, split, source, preprocessing)
     with contextlib.closing(run.read_batches(epoch=0)) as batches:
         draw_samples(folder, next(batches), preprocessing, run.data.class_names)
+    gates = draw_gates(run, counter, shown) if counter else None
     report.write(
         folder,
         result,
@@ -105,5 +120,6 @@ def write_files(run: Run, split: str, evaluation: Evaluation, result: dict[str, 
         source,
         preprocessing,
         skipped=run.state.bad_images.describe(),
+        gates=gates,
     )
     write_result(folder, result)

@@ -10,7 +10,7 @@ from senet.data.damage import BadImages
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, Source
 from senet.errors import InputError
-from senet.evaluation import Evaluation, evaluation_of, predictions
+from senet.evaluation import Evaluation, Watch, evaluation_of, predictions
 from senet.training.distribution import Team, use_one_device
 from senet.training.step import copy_value
 
@@ -47,13 +47,17 @@ class Validation:
                 variable.assign(copy_value(value))
         return self.copy
 
-    def score(self, model: keras.Model, split: str, label: str) -> Evaluation:
+    def score(
+        self, model: keras.Model, split: str, label: str, watch: Watch | None = None
+    ) -> Evaluation:
         """Every image of a split once.
 
         Args:
             model: gives probabilities, on one device of this process.
             split: name of it.
             label: what the progress says.
+            watch: predicts in place of the model, to look into it on the way; it sees the share of
+                this process, as `take_share` gives it.
 
         Returns:
             An `Evaluation` of all images, the same in every process.
@@ -64,7 +68,7 @@ class Validation:
         source, names = self.data.split(split), self.data.class_names
         if not len(source):
             raise InputError(f"There are no {split} images to evaluate on.")
-        share = self._take_share(source)
+        share = self.take_share(source)
         with use_one_device():
             read, scores = predictions(
                 model,
@@ -74,6 +78,7 @@ class Validation:
                 self.batch_size,
                 self.workers,
                 label,
+                watch,
             )
         if self.team.size > 1:
             read, scores = self._gather_shares(read, scores, len(source))
@@ -81,7 +86,7 @@ class Validation:
         explain = functools.partial(self.bad_images.explain, split)
         return evaluation_of(source, names, read, scores, explain)
 
-    def _take_share(self, source: Source) -> Source:
+    def take_share(self, source: Source) -> Source:
         """The images of this process: every so many-th, from its own number on."""
         if self.team.size == 1:
             return source

@@ -49,14 +49,15 @@ def test_a_run_folder_holds_what_it_promises(run):
         *("model.keras", "best.keras", "checkpoints", ".lock"),
         *("run.json", "recipe.toml", "result.json", "metrics.csv", "images.csv"),
         *("curves.png", "confusion.png", "predictions.png", "samples.png"),
-        *("calibration.png", "report.html"),
+        *("calibration.png", "gates_profile.png", "gates_classes.png", "report.html"),
     }
     assert json.loads((folder / "result.json").read_text()) == result
     assert (result["split"], result["images"], result["epochs"]) == ("test", 10, 2)
 
 
 def test_pictures_are_pictures_of_some_size(run):
-    for name in ("curves", "confusion", "calibration", "predictions", "samples"):
+    gates = "gates_profile", "gates_classes"
+    for name in ("curves", "confusion", "calibration", "predictions", "samples", *gates):
         with Image.open(run[0] / f"{name}.png") as picture:
             assert min(picture.size) > 300
             assert np.asarray(picture.convert("L")).std() > 10
@@ -84,7 +85,7 @@ def test_the_configuration_says_everything_the_run_used(run):
 
 def test_the_report_needs_no_other_file(run):
     page = (run[0] / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 6
     assert page.count("src=") == page.count('src="data:')
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
     assert f"{100 * run[1]['top1']:.2f} %" in page

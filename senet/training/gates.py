@@ -1,0 +1,61 @@
+"""What the gates of the trained network do: seen in the pass that scores it, for the report."""
+
+import dataclasses
+from collections.abc import Collection
+from typing import Any
+
+import keras
+import numpy as np
+
+from senet.data.sources import Source
+from senet.errors import InputError
+from senet.evaluation import Evaluation
+from senet.explanation.explaining import explanation_of
+from senet.explanation.figures import choose_early_and_late, draw_class_curves, draw_profile
+from senet.explanation.statistics import GateCounter
+from senet.runs.folder import GATES_CLASSES, GATES_PROFILE
+from senet.training.distribution import use_one_device
+from senet.training.parts import Run
+
+
+def watch_gates(model: keras.Model, source: Source, seen: Collection[str]) -> GateCounter | None:
+    """What counts the gates while images are scored; `None` where the network has none.
+
+    Args:
+        model: that is scored.
+        source: the images.
+        seen: names of those that the network was trained on, which do not count unless all are.
+    """
+    known = np.array([name in seen for name in source.names], bool)
+    labels = source.labels if known.all() else np.where(known, -1, source.labels)
+    try:
+        with use_one_device():
+            return GateCounter(model, labels)
+    except InputError:  # a network without squeeze and excitation
+        return None
+
+
+def draw_gates(run: Run, counter: GateCounter, evaluation: Evaluation) -> dict[str, Any] | None:
+    """Draw what the gates do into the run folder, and give what the report says of it.
+
+    Args:
+        run: whose folder it is.
+        counter: that saw the images.
+        evaluation: of them, in which they have their names and classes.
+
+    Returns:
+        Numbers and findings; `None` where every image that was seen could not be read.
+    """
+    blocks = list(counter.blocks.values())
+    if not blocks[0].images:
+        return None
+    found = explanation_of(counter, evaluation, evaluation.labels)
+    draw_profile(blocks, run.folder / GATES_PROFILE)
+    two = choose_early_and_late(blocks)
+    draw_class_curves(two, found.shown_names, run.folder / GATES_CLASSES)
+    return dict(
+        blocks=len(blocks),
+        images=blocks[0].images,
+        classes=int((blocks[0].count > 0).sum()),
+        findings=[dataclasses.asdict(finding) for finding in found.findings],
+    )
