@@ -10,7 +10,7 @@ RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
 .PHONY: demo test check coverage lint format tables test-slow test-backends mutations parity \
-	evidence bench clean
+	evidence gates bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) --out $(RUN) $(ARGS)
@@ -89,6 +89,17 @@ evidence: $(INSTALLED)
 	$(BIN)/senet experiment $(FASHION) --vary ratio=4,8,16 --out evidence/ratio
 	$(BIN)/senet experiment --recipe $(RECIPES)/clothing.toml --epochs 20 --data "$(CLOTHING)" \
 		--out evidence/clothing
+	$(BIN)/python docs/tables.py
+
+# The two networks whose gates docs/gates.md shows, some 20 minutes.
+gates: $(INSTALLED)
+	$(BIN)/senet train --out build/gates/digits
+	$(BIN)/senet train --recipe $(RECIPES)/clothing.toml --model se_resnet18 --size 64 --epochs 34 \
+		--data "$(CLOTHING)" --out build/gates/clothing
+	for run in digits clothing; do \
+		$(BIN)/senet explain build/gates/$$run --out build/gates/$$run-inside || exit 1; \
+	done
+	$(BIN)/python docs/gates.py build/gates
 	$(BIN)/python docs/tables.py
 
 # Benchmarks; an idle machine gives the figures that the README quotes.

@@ -1,4 +1,4 @@
-"""Rewrite the generated tables of the README, each between a pair of markers.
+"""Rewrite the generated tables of the README and of docs/, each between a pair of markers.
 
 python docs/tables.py           write
 python docs/tables.py --check   exit with 1 if a table is out of date
@@ -10,6 +10,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = ROOT / "README.md"
+GATES = ROOT / "docs" / "gates.md"
 GOLDEN = ROOT / "tests" / "golden" / "parameters.json"
 
 
@@ -155,21 +156,46 @@ def twin() -> str:
     return "\n".join(rows)
 
 
+def gates() -> str:
+    """What became of the paper's findings on gates, in the runs of `make gates`."""
+    runs = [
+        json.loads((EVIDENCE / "gates" / f"{name}.json").read_text())
+        for name in ("clothing", "digits")
+    ]
+    titles = [
+        f"`{run['model']}`, {run['images']} {run['split']} images of {run['data']}, "
+        f"{run['top1']:.1%} right"
+        for run in runs
+    ]
+    rows = ["| finding | " + " | ".join(titles) + " |", "|---|" + "---|" * len(runs)]
+    for found in zip(*(run["findings"] for run in runs), strict=True):
+        cells = [f"**{one['answer']}**: {one['found']}" for one in found]
+        rows.append(f"| {found[0]['claim']} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 TABLES = {
-    "twin": twin,
-    "parameters": parameters,
-    "complexity": complexity,
-    "weights": weights,
-    "evidence": evidence,
+    README: {
+        "twin": twin,
+        "parameters": parameters,
+        "complexity": complexity,
+        "weights": weights,
+        "evidence": evidence,
+    },
+    GATES: {"gates": gates},
 }
+"""What makes each table, by its page and its name there."""
 
 
-def rewritten(text: str) -> str:
-    """The README with every generated table brought up to date."""
-    for name, table in TABLES.items():
+def rewritten(page: pathlib.Path) -> str:
+    """A page with every generated table brought up to date."""
+    text = page.read_text()
+    for name, table in TABLES[page].items():
         begin, end = f"<!-- {name}: generated -->\n", f"<!-- /{name} -->\n"
         if (text.count(begin), text.count(end)) != (1, 1):
-            raise ValueError(f"README.md must have one place for the table {name!r}: {begin}{end}")
+            raise ValueError(
+                f"{page.name} must have one place for the table {name!r}: {begin}{end}"
+            )
         before, rest = text.split(begin)
         _, after = rest.split(end)
         text = f"{before}{begin}{table()}\n{end}{after}"
@@ -178,11 +204,11 @@ def rewritten(text: str) -> str:
 
 def main() -> int:
     """Write or check; the exit code."""
-    text = README.read_text()
-    new = rewritten(text)
+    pages = {page: rewritten(page) for page in TABLES}
     if "--check" in sys.argv:
-        return int(new != text)
-    README.write_text(new)
+        return int(any(page.read_text() != text for page, text in pages.items()))
+    for page, text in pages.items():
+        page.write_text(text)
     return 0
 
 
