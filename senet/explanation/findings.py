@@ -102,11 +102,11 @@ def _check_early(stages: Sequence[Sequence[GateStatistics]], reason: str) -> Fin
     beyond, share, chance = _measure_specificity(stages[0])
     answer = "yes" if beyond < AGNOSTIC else "partly" if beyond < SPECIFIC else "no"
     found = (
-        f"in the first stage ({_name_stage(stages[0])}) {share:.0%} of what the gates vary lies "
-        f"between classes, on average; {chance:.1%} would if labels were shuffled."
+        f"in the first stage with gates ({_name_stage(stages[0])}) {share:.0%} of what they vary "
+        f"lies between classes, on average; {chance:.1%} would if labels were shuffled."
     )
     if not share:
-        found = f"the gates of the first stage ({_name_stage(stages[0])}) hardly vary at all."
+        found = f"the gates of the first stage with them ({_name_stage(stages[0])}) hardly vary."
     return Finding(
         "Early gates are class-agnostic.",
         UNKNOWN if reason else answer,

@@ -143,7 +143,7 @@ def _gradients(back: keras.Model, maps: np.ndarray, classes: np.ndarray) -> np.n
 
     def score(features):
         logits = keras.ops.cast(back(features, training=False), "float32")
-        return keras.ops.sum(logits * targets)
+        return keras.ops.sum(keras.ops.multiply(logits, targets))  # PyTorch takes no `*` here
 
     backend = keras.backend.backend()
     if backend == "tensorflow":

@@ -206,6 +206,8 @@ def explain(
         )
         about = found.about(split) | seen
         about["warnings"] += explanation.evaluation.warnings
+        if found.own and split == "train" and about["trained_on"] is not None:
+            about["trained_on"] = len(explanation.evaluation.labels)  # all of those looked at
         result = ExplanationResult(explanation, about, loaded, source)
         if out is None or written is None:
             return result

@@ -1071,6 +1071,9 @@ def test_explain_leaves_out_what_the_network_was_trained_on(tiny, noted, tmp_pat
     said, result = result_of(known, photos, "--split", "train")
     assert (result["images"], result["trained_on"], result["split"]) == (24, 24, "train")
     assert "It was trained on 24 of them" in said
+    said, result = result_of(known, photos, "--split", "train", "--images", "10")
+    assert (result["images"], result["trained_on"]) == (10, 10)
+    assert "It was trained on 10 of them" in said
     said, result = result_of(file, mixed)
     assert (result["images"], result["trained_on"]) == (16, None)
     assert "Whether it was trained on some of them is not known." in said

@@ -15,10 +15,10 @@ def test_the_findings_of_the_paper_are_found_where_they_are():
     assert blocks[3].block_specificity == pytest.approx(0.4)
     early, deeper, late = check_findings(blocks)
     assert [f.answer for f in (early, deeper, late)] == ["yes", "yes", "yes"]
-    assert "(stage1_block1 to stage1_block3) 5% of what the gates vary" in early.found
+    assert "(stage1_block1 to stage1_block3) 5% of what they vary" in early.found
     assert "in the last stage (stage3_block1 to stage3_block2) 75%" in deeper.found
     assert late.found.startswith("90% of the gates of stage3_block2 are at an end")
-    assert str(early).startswith("Early gates are class-agnostic. Yes: in the first stage")
+    assert str(early).startswith("Early gates are class-agnostic. Yes: in the first stage with")
     for finding in (early, deeper, late):
         assert finding.rule
         assert finding.look
@@ -74,7 +74,7 @@ def test_gates_that_hardly_vary_tell_no_classes_apart():
     blocks = [make_block(f"b{i}", 8 * (i + 1), 0.9, spread=0.001) for i in range(3)]
     early, deeper, _ = check_findings(blocks)
     assert early.answer == "yes"
-    assert "hardly vary at all" in early.found
+    assert "hardly vary" in early.found
     assert deeper.answer == "no"
 
 
