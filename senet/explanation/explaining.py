@@ -15,7 +15,12 @@ from senet.evaluation import Evaluation, evaluate
 from senet.explanation.figures import CLASSES, choose_blocks, list_curves
 from senet.explanation.findings import Finding, check_findings
 from senet.explanation.sampling import sample_classes, sample_images, spread_evenly
-from senet.explanation.statistics import THRESHOLDS, GateCounter, GateStatistics
+from senet.explanation.statistics import (
+    THRESHOLDS,
+    GateCounter,
+    GateStatistics,
+    require_finite,
+)
 from senet.foreign import listed
 from senet.models.graph import se_blocks
 
@@ -51,7 +56,11 @@ class Explanation:
     @property
     def shown_names(self) -> dict[int, str]:
         """Names of the classes in the pictures, by their row."""
-        return {row: self.evaluation.class_names[self.classes[row]] for row in self.shown}
+        names = self.evaluation.class_names
+        return {  # two classes may have one name, as the two cranes of ImageNet
+            row: names[k] if names.count(names[k]) == 1 else f"{names[k]} ({k})"
+            for row, k in ((row, int(self.classes[row])) for row in self.shown)
+        }
 
     @property
     def sample(self) -> list[str]:
@@ -60,11 +69,8 @@ class Explanation:
         looked = len(self.evaluation.labels) + len(self.evaluation.skipped)
         said = []
         if len(self.classes) < classes:
-            said.append(
-                f"{len(self.classes)} of {classes} classes were looked at, evenly spread, and "
-                f"{looked} of {images} images."
-            )
-        elif looked < images:
+            said.append(f"{len(self.classes)} of {classes} classes were looked at.")
+        if looked < images:
             said.append(f"{looked} of {images} images were looked at, of each class its share.")
         return said
 
@@ -127,8 +133,8 @@ def explain(
     classes = np.unique(looked.labels)
     if missed := [class_names[k] for k in wanted if k not in classes]:
         raise InputError(
-            f"Of {listed(missed)} no image is among the {len(looked)} that are looked at: look at "
-            "more of them."
+            f"Of {listed(missed)} no image is among the {len(looked)} that are looked at: let more "
+            "be looked at, by images= or --images."
         )
     counter = GateCounter(model, looked.labels, classes)
     evaluation = evaluate(
@@ -153,11 +159,17 @@ def explanation_of(
         evaluation: of the same images.
         labels: of all images that there were.
         shown: classes in the pictures; by default some of those that are counted, evenly spread.
+
+    Raises:
+        ValueError: gates are no finite numbers, or no image of a class to show could be read.
     """
     blocks = list(counter.blocks.values())
+    require_finite(blocks)
     seen = np.flatnonzero(blocks[0].count)  # every image of a class may be damaged
     place = {int(counter.classes[row]): int(row) for row in seen}
-    rows = [place[k] for k in shown if k in place]
+    if unread := [evaluation.class_names[k] for k in shown if k not in place]:
+        raise InputError(f"No image of {listed(unread)} can be read.")
+    rows = [place[k] for k in shown]
     rows = rows or [int(seen[i]) for i in spread_evenly(len(seen), CLASSES)]
     there = len(labels), len(np.unique(labels))
     return Explanation(blocks, counter.classes, evaluation, there, tuple(rows))
@@ -165,9 +177,11 @@ def explanation_of(
 
 def _find_class(name: str, source: Source, class_names: Sequence[str]) -> int:
     """The index of a class to show, of which there must be images."""
-    there = [class_names[k] for k in np.unique(source.labels)]
-    if name not in there:
+    there = {int(k): class_names[k] for k in np.unique(source.labels)}
+    found = [k for k, known in there.items() if known == name]
+    if not found:
         raise InputError(
-            f"There is no image of a class {name!r} to show; there are images of {listed(there)}."
+            f"There is no image of a class {name!r} to show; there are images of "
+            f"{listed(there.values())}."
         )
-    return list(class_names).index(name)
+    return found[0]

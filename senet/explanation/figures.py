@@ -25,11 +25,16 @@ def choose_blocks(blocks: Sequence[GateStatistics], most: int = PANELS) -> list[
     """The blocks of the pictures: the last one of each stage, and all of the last stage.
 
     For SE-ResNet-50 these are the paper's: SE_2_3, SE_3_4, SE_4_6, SE_5_1, SE_5_2 and SE_5_3.
-    Where they are too many, some of them are left out, evenly spread.
+    Where they are too many, some are left out, evenly spread: of the last stage, and where that is
+    not enough, of the stages.
     """
     *before, last = split_into_stages(blocks)
-    chosen = [stage[-1] for stage in before] + last
-    return [chosen[i] for i in spread_evenly(len(chosen), most)]
+    ends = [stage[-1] for stage in before]
+    if len(ends) >= most:
+        ends = [ends[i] for i in spread_evenly(len(ends), most - 1)]
+    room = most - len(ends)
+    kept = spread_evenly(len(last), room) if room > 1 else [len(last) - 1]
+    return ends + [last[i] for i in kept]
 
 
 def choose_early_and_late(blocks: Sequence[GateStatistics]) -> list[GateStatistics]:

@@ -53,12 +53,26 @@ def check_findings(blocks: Sequence[GateStatistics]) -> list[Finding]:
     """
     stages = split_into_stages(blocks)
     reason = _why_unknown(blocks[0])
-    return [_check_early(stages, reason), _check_deeper(stages, reason), _check_late(stages[-1])]
+    alone = "there is one block, which is early and late." if len(blocks) == 1 else ""
+    return [
+        _check_early(stages, reason or alone),
+        _check_deeper(stages, reason),
+        _check_late(stages[-1]),
+    ]
 
 
 def split_into_stages(blocks: Sequence[GateStatistics]) -> list[list[GateStatistics]]:
-    """Runs of blocks with the same number of channels; single blocks where all have the same."""
-    runs = [list(run) for _, run in itertools.groupby(blocks, key=lambda b: len(b.largest))]
+    """The blocks of each stage.
+
+    Stages are those of the names where all have one, as in this package. Else they are runs of
+    blocks with the same number of channels; single blocks where all have the same.
+    """
+    named = [re.match(r"stage\d+_", block.name) for block in blocks]
+    keys = [name[0] if name else "" for name in named]
+    if not all(keys):
+        keys = [str(len(block.largest)) for block in blocks]
+    keyed = itertools.groupby(zip(keys, blocks, strict=True), key=lambda pair: pair[0])
+    runs = [[block for _, block in run] for _, run in keyed]
     return runs if len(runs) > 1 else [[block] for block in blocks]
 
 
@@ -72,25 +86,47 @@ def _why_unknown(block: GateStatistics) -> str:
     classes = int((block.count > 0).sum())
     if classes < 2:
         return "all images are of one class."
-    if block.shuffled_specificity.mean() > MOST_CHANCE:
+    if (classes - 1) / (block.images - 1) > MOST_CHANCE:  # the mean over all ways to shuffle
         return f"{block.images} images of {classes} classes are too few images of each."
     return ""
 
 
-def _measure_specificity(stage: Sequence[GateStatistics]) -> tuple[float, float, float]:
-    """Mean of a stage beyond chance, with it, and of shuffled labels; 0 where no gate varies."""
-    parts = [
-        (0.0, 0.0, 0.0)
-        if (block.constant | block.dead).all()
-        else (
-            block.specificity_beyond_chance,
-            block.block_specificity,
-            float(block.shuffled_specificity.mean()),
+@dataclasses.dataclass(frozen=True)
+class _Specificity:
+    """Class-specificity of a stage: the mean of those of its blocks whose gates vary.
+
+    Args:
+        beyond: share of the variance between classes beyond what shuffled labels give.
+        share: with it.
+        chance: what shuffled labels give.
+        still: blocks whose gates hardly vary, which do not count.
+        blocks: of the stage.
+    """
+
+    beyond: float
+    share: float
+    chance: float
+    still: int
+    blocks: int
+
+    @classmethod
+    def measure(cls, stage: Sequence[GateStatistics]) -> "_Specificity":
+        vary = [block for block in stage if not (block.constant | block.dead).all()]
+        parts = [
+            (b.specificity_beyond_chance, b.block_specificity, float(b.shuffled_specificity.mean()))
+            for b in vary
+        ]
+        beyond, share, chance = np.mean(parts, axis=0).tolist() if parts else (0.0, 0.0, 0.0)
+        return cls(beyond, share, chance, len(stage) - len(vary), len(stage))
+
+    def __str__(self) -> str:
+        if self.still == self.blocks:
+            return "the gates hardly vary"
+        left_out = f" ({self.still} of {self.blocks} blocks hardly vary and do not count)"
+        return (
+            f"{self.share:.0%} of what the gates vary lies between classes"
+            f"{left_out if self.still else ''}; {self.chance:.1%} would if labels were shuffled"
         )
-        for block in stage
-    ]
-    beyond, share, chance = np.mean(parts, axis=0).tolist()
-    return beyond, share, chance
 
 
 def _name_stage(stage: Sequence[GateStatistics]) -> str:
@@ -99,18 +135,12 @@ def _name_stage(stage: Sequence[GateStatistics]) -> str:
 
 
 def _check_early(stages: Sequence[Sequence[GateStatistics]], reason: str) -> Finding:
-    beyond, share, chance = _measure_specificity(stages[0])
-    answer = "yes" if beyond < AGNOSTIC else "partly" if beyond < SPECIFIC else "no"
-    found = (
-        f"in the first stage with gates ({_name_stage(stages[0])}) {share:.0%} of what they vary "
-        f"lies between classes, on average; {chance:.1%} would if labels were shuffled."
-    )
-    if not share:
-        found = f"the gates of the first stage with them ({_name_stage(stages[0])}) hardly vary."
+    first = _Specificity.measure(stages[0])
+    answer = "yes" if first.beyond < AGNOSTIC else "partly" if first.beyond < SPECIFIC else "no"
     return Finding(
         "Early gates are class-agnostic.",
         UNKNOWN if reason else answer,
-        reason or found,
+        reason or f"in the first stage with gates, {_name_stage(stages[0])}, {first}.",
         f"Yes below {AGNOSTIC:.0%}, partly below {SPECIFIC:.0%}, beyond what shuffled labels give.",
         "The lines of the classes lie on each other in the first panel. Such gates weigh features "
         "that every class needs, such as edges and colours.",
@@ -118,22 +148,23 @@ def _check_early(stages: Sequence[Sequence[GateStatistics]], reason: str) -> Fin
 
 
 def _check_deeper(stages: Sequence[Sequence[GateStatistics]], reason: str) -> Finding:
-    blocks = [block for stage in stages for block in stage]
-    depths = [_measure_specificity([block])[0] for block in blocks]
-    (first, _, _), (last, share, _) = (_measure_specificity(s) for s in (stages[0], stages[-1]))
-    if len(blocks) < 3:
-        reason = reason or f"{len(blocks)} blocks are too few for a trend."
-    varied = len({round(share, 9) for share in depths}) > 1
+    single = [_Specificity.measure([block]) for stage in stages for block in stage]
+    depths = [one.beyond for one in single if not one.still]
+    first, last = (_Specificity.measure(stage) for stage in (stages[0], stages[-1]))
+    if len(single) < 3:
+        reason = reason or "fewer than three blocks are no trend."
+    varied = len(depths) > 2 and len({round(share, 9) for share in depths}) > 1
     rank = float(spearmanr(np.arange(len(depths)), depths).statistic) if varied else 0.0
-    rises = last > first and last >= SPECIFIC
-    answer = "yes" if rises and rank >= TREND else "partly" if last > first or rank > 0 else "no"
+    rises = last.beyond > first.beyond and last.beyond >= SPECIFIC
+    partly = last.beyond > first.beyond or rank > 0
+    answer = "yes" if rises and rank >= TREND else "partly" if partly else "no"
     return Finding(
         "Deeper gates are class-specific.",
         UNKNOWN if reason else answer,
         reason
-        or f"in the last stage ({_name_stage(stages[-1])}) {share:.0%} of what the gates vary lies "
-        f"between classes, on average; over all {len(blocks)} blocks the rank correlation of this "
-        f"share with depth is {rank:+.2f}.",
+        or f"in the last stage, {_name_stage(stages[-1])}, {last}. Beyond that it is "
+        f"{last.beyond:.0%} in the last stage and {first.beyond:.0%} in the first, and its rank "
+        f"correlation with depth is {rank:+.2f} over {len(depths)} blocks.",
         f"Yes where the last stage has at least {SPECIFIC:.0%} beyond what shuffled labels give "
         f"and more than the first, and the correlation is at least {TREND:g}; partly where one of "
         "them rises.",
@@ -154,6 +185,6 @@ def _check_late(stage: Sequence[GateStatistics]) -> Finding:
         f"Yes from {SATURATED:.0%}, partly from {SATURATED / 2:.0%} of the gates of a block in the "
         f"last stage within {NEAR:.0%} of the range of an end.",
         "In the profile the bars of saturation are high at the right; in the class picture the "
-        "lines of such a block run along the upper or the lower edge. Open for every image, a gate "
-        "does nothing, and can be folded away.",
+        "lines of such a block run along the ends of the range. A gate that is the same for every "
+        "image can be folded away.",
     )

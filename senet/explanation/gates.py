@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from senet.graph import inbound
 from senet.models.graph import se_blocks
 
 
@@ -56,9 +57,10 @@ def gate_model(model: keras.Model, pooled: bool = False) -> tuple[keras.Model, l
     Raises:
         ValueError: as for `gates`.
     """
-    tensors = {}
+    tensors, sources = {}, inbound(model)
     for block in se_blocks(model):
-        gate = model.get_layer(block.gate).output
+        scale = model.get_layer(block.scale)  # what gives the gate may be no layer, as in 2 * gate
+        gate = scale.input[sources[block.scale].index(block.gate)]
         if block.squeeze is not None:
             gate = keras.layers.Flatten(dtype="float32")(gate)
         elif pooled:

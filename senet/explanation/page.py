@@ -13,6 +13,7 @@ from senet.data.sources import Source
 from senet.evaluation import Evaluation, describe_seen
 from senet.explanation.explaining import Explanation
 from senet.explanation.figures import (
+    PANELS,
     choose_blocks,
     choose_two,
     draw_class_curves,
@@ -22,6 +23,7 @@ from senet.explanation.figures import (
 from senet.explanation.findings import label_block
 from senet.explanation.gradcam import grad_cam
 from senet.files import write_json
+from senet.models.graph import se_blocks
 from senet.plotting import charts
 from senet.progress import meter
 from senet.runs.page import picture, write_page
@@ -81,7 +83,10 @@ def write_explanation(
         seen=list(describe_seen(about)) if "trained_on" in about else [],
         warnings=about.get("warnings", ()),
         label=label_block,
+        ends=[list(ends) for ends in dict.fromkeys(tuple(row["ends"]) for row in found.profile)],
+        pooled=any(block.squeeze is None for block in se_blocks(model)),
         chosen=[label_block(block.name) for block in chosen],
+        left_out=len(found.blocks) > PANELS == len(chosen),
         shown=list(names.values()),
         two=list(choose_two(names).values()),
         mistakes=len(evaluation.mistakes),

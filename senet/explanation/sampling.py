@@ -18,7 +18,27 @@ def sample_classes(labels: np.ndarray, count: int = MOST_CLASSES) -> np.ndarray:
 
 
 def sample_images(labels: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:
-    """Indices of at most `count` images of these classes, of each class its share, in order."""
-    found = np.flatnonzero(np.isin(labels, classes))
-    ordered = found[np.argsort(labels[found], kind="stable")]
-    return np.sort(ordered[spread_evenly(len(ordered), count)])
+    """Indices of at most `count` images of these classes, in order.
+
+    Each class has its share of them, and one image at least where `count` allows it.
+    """
+    own = [np.flatnonzero(labels == k) for k in classes]
+    sizes = np.array([len(indices) for indices in own])
+    if sizes.sum() <= count:
+        quotas = sizes
+    elif count < len(classes):
+        quotas = np.zeros(len(classes), int)
+        quotas[spread_evenly(len(classes), count)] = 1
+    else:
+        shares = count * sizes / sizes.sum()
+        quotas = np.maximum(1, np.floor(shares).astype(int))
+        while quotas.sum() != count:
+            away = shares - quotas  # the class that is furthest from its share gives or takes one
+            if quotas.sum() < count:
+                quotas[np.where(quotas < sizes, away, -np.inf).argmax()] += 1
+            else:
+                quotas[np.where(quotas > 1, away, np.inf).argmin()] -= 1
+    taken = [np.array([], "int64")] + [
+        one[spread_evenly(len(one), n)] for one, n in zip(own, quotas, strict=True) if n
+    ]
+    return np.sort(np.concatenate(taken))

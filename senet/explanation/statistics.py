@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
 from senet.data.pipeline import Batch
-from senet.errors import InputError
+from senet.errors import InputError, one_family
 from senet.explanation.gates import gate_model
 from senet.explanation.sampling import sample_classes
 from senet.graph import inbound
@@ -51,7 +52,7 @@ class GateStatistics:
         >>> block = senet.gate_statistics(model, images, labels)["stage4_block1_se_scale"]
         >>> block.class_means.shape
         (10, 512)
-        >>> channel = block.specificity.argmax()  # the one that tells classes apart best
+        >>> channel = np.nanargmax(block.specificity)  # the one that tells classes apart best
     """
 
     name: str
@@ -88,7 +89,7 @@ class GateStatistics:
         self.shuffled_total += others @ gates
         self.low += int((gates < self.ends[0] + NEAR * self.range).sum())
         self.high += int((gates > self.ends[1] - NEAR * self.range).sum())
-        self.largest = np.maximum(self.largest, np.abs(gates).max(axis=0, initial=0))
+        self.largest = np.maximum(self.largest, np.abs(gates).max(axis=0))
 
     @property
     def range(self) -> float:
@@ -197,14 +198,16 @@ class GateStatistics:
     def profile(self) -> dict[str, Any]:
         """One line of the depth profile, plain numbers.
 
-        `mean` gate; `low` and `high`, the saturation; `variation`, the standard deviation over
-        images in shares of the range, mean of the channels; `specificity` of the block, and
-        what it is with `shuffled` labels, on average; `dead` and `constant` channels.
+        `ends` of a gate, `None` where there is none; `mean` gate; `low` and `high`, the saturation;
+        `variation`, the standard deviation over images in shares of the range, mean of the
+        channels; `specificity` of the block, and what it is with `shuffled` labels, on average;
+        `dead` and `constant` channels.
         """
         low, high = self.saturation
         return dict(
             block=self.name,
             channels=len(self.largest),
+            ends=[end if math.isfinite(end) else None for end in self.ends],
             mean=float(self.mean.mean()),
             low=low,
             high=high,
@@ -265,11 +268,13 @@ class GateCounter:
         outputs = self.probe.predict_on_batch(images)
         counted = self.rows[indices] >= 0
         rows, shuffled = self.rows[indices][counted], self.shuffled[:, indices[counted]]
-        for name, block in self.blocks.items():
-            block.add(outputs[name][counted], rows, shuffled)
+        if counted.any():
+            for name, block in self.blocks.items():
+                block.add(outputs[name][counted], rows, shuffled)
         return outputs["outputs"]
 
 
+@one_family()
 def gate_statistics(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, batch_size: int = 32
 ) -> dict[str, GateStatistics]:
@@ -279,7 +284,8 @@ def gate_statistics(
         model: a functional Keras model, of any placement of its blocks.
         images: inputs of the model, `(N, H, W, C)`.
         labels: index of the class of each image, `(N,)`.
-        batch_size: images in a batch; gates are kept of one batch at a time.
+        batch_size: images in a batch; gates are kept of one batch at a time, and seven numbers of
+            8 bytes for each class and channel.
 
     Returns:
         `GateStatistics` of each block, in network order and by the name of the layer that scales:
@@ -320,11 +326,31 @@ def gate_statistics(
     return counter.blocks
 
 
+def require_finite(blocks: Iterable[GateStatistics]) -> None:
+    """Refuse gates that are no finite numbers.
+
+    Raises:
+        ValueError: a gate was not.
+    """
+    for block in blocks:
+        if not np.isfinite(block.squares).all():
+            raise InputError(
+                f"The gates of {block.name} are no finite numbers: the weights of the network, or "
+                "the images, are not in order."
+            )
+
+
 def gate_ends(model: keras.Model, block: SEBlock) -> tuple[float, float]:
     """Smallest and largest value that a gate can have."""
     sources, name, scale = inbound(model), block.gate, 1.0
+    layers = {layer.name: layer for layer in model.layers}
     while True:
-        layer = model.get_layer(name)
+        layer = layers.get(name)
+        if layer is None:
+            raise InputError(
+                f"What a gate of {block.scale} can be at most cannot be told behind the operation "
+                f"{name}: use a layer in its place, as keras.layers.Rescaling for a factor."
+            )
         if isinstance(layer, keras.layers.Rescaling):
             scale *= float(layer.scale)
         activation = getattr(layer, "activation", None)

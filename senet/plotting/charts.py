@@ -259,7 +259,8 @@ def gate_curves(
         axes.grid(alpha=0.3)
         axes.margins(x=0.01)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        low, high = (f([c["mean"] for c in curves.values()]) for f in (np.nanmin, np.nanmax))
+        ends = [c["mean"] + sign * c.get("spread", 0) for c in curves.values() for sign in (-1, 1)]
+        low, high = np.min(ends), np.max(ends)
         axes.set_ylim(min(0, 1.1 * low), 1 if 0.3 < high <= 1 else 1.15 * max(high, 1e-3))
     for axes in grid[:, 0]:
         axes.set_ylabel("gate")
@@ -305,11 +306,9 @@ def depth_profile(
     }
     bars = dict(width=0.7, edgecolor="white", linewidth=0.5)
     high, low = 100 * column["high"], 100 * column["low"]
+    saturation.bar(places, high, color=ORANGE, label=f"above {1 - near:g}\nof the range", **bars)
     saturation.bar(
-        places, high, color=ORANGE, label=f"open: above {1 - near:g}\nof the range", **bars
-    )
-    saturation.bar(
-        places, low, bottom=high, color=BLUE, label=f"shut: below {near:g}\nof the range", **bars
+        places, low, bottom=high, color=BLUE, label=f"below {near:g}\nof the range", **bars
     )
     saturation.set(title="Saturation: gates at an end of their range, %", ylim=(0, 100))
     variation.bar(places, 100 * column["variation"], color=BLUE, **bars)
@@ -321,7 +320,7 @@ def depth_profile(
         title="Class-specificity: share of the variance between classes, %", ylim=(0, 100)
     )
     shut, fixed = (100 * column[key] / column["channels"] for key in ("dead", "constant"))
-    idle.bar(places, shut, color=RED, label=f"dead: never above {dead:g}", **bars)
+    idle.bar(places, shut, color=RED, label=f"dead: at most {dead:g}", **bars)
     label = f"constant: vary by less\nthan {constant:g} of the range"
     idle.bar(places, fixed, bottom=shut, color=GREY, label=label, **bars)
     idle.set(title="Dead and constant channels, %", ylim=(0, 100))

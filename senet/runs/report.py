@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import io
 import pathlib
+import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -102,6 +103,7 @@ def write(
         help={field.name: field.metadata.get("help", "") for field in dataclasses.fields(Recipe)},
         time=_show_times(result, history),
         gates=gates,
+        run=shlex.quote(str(folder)),
         pictures={
             pathlib.Path(name).stem: picture(folder / name, title)
             for name, title in PICTURES.items()

@@ -119,13 +119,13 @@ def _tabulate_profile(profile: Sequence[dict[str, Any]]) -> Iterator[str]:
     """A line for each block."""
     width = max(5, *(len(label_block(row["block"])) for row in profile))
     yield (
-        f"{'block':<{width}}  channels   mean    shut    open  variation  between classes  "
+        f"{'block':<{width}}  channels   mean  lowest  highest  variation  between classes  "
         "shuffled  dead  constant"
     )
     for row in profile:
         yield (
             f"{label_block(row['block']):<{width}}  {row['channels']:>8}  {row['mean']:>5.3f}  "
-            f"{row['low']:>6.1%}  {row['high']:>6.1%}  {row['variation']:>9.1%}  "
+            f"{row['low']:>6.1%}  {row['high']:>7.1%}  {row['variation']:>9.1%}  "
             f"{row['specificity']:>15.1%}  {row['shuffled']:>8.1%}  {row['dead']:>4}  "
             f"{row['constant']:>8}"
         )
@@ -140,7 +140,7 @@ def explain(
     weights: str | os.PathLike | None = None,
     split: str | None = None,
     class_map: str | os.PathLike | None = None,
-    classes: Sequence[str] = (),
+    classes: str | Sequence[str] = (),
     images: int = IMAGES,
     batch_size: int = 64,
 ) -> ExplanationResult:
@@ -201,7 +201,7 @@ def explain(
             loaded.preprocessing,
             loaded.class_names,
             images=images,
-            shown=classes,
+            shown=[classes] if isinstance(classes, str) else classes,
             batch_size=batch_size,
         )
         about = found.about(split) | seen

@@ -38,6 +38,10 @@ def test_the_blocks_in_the_pictures_are_those_of_the_paper():
 def test_all_of_the_last_stage_is_shown_and_of_very_many_blocks_some():
     blocks = [make_block(f"a{i}", 16) for i in range(9)] + [make_block(f"b{i}", 32) for i in "012"]
     assert [block.name for block in choose_blocks(blocks)] == ["a8", "b0", "b1", "b2"]
+    deep = [make_block(f"stage{i}_block{j}_se", 16 * i) for i in (1, 2, 3) for j in range(1, 19)]
+    shown = [block.name for block in choose_blocks(deep)]
+    assert shown[:3] == ["stage1_block18_se", "stage2_block18_se", "stage3_block1_se"]
+    assert (len(shown), shown[-1]) == (12, "stage3_block18_se")
     many = [make_block(f"b{i}", 8 * (i + 1)) for i in range(40)]
     assert len(choose_blocks(many)) == 12
     assert (choose_blocks(many)[0], choose_blocks(many)[-1]) == (many[0], many[-1])

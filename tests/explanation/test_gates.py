@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 import senet
 
@@ -47,6 +48,23 @@ def test_the_gates_of_other_networks_are_found():
     found = senet.gates(model, images(2))
     assert len(found) == 16
     assert found["block1a_se_excite"].shape == (2, 32)
+
+
+def test_a_gate_may_come_from_an_operation_that_is_no_layer():
+    inputs = keras.Input((16, 16, 8))
+    gate = layers.Dense(2, activation="relu")(layers.GlobalAveragePooling2D()(inputs))
+    gate = layers.Reshape((1, 1, 8))(2 * layers.Dense(8, activation="sigmoid")(gate))
+    doubled = layers.Dense(2, activation="relu")(layers.GlobalAveragePooling2D()(inputs))
+    doubled = 2 * layers.Reshape((1, 1, 8))(layers.Dense(8, activation="sigmoid")(doubled))
+    for given in (gate, doubled):
+        outputs = layers.Multiply(name="scale")([inputs, given])
+        model = keras.Model(inputs, outputs)
+        x = np.random.default_rng(0).random((3, 16, 16, 8)).astype("float32")
+        found = senet.gates(model, x)["scale"]
+        expected = x * found[:, None, None]
+        np.testing.assert_allclose(model.predict_on_batch(x), expected, rtol=1e-5)
+        with pytest.raises(senet.InputError, match="cannot be told behind the operation"):
+            senet.gate_statistics(model, x, np.arange(3))
 
 
 def test_gates_in_bfloat16_are_given_in_float32():

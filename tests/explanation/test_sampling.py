@@ -26,5 +26,9 @@ def test_of_each_class_its_share_of_the_images_is_taken():
     assert len(taken) == 100
     assert (np.diff(taken) > 0).all()
     np.testing.assert_allclose(np.bincount(labels[taken]), [60, 30, 10], atol=1)
+    rare = np.array([0] * 5000 + [1] + [2] * 5000)
+    assert np.bincount(rare[sample_images(rare, np.arange(3), 100)]).tolist() == [50, 1, 49]
+    assert rare[sample_images(rare, np.arange(3), 2)].tolist() == [0, 2]
+    assert sample_images(np.full(3, -1), np.array([], int), 5).tolist() == []
     only = sample_images(labels, np.array([2]), 1000)
     assert only.tolist() == np.flatnonzero(labels == 2).tolist()

@@ -68,6 +68,7 @@ def test_every_number_is_that_of_its_definition():
     assert found.profile() == dict(
         block="block",
         channels=7,
+        ends=[0.0, 1.0],
         mean=pytest.approx(exact.mean()),
         low=(gates < 0.05).mean(),
         high=(gates > 0.95).mean(),
@@ -163,6 +164,11 @@ def test_gates_that_are_doubled_reach_up_to_two():
     assert block.saturation == (0, 0)
     assert block.constant.all()
     assert block.block_specificity == 0
+
+
+def test_a_label_beyond_all_memory_is_no_traceback_of_numpy():
+    with pytest.raises(senet.CapacityError):
+        senet.gate_statistics(network(), images(2), np.array([0, 10**12]))
 
 
 @pytest.mark.parametrize(

@@ -87,13 +87,14 @@ def test_of_many_classes_a_sample_is_looked_at_and_said(tmp_path, photos, monkey
         lambda labels: np.unique(labels)[[0, 2, 4]],
     )
     found = senet.explain(file, images, out=tmp_path / "inside")
-    said = "3 of 5 classes were looked at, evenly spread, and 12 of 20 images."
-    assert said in repr(found)
-    assert said in (tmp_path / "inside" / "explain.html").read_text()
+    page = (tmp_path / "inside" / "explain.html").read_text()
+    for said in ("3 of 5 classes were looked at.", "12 of 20 images were looked at, of each class"):
+        assert said in repr(found)
+        assert said in page
     assert found.to_json()["classes"] == ["circle", "fox", "square"]
     block = next(iter(found.blocks.values()))
     assert block.count.tolist() == [4, 4, 4]
-    with_gnu = senet.explain(file, images, classes=["gnu"])  # it is asked for
+    with_gnu = senet.explain(file, images, classes="gnu")  # it is asked for
     assert with_gnu.to_json()["classes"] == ["circle", "fox", "gnu", "square"]
     assert list(with_gnu.explanation.shown_names.values()) == ["gnu"]
 
@@ -114,6 +115,39 @@ def test_what_cannot_be_explained_is_refused_and_nothing_is_written(tmp_path, ph
     assert not out.exists()
 
 
+def test_of_two_classes_of_one_name_the_one_is_drawn_that_has_images(tmp_path):
+    photos = make_photos(tmp_path / "photos", 6, ("crane", "emu"))
+    names = ("crane", "emu", "gnu")
+    model = senet.load(make_network(tmp_path / "net.keras", names))
+    source = load_data(str(photos), split=False).split("all")
+    moved = source.take(np.arange(len(source)))
+    moved.labels[:] = np.where(source.labels == 0, 2, 1)  # the other crane
+    names, rule = ("crane", "emu", "crane"), senet.Preprocessing(32)
+    found = explain_gates(model, moved, rule, names, images=100, shown=["crane"])
+    assert list(found.shown_names.values()) == ["crane (2)"]
+
+
+def test_gates_that_are_no_finite_numbers_are_refused(tmp_path, photos):
+    model = senet.load(make_network(tmp_path / "net.keras"))
+    layer = model.get_layer("stage2_block1_se_excite")
+    layer.set_weights([weight * np.nan for weight in layer.get_weights()])
+    out = tmp_path / "inside"
+    with pytest.raises(senet.InputError, match="stage2_block1_se_scale are no finite numbers"):
+        senet.explain(model, photos, out=out)
+    assert not out.exists()
+
+
+def test_the_page_says_what_kind_of_gates_they_are(tmp_path, photos):
+    for options, said in (
+        (dict(excitation="relu"), "A ReLU has no largest value"),
+        (dict(excitation="tanh"), "Here gates reach from -1 to 1."),
+        (dict(squeeze="none"), "their mean counts"),
+    ):
+        file = make_network(tmp_path / "net.keras", **options)
+        senet.explain(file, photos, out=tmp_path / "inside")
+        assert said in (tmp_path / "inside" / "explain.html").read_text()
+
+
 def test_the_command_looks_at_as_many_images_as_the_function():
     (option,) = (option for option in command.params if option.name == "images")
     assert option.default == explaining.IMAGES
@@ -125,6 +159,8 @@ def test_a_class_whose_images_are_all_damaged_is_not_drawn(tmp_path, photos):
     found = senet.explain(make_network(tmp_path / "net.keras"), photos, out=tmp_path / "inside")
     assert found.to_json()["classes"] == ["square"]
     assert list(found.explanation.shown_names.values()) == ["square"]
+    with pytest.raises(senet.InputError, match="No image of circle can be read"):
+        senet.explain(tmp_path / "net.keras", photos, classes=["circle"])
     assert [finding.answer for finding in found.findings[:2]] == ["cannot be said"] * 2
     assert any("cannot be read" in line or "could not" in line for line in found.warnings)
 

@@ -8,9 +8,10 @@ import senet
 from senet.data.sources import load_data
 from senet.evaluation import evaluate
 from senet.explanation.findings import check_findings
+from senet.explanation.statistics import GateStatistics
 from senet.prediction.trained import load_trained
 from senet.recipes.recipe import Recipe
-from senet.training import finish
+from senet.training import finish, gates
 from senet.training.gates import watch_gates
 from senet.training.run import train
 from tests.training.test_run import TINY
@@ -55,6 +56,24 @@ def test_looking_at_the_gates_changes_no_score(tmp_path, photos, monkeypatch):
     assert scores[0] == scores[1]
 
 
+def test_of_many_images_a_sample_counts_and_the_report_says_so(tmp_path, photos, monkeypatch):
+    monkeypatch.setattr(gates, "IMAGES", 3)
+    result = train(Recipe(data=str(photos), epochs=1, **TINY), tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"those of 3 blocks on 3 of {result['images']} test images of 2 classes" in page
+
+
+def test_gates_that_are_no_finite_numbers_cost_no_report(tmp_path, photos, monkeypatch, capsys):
+    add = GateStatistics.add
+    monkeypatch.setattr(
+        GateStatistics, "add", lambda self, gates, *labels: add(self, gates * np.nan, *labels)
+    )
+    result = train(Recipe(data=str(photos), epochs=1, **TINY), tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == result
+    assert "What the gates do" not in (tmp_path / "out" / "report.html").read_text()
+    assert "are no finite numbers" in capsys.readouterr().err
+
+
 def test_a_network_without_gates_has_a_report_without_them(tmp_path, photos):
     plain = TINY | dict(model="resnet20_cifar")
     result = train(Recipe(data=str(photos), epochs=1, **plain), tmp_path / "out")
@@ -68,13 +87,10 @@ def small_network():
     return senet.create("se_resnet20_cifar", n_blocks=(1, 1, 1), classes=2, input_shape=(32, 32, 3))
 
 
-def test_images_that_were_trained_on_do_not_count_unless_all_were(photos):
+def test_images_that_were_trained_on_do_not_count(photos):
     model, data = small_network(), load_data(str(photos), split=False)
     source, rule = data.split("all"), senet.Preprocessing(32)
-    for seen, images in (
-        (set(source.names[:5]), len(source) - 5),
-        (set(source.names), len(source)),
-    ):
+    for seen, images in ((set(source.names[:5]), len(source) - 5), (set(source.names), 0)):
         counter = watch_gates(model, source, seen)
         found = evaluate(model, source, rule, data.class_names, watch=counter.watch)
         assert len(found.labels) == len(source)
