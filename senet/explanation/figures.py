@@ -1,7 +1,7 @@
 """The paper's figures 6 and 7, and the profile of all blocks: their numbers and their pictures."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,22 +70,29 @@ def draw_class_curves(
     blocks: Sequence[GateStatistics], names: Mapping[int, str], path: str | os.PathLike
 ) -> None:
     """Figure 6, a panel for each of these blocks, as a PNG."""
-    charts.gate_curves(
-        {label_block(block.name): compute_class_curves(block, names) for block in blocks},
-        path,
-        title=f"Mean gate of each class ({_describe_channels(blocks)})",
-    )
+    _draw_curves(blocks, names, path, compute_class_curves, "Mean gate of each class")
 
 
 def draw_spread_curves(
     blocks: Sequence[GateStatistics], names: Mapping[int, str], path: str | os.PathLike
 ) -> None:
     """Figure 7, a panel for each of these blocks, as a PNG."""
-    charts.gate_curves(
-        {label_block(block.name): compute_spread_curves(block, names) for block in blocks},
-        path,
-        title=f"Mean gate and standard deviation within a class ({_describe_channels(blocks)})",
-    )
+    title = "Mean gate and standard deviation within a class"
+    _draw_curves(blocks, names, path, compute_spread_curves, title)
+
+
+def _draw_curves(
+    blocks: Sequence[GateStatistics],
+    names: Mapping[int, str],
+    path: str | os.PathLike,
+    compute: Callable[[GateStatistics, Mapping[int, str]], Curves],
+    title: str,
+) -> None:
+    channels = "all channels"
+    if max(len(block.largest) for block in blocks) > CHANNELS:
+        channels = f"at most {CHANNELS} channels of a block, evenly spread"
+    panels = {label_block(block.name): compute(block, names) for block in blocks}
+    charts.gate_curves(panels, path, title=f"{title} ({channels})")
 
 
 def draw_profile(blocks: Sequence[GateStatistics], path: str | os.PathLike) -> None:
@@ -123,9 +130,3 @@ def choose_two(names: Mapping[int, str]) -> dict[int, str]:
     """The first and the last of the classes that are shown."""
     rows = list(names)
     return {row: names[row] for row in dict.fromkeys([rows[0], rows[-1]])}
-
-
-def _describe_channels(blocks: Sequence[GateStatistics]) -> str:
-    if max(len(block.largest) for block in blocks) <= CHANNELS:
-        return "all channels"
-    return f"at most {CHANNELS} channels of a block, evenly spread"
