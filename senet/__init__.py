@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         SEResNeXt101_64x4d,
         SEResNeXt152,
         create,
-        fold,
         list_models,
         list_weights,
         load,
@@ -44,8 +43,8 @@ if TYPE_CHECKING:
     from senet.explanation.statistics import gate_statistics
     from senet.models.complexity import complexity
     from senet.models.graph import find_se_blocks
-    from senet.models.insertion import insert
     from senet.models.spec import Spec
+    from senet.surgery import fold, insert
     from senet.tasks.evaluating import evaluate
     from senet.tasks.explaining import explain
     from senet.tasks.exporting import export
@@ -87,11 +86,11 @@ _HOME = {
     "explain": "senet.tasks.explaining",
     "export": "senet.tasks.exporting",
     "find_se_blocks": "senet.models.graph",
-    "fold": "senet.applications",
+    "fold": "senet.surgery",
     "gate_statistics": "senet.explanation.statistics",
     "gates": "senet.explanation.gates",
     "grad_cam": "senet.explanation.gradcam",
-    "insert": "senet.models.insertion",
+    "insert": "senet.surgery",
     "list_models": "senet.applications",
     "list_weights": "senet.applications",
     "load": "senet.applications",

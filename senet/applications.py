@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec
 
 import keras
-import numpy as np
 from keras import layers
 
 from senet import machine, references
@@ -23,8 +22,7 @@ from senet.errors import CapacityError, InputError, one_family
 from senet.models import family
 from senet.models.blocks import channel_axis, full_precision
 from senet.models.complexity import shapes_only
-from senet.models.folding import with_constant_gates
-from senet.models.graph import find_se_blocks, softmax_of
+from senet.models.graph import softmax_of
 from senet.models.spec import Spec
 from senet.weights import catalogue, hub, imagenet, schemes, transfer
 from senet.weights.card import Card
@@ -139,7 +137,7 @@ def create(
             preprocessing=_fit_preprocessing(stored.preprocessing, image.shape) if stored else None,
             trained_on=stored.trained_on if stored else None,
         )
-        _note_weights(model)
+        note_weights(model)
     return model
 
 
@@ -153,7 +151,7 @@ def _fit_preprocessing(
     return rule | {"size": sides[0]}
 
 
-def _note_weights(model: keras.Model) -> None:
+def note_weights(model: keras.Model) -> None:
     """Keep a checksum of the weights whose training is known, to notice when they change."""
     if model.card.trained_on is not None:
         model.weights_at_start = _sum_weights(model)
@@ -422,53 +420,6 @@ def _name_activation(model: keras.Model) -> str | None:
     return None if activation is keras.activations.linear else getattr(activation, "__name__", "?")
 
 
-def fold(model: keras.Model, gates: Mapping[str, np.ndarray | None]) -> keras.Model:
-    """A copy of a network in which the gates of some blocks are constants.
-
-    The constant goes into the batch normalisation or the convolution before it, exactly but for
-    rounding: `g (gamma x + beta) = (g gamma) x + g beta`. Where neither comes before, a depthwise
-    1x1 convolution holds it. What is left is stock layers and fewer of them. `senet fold` chooses
-    the gates by what they are worth on images.
-
-    Args:
-        model: a functional Keras model. It stays as it is.
-        gates: for each block that is to lose its gate, by the name of the layer that scales, the
-            constant `(C,)`; `None` is 1, which drops it.
-
-    Returns:
-        A functional model. That of a network from `create` or `load` is saved, loaded and trained
-        like it.
-
-    Raises:
-        ValueError: the model is not functional, has no such block, or a constant is of another
-            shape.
-
-    Example:
-        >>> images, labels = np.random.default_rng(0).random((8, 32, 32, 3)), np.arange(8)
-        >>> model = senet.create("se_resnet20_cifar", classes=10)
-        >>> found = senet.gate_statistics(model, images, labels)
-        >>> name = "stage3_block1_se_scale"
-        >>> smaller = senet.fold(model, {name: found[name].mean})
-        >>> len(senet.find_se_blocks(model)), len(senet.find_se_blocks(smaller))
-        (9, 8)
-    """
-    folded = with_constant_gates(model, gates)
-    card = getattr(model, "card", None)
-    if isinstance(card, Card):
-        card = note_own_training(model, card)
-        folded.card = dataclasses.replace(card, spec=_spec_of_folded(card.spec, folded))
-        _note_weights(folded)
-    return folded
-
-
-def _spec_of_folded(spec: Spec | None, folded: keras.Model) -> Spec | None:
-    """The spec of a network some of whose gates are gone; `None` if layers hold constants."""
-    if spec is None or any(layer.name.endswith("_se_scale_constant") for layer in folded.layers):
-        return None
-    left = [block.scale.removesuffix("_se_scale") for block in find_se_blocks(folded)]
-    return dataclasses.replace(spec, se_at=tuple(left))
-
-
 def load(path: str | os.PathLike, **options: Any) -> keras.Model:
     """Load a network from a file, ours or a published one; nothing in the file is run.
 
@@ -591,7 +542,7 @@ def _load_described(source: transfer.Source, options: Mapping[str, Any]) -> kera
                 model.card = card or _card_of_another(model)
             except InputError:
                 raise transfer.WeightsError(path, transfer.OTHER_KIND) from None
-    _note_weights(model)
+    note_weights(model)
     return model
 
 

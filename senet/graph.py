@@ -1,11 +1,65 @@
 """The graph of a functional Keras model: who feeds whom, and what a rewriting has to remember."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from senet.errors import InputError
+
+Call = tuple[str, int]
+"""One call of a layer: its name, and which of its calls in this model it is."""
+
+
+def has_graph(model: Any) -> bool:
+    """Whether it is a model of Keras with inputs and outputs, as a functional one is."""
+    if not isinstance(model, keras.Model):
+        return False
+    return bool(getattr(model, "inputs", None)) and bool(model.outputs)
+
+
+def same_layers(model: keras.Model) -> keras.Model:
+    """A functional model, not compiled, of the very layers of one that has a graph."""
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return keras.Model(model.input, model.output, name=model.name)
+
+
+def find_overrides(model: keras.Model, names: tuple[str, ...]) -> list[str]:
+    """Which of these methods a class of users has in place of those of Keras."""
+    stock = keras.Sequential if isinstance(model, keras.Sequential) else type(same_layers(model))
+    return [name for name in names if getattr(type(model), name) is not getattr(stock, name)]
+
+
+def functional(model: keras.Model) -> keras.Model:
+    """The functional model that a network is: itself, or that of a Sequential one.
+
+    Raises:
+        ValueError: it is no model, has no graph yet or never, or is called in a way of its own.
+    """
+    if not isinstance(model, keras.Model):
+        raise InputError(
+            f"A network must be a keras.Model; got {type(model).__name__}. senet.load gives one "
+            "of a file."
+        )
+    if not has_graph(model):
+        how = (
+            "Give it a keras.Input as its first layer, or call it on images first."
+            if isinstance(model, keras.Sequential)
+            else "Rebuild it as keras.Model(inputs, outputs)."
+        )
+        raise InputError(
+            f"The graph of {model.name!r} cannot be read: only functional models, and Sequential "
+            f"ones that are built, have one; got {type(model).__name__}. {how}"
+        )
+    if find_overrides(model, ("call",)):
+        raise InputError(
+            f"{type(model).__name__} has a call of its own, so that its graph is not what "
+            f"{model.name!r} computes: rebuild it as keras.Model(inputs, outputs)."
+        )
+    plain = type(model) is type(same_layers(model))
+    return model if plain else same_layers(model)
 
 
 def inbound(model: keras.Model) -> dict[str, list[str]]:
@@ -15,11 +69,29 @@ def inbound(model: keras.Model) -> dict[str, list[str]]:
     called several times lists the sources of all its calls.
 
     Raises:
-        ValueError: the model is not functional.
+        ValueError: the model has no graph, as `functional` says.
     """
+    found: dict[str, list[str]] = {name: [] for name in calls(model)}
+    for (name, _), sources in call_sources(model).items():
+        found[name] += [source for source, _ in sources]
+    return found
+
+
+def call_sources(model: keras.Model) -> dict[Call, list[Call]]:
+    """For each call of a layer or an operation the calls that feed it, in the order of arguments.
+
+    Raises:
+        ValueError: as for `inbound`.
+    """
+    nodes = {name: own or [None] for name, own in calls(model).items()}  # an input has no call
     return {
-        name: [source for node in nodes for source in _tensors(node)]
-        for name, nodes in calls(model).items()
+        (name, i): [
+            # the last call of a model may be counted from one, because its own graph is a call too
+            (source, min(number, len(nodes[source]) - 1))
+            for source, number in _tensors(node)
+        ]
+        for name, own in nodes.items()
+        for i, node in enumerate(own)
     }
 
 
@@ -27,9 +99,83 @@ def calls(model: keras.Model) -> dict[str, list[Any]]:
     """For each layer of a functional model its calls, as `model.get_config()` writes them.
 
     Raises:
-        ValueError: the model is not functional.
+        ValueError: as for `inbound`.
     """
-    return {entry["name"]: entry["inbound_nodes"] for entry in _config(model)["layers"]}
+    model = functional(model)
+    try:
+        config = model.get_config()
+    except NotImplementedError as error:
+        raise InputError(
+            f"The graph of {model.name!r} cannot be read: {_name_silent(model)} has no "
+            "get_config() of its own, as a layer that is made with more than numbers must."
+        ) from error
+    return {entry["name"]: entry["inbound_nodes"] for entry in config["layers"]}
+
+
+def _name_silent(model: keras.Model) -> str:
+    """The layer of a model that does not say how it is made."""
+    for layer in model.layers:
+        try:
+            layer.get_config()
+        except NotImplementedError:
+            return f"{layer.name!r} ({type(layer).__name__})"
+    return "one of its layers"
+
+
+def open_path(model: keras.Model, path: str) -> tuple[keras.Model, str]:
+    """The functional model in which a layer is, and its name there.
+
+    Args:
+        model: a functional model.
+        path: the name of the layer, behind those of the models around it, as `"backbone/conv1"`.
+    """
+    *around, name = path.split("/")
+    for folder in around:
+        model = functional(model).get_layer(folder)
+    return functional(model), name
+
+
+def inner_models(model: keras.Model) -> dict[str, keras.Model]:
+    """The models among the layers of a functional model whose graphs can be read, by name."""
+    return {
+        layer.name: layer
+        for layer in functional(model).layers
+        if has_graph(layer) and not find_overrides(layer, ("call",))
+    }
+
+
+def rebuild(
+    model: keras.Model,
+    clone: Callable[[Any], Any] | None = None,
+    call: Callable[..., Any] | None = None,
+) -> keras.Model:
+    """A functional model that calls other layers, or calls them otherwise; it is not compiled.
+
+    Args:
+        model: a functional model.
+        clone: makes the layer, or the operation, that takes the place of one; by default a new one
+            of the same configuration.
+        call: calls one in the graph, as `call(layer, *args, **kwargs)`.
+
+    Raises:
+        ValueError: as for `inbound`.
+    """
+    own = same_layers(functional(model))  # a clone of what is compiled would make an optimizer too
+    return keras.models.clone_model(
+        own, input_tensors=fresh_inputs(own), clone_function=clone, call_function=call
+    )
+
+
+def find_tensor(source: str, read: list[Call], *given: Any) -> Any:
+    """Of the tensors that a call is given that which a layer made.
+
+    Args:
+        source: name of the layer.
+        read: the calls that feed this one, as `call_sources` has them.
+        *given: the arguments of the call.
+    """
+    tensors = [t for t in keras.tree.flatten(given) if keras.utils.is_keras_tensor(t)]
+    return tensors[[name for name, _ in read].index(source)]
 
 
 def fresh_inputs(model: keras.Model) -> Any:
@@ -55,7 +201,7 @@ class Rebuilding:
         self.model = model
         self.readers = Counter(name for names in inbound(model).values() for name in names)
         """For each layer by name, how many read what it gives; the outputs of the model count."""
-        outputs = keras.tree.flatten(_config(model)["output_layers"])
+        outputs = keras.tree.flatten(functional(model).get_config()["output_layers"])
         self.readers.update(name for name in outputs if isinstance(name, str))
         self.made: dict[int, tuple[Any, Any, Any]] = {}
 
@@ -76,22 +222,13 @@ class Rebuilding:
         return layer is not None and self.readers[layer.name] == 1
 
 
-def _config(model: keras.Model) -> dict[str, Any]:
-    config = model.get_config()
-    if "output_layers" not in config:
-        raise InputError(
-            f"The graph of {model.name!r} cannot be read: only functional models have one; got "
-            f"{type(model).__name__}. Rebuild it as keras.Model(inputs, outputs)."
-        )
-    return config
-
-
-def _tensors(item: Any) -> list[str]:
-    """Names of the layers whose outputs appear in one serialised call, in order."""
+def _tensors(item: Any) -> list[Call]:
+    """The calls whose outputs appear in one serialised call, in order."""
     if isinstance(item, dict):
         if item.get("class_name") == "__keras_tensor__":
-            return [item["config"]["keras_history"][0]]
+            name, number, _ = item["config"]["keras_history"]
+            return [(name, number)]
         item = list(item.values())
     if isinstance(item, (list, tuple)):
-        return [name for part in item for name in _tensors(part)]
+        return [call for part in item for call in _tensors(part)]
     return []

@@ -26,6 +26,7 @@ MAY_USE = {
     "evaluation": {"data", "foreign", "progress"},
     "references": {"models", "recipes", "runs", "weights"},
     "applications": {"data", "models", "recipes", "references", "weights"},
+    "surgery": {"applications", "models", "weights"},
     "deployment": {
         *("graph", "models", "data", "evaluation", "files", "foreign", "progress", "quiet"),
     },

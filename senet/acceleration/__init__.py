@@ -4,8 +4,6 @@ One file for each idea. A file has a class whose instances stand in for one stoc
 several in a row, and says when it helps; `accelerate` is the only place that chooses.
 """
 
-from typing import Any
-
 import keras
 
 from senet.acceleration.batch_normalization import FusedBatchNormalization
@@ -14,8 +12,10 @@ from senet.acceleration.fused_tail import FusedTail
 from senet.acceleration.grouped_convolution import SlicedConv2D
 from senet.acceleration.tied import Tied
 from senet.errors import InputError
-from senet.graph import Rebuilding, fresh_inputs
+from senet.graph import Rebuilding, find_overrides, has_graph, rebuild, same_layers
 
+REPLACED = ("call", "train_step", "test_step", "predict_step", "compute_loss")
+"""What a twin computes or trains in its own way."""
 IDEAS = (SlicedConv2D, ProductConv2D, FusedBatchNormalization)
 
 
@@ -52,7 +52,7 @@ def accelerate(model: keras.Model) -> keras.Model:
         >>> twin.save("trained.keras")  # the stock network, with its optimizer
     """
     fast = rebuild_faster(model)
-    twin = _same_layers(model)
+    twin = same_layers(model)
     twin.dtype_policy = model.dtype_policy
     # On the instance, so that the twin's class is Keras' own: a class of ours would be named in
     # every file that Keras writes of it. Keras does not track a method, and so none of what stands
@@ -74,42 +74,18 @@ def rebuild_faster(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: as for `accelerate`.
     """
-    if not _has_graph(model):
+    if not has_graph(model):
         raise InputError(
             f"{model.name!r} has no graph that a twin could be made of: build it as "
             "keras.Model(inputs, outputs), or give a Sequential model a keras.Input."
         )
-    if changed := _overrides(model):
+    if changed := find_overrides(model, REPLACED):
         raise InputError(
             f"{type(model).__name__} has {', '.join(changed)} of its own, which a twin would not "
             "call: accelerate the functional model inside it, or a keras.Model(inputs, outputs)."
         )
-    model = _same_layers(model)  # not compiled: a clone would make an optimizer too
-    rebuilding = _Faster(model)
-    return keras.models.clone_model(
-        model,
-        input_tensors=fresh_inputs(model),
-        clone_function=rebuilding.stand_in,
-        call_function=rebuilding.call,
-    )
-
-
-def _same_layers(model: keras.Model) -> keras.Model:
-    """A functional model of the layers of another one."""
-    if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    return keras.Model(model.input, model.output, name=model.name)
-
-
-def _overrides(model: keras.Model) -> list[str]:
-    """Names of what a class of users computes or trains in its own way."""
-    stock = keras.Sequential if isinstance(model, keras.Sequential) else type(_same_layers(model))
-    names = ("call", "train_step", "test_step", "predict_step", "compute_loss")
-    return [name for name in names if getattr(type(model), name) is not getattr(stock, name)]
-
-
-def _has_graph(model: Any) -> bool:
-    return bool(getattr(model, "inputs", None)) and bool(model.outputs)
+    rebuilding = _Faster(same_layers(model))
+    return rebuild(model, rebuilding.stand_in, rebuilding.call)
 
 
 class _Faster(Rebuilding):
@@ -120,7 +96,7 @@ class _Faster(Rebuilding):
         """What computes as one layer does, with its variables."""
         if not isinstance(layer, keras.layers.Layer):  # an operation, as that of x / 6
             return layer.__class__.from_config(layer.get_config())
-        if isinstance(layer, keras.Model) and _has_graph(layer) and not _overrides(layer):
+        if has_graph(layer) and not find_overrides(layer, REPLACED):
             return accelerate(layer)
         if layer.activity_regularizer is not None:  # the ideas do not call the layer
             return Tied(layer)

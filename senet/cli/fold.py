@@ -59,7 +59,7 @@ def command(
     senet fold runs/pets --out pets-folded
     senet fold runs/pets --out pets-folded --max-drop 0.5
     """
-    from senet import applications
+    from senet import applications, surgery
     from senet.evaluation import describe_seen
     from senet.explanation.folding import fold_within, table
     from senet.prediction.labelled import labelled_images, take_held_out
@@ -77,7 +77,7 @@ def command(
         dataclasses.replace(found.data, splits=found.data.splits | unseen),
         trained.preprocessing,
         out,
-        save=lambda gates, path: applications.save(applications.fold(trained.model, gates), path),
+        save=lambda gates, path: applications.save(surgery.fold(trained.model, gates), path),
         max_drop=max_drop,
         images=images,
         batch_size=batch_size,

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from senet.graph import Rebuilding, fresh_inputs
+from senet.graph import Rebuilding, rebuild
 
 FOLDABLE = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 IN_TRAINING_ONLY = (
@@ -57,12 +57,7 @@ def inference_model(model: keras.Model) -> keras.Model:
         Batch norm folding: Jacob et al., arXiv 1712.05877, section 3.2.
     """
     rewriting = _Rewriting(model)
-    clone = keras.models.clone_model(
-        model,
-        input_tensors=fresh_inputs(model),
-        clone_function=rewriting.fresh,
-        call_function=rewriting.call,
-    )
+    clone = rebuild(model, rewriting.fresh, rewriting.call)
     return keras.Model(clone.input, clone.output, name=model.name)
 
 

@@ -26,10 +26,9 @@ from senet.explanation.findings import label_block
 from senet.explanation.sampling import spread_evenly
 from senet.explanation.statistics import GateCounter
 from senet.files import replacing_folder
-from senet.graph import fresh_inputs
+from senet.graph import rebuild
 from senet.models.blocks import channel_axis
-from senet.models.folding import with_constant_gates
-from senet.models.graph import se_blocks
+from senet.models.folding import blocks_to_fold, with_constant_gates
 from senet.plotting import charts
 from senet.progress import meter
 from senet.runs.folder import MODEL, RECORD, is_run
@@ -309,7 +308,7 @@ class _Switched:
     def __init__(self, model: keras.Model, names: Mapping[str, Any]) -> None:
         self.switches: dict[str, _Switch] = {}
         scales: dict[str, list[str]] = {}
-        for block in se_blocks(model, names):
+        for block in blocks_to_fold(model, names):
             self.switches[block.scale] = _Switch(dtype="float32")
             scales.setdefault(block.gate, []).append(block.scale)
 
@@ -319,9 +318,7 @@ class _Switched:
                 outputs = self.switches[scale](outputs)
             return outputs
 
-        self.model = keras.models.clone_model(
-            model, input_tensors=fresh_inputs(model), call_function=call
-        )
+        self.model = rebuild(model, call=call)
         for layer in model.layers:
             if layer.weights:
                 self.model.get_layer(layer.name).set_weights(layer.get_weights())

@@ -1,5 +1,6 @@
 """Where on an image a network saw a class."""
 
+import collections
 from typing import Any
 
 import keras
@@ -7,8 +8,10 @@ import numpy as np
 
 from senet.acceleration import accelerate
 from senet.errors import InputError, UnsupportedError
-from senet.graph import inbound
+from senet.explanation.gates import as_inputs, split
+from senet.graph import functional, inbound, rebuild
 from senet.models.graph import softmax_of
+from senet.models.layout import Layout
 
 
 def grad_cam(
@@ -26,7 +29,8 @@ def grad_cam(
     pixels.
 
     Args:
-        model: a functional Keras model of images with one output `(N, classes)`.
+        model: a functional Keras model of images with one output `(N, classes)`, or a Sequential
+            one that is built.
         images: inputs of the model, `(N, H, W, C)`.
         classes: index of the class for each image, `(N,)`; by default the predicted one.
         layer: whose maps are read; by default the last one that gives maps of more than a pixel.
@@ -37,7 +41,7 @@ def grad_cam(
 
     Raises:
         ValueError: the model is not functional, no layer gives maps, something passes the layer by,
-            or a class is unknown.
+            a class is unknown, or there are no images or they do not fit.
         NotImplementedError: the backend has no gradients.
 
     Example:
@@ -49,7 +53,8 @@ def grad_cam(
     Reference:
         Selvaraju et al., arXiv 1610.02391, equations 1 and 2.
     """
-    front, back = _halves(model, layer)
+    front, back, axis = _halves(model, layer)
+    images = as_inputs(model, images)
     if classes is not None:
         classes = np.asarray(classes)
         known = back.output.shape[-1]
@@ -58,36 +63,40 @@ def grad_cam(
                 f"classes must be one index from 0 to {known - 1} for each of {len(images)} "
                 f"images; got {classes}."
             )
-    heat = []
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        maps = front.predict_on_batch(images[part])
+    heat, start = [], 0
+    for part in split(model, images, batch_size):
+        maps = front.predict_on_batch(part)
         if classes is None:
-            logits = keras.ops.convert_to_numpy(back(maps, training=False))
-        chosen = logits.argmax(axis=1) if classes is None else classes[part]
-        heat.append(_weighted(maps.astype("float32"), _gradients(back, maps, chosen)))
+            chosen = keras.ops.convert_to_numpy(back(maps, training=False)).argmax(axis=1)
+        else:
+            chosen = classes[start : start + len(part)]
+        start += len(part)
+        heat.append(_weighted(maps.astype("float32"), _gradients(back, maps, chosen), axis))
     return np.concatenate(heat)
 
 
-def _weighted(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-    channels, pixels = (1, (2, 3)) if _channels_first() else (3, (1, 2))
-    weights = gradients.mean(axis=pixels, keepdims=True)
-    return np.maximum((weights * maps).sum(axis=channels), 0)
+def _weighted(maps: np.ndarray, gradients: np.ndarray, axis: int) -> np.ndarray:
+    weights = gradients.mean(axis=_pixel_axes(axis), keepdims=True)
+    return np.maximum((weights * maps).sum(axis=axis), 0)
 
 
-def _channels_first() -> bool:
-    return keras.config.image_data_format() == "channels_first"
+def _pixel_axes(axis: int) -> tuple[int, int]:
+    """The axes of the pixels beside this one of the channels."""
+    return (2, 3) if axis == 1 else (1, 2)
 
 
-def _halves(model: keras.Model, layer: str | None) -> tuple[keras.Model, keras.Model]:
-    """The network from the images to the maps, and from the maps to the logits."""
+def _halves(model: keras.Model, layer: str | None) -> tuple[keras.Model, keras.Model, int]:
+    """The network from images to maps and from maps to logits, and the axis of the channels."""
+    model = functional(model)
     sources = inbound(model)
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         raise InputError(
             f"Grad-CAM needs a network of one input and one output (N, classes); {model.name!r} "
             f"gives {[tuple(t.shape) for t in model.outputs]}."
         )
-    known = [found.name for found in model.layers if _gives_maps(found)]
+    again, made = _call_anew(model)
+    layout = Layout(model)
+    known = [found.name for found in model.layers if _gives_maps(layout, made, found.name)]
     if layer is None:
         layer = next((name for name in reversed(known) if _every_way(model, sources, name)), None)
     if layer is None or layer not in known:
@@ -102,8 +111,35 @@ def _halves(model: keras.Model, layer: str | None) -> tuple[keras.Model, keras.M
             "classes that pass them by: name a layer that every way goes through, as the last of a "
             "stage."
         )
-    maps = model.get_layer(layer).output
-    return keras.Model(model.inputs[0], maps), accelerate(keras.Model(maps, _logits(model)))
+    (maps,) = made[layer]
+    back = accelerate(keras.Model(maps, again.output))
+    return keras.Model(again.input, maps), back, layout.find_channel_axis(layer)
+
+
+def _call_anew(model: keras.Model) -> tuple[keras.Model, dict[str, list[Any]]]:
+    """The model up to its logits, and what each of its layers gives in it, a tensor for each call.
+
+    It is called anew because a layer that other models have too does not say which of its tensors
+    are of this one.
+    """
+    last, made = softmax_of(model), collections.defaultdict(list)
+
+    def call(layer, *args, **kwargs):
+        if layer is last:
+            return args[0] if isinstance(layer, keras.layers.Softmax) else _linear(layer, args[0])
+        outputs = layer(*args, **kwargs)
+        made[layer.name].append(outputs)
+        return outputs
+
+    return rebuild(model, lambda layer: layer, call), made
+
+
+def _linear(layer: Any, x: Any) -> Any:
+    """What a layer gives before its activation."""
+    linear = type(layer).from_config(layer.get_config() | {"activation": "linear"})
+    logits = linear(x)
+    linear.set_weights(layer.get_weights())
+    return logits
 
 
 def _every_way(model: keras.Model, sources: dict[str, list[str]], layer: str) -> bool:
@@ -117,24 +153,12 @@ def _every_way(model: keras.Model, sources: dict[str, list[str]], layer: str) ->
     return all(sources[name] for name in seen)  # an input has none
 
 
-def _gives_maps(layer: keras.layers.Layer) -> bool:
-    shape = getattr(layer.output, "shape", ())
-    if len(shape) != 4 or isinstance(layer, keras.layers.InputLayer):
+def _gives_maps(layout: Layout, made: dict[str, list[Any]], name: str) -> bool:
+    """Whether a layer gives maps of more than a pixel, and is called once."""
+    shapes = [getattr(tensor, "shape", ()) for tensor in made.get(name, ())]
+    if len(shapes) != 1 or len(shapes[0]) != 4:
         return False
-    return all(side != 1 for side in (shape[2:] if _channels_first() else shape[1:3]))
-
-
-def _logits(model: keras.Model) -> Any:
-    """What comes before the softmax, if there is one at the end."""
-    last: Any = softmax_of(model)
-    if last is None:
-        return model.outputs[0]
-    if isinstance(last, keras.layers.Softmax):
-        return last.input
-    linear = type(last).from_config(last.get_config() | {"activation": "linear"})
-    logits = linear(last.input)
-    linear.set_weights(last.get_weights())
-    return logits
+    return all(shapes[0][axis] != 1 for axis in _pixel_axes(layout.find_channel_axis(name)))
 
 
 def _gradients(back: keras.Model, maps: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -10,10 +10,10 @@ import numpy as np
 
 from senet.data.pipeline import Batch
 from senet.errors import InputError, one_family
-from senet.explanation.gates import gate_model
+from senet.explanation.ends import gate_ends
+from senet.explanation.gates import OUTPUTS, as_inputs, gate_model, split
 from senet.explanation.sampling import sample_classes
-from senet.graph import inbound
-from senet.models.graph import SEBlock, se_blocks
+from senet.models.graph import se_blocks
 
 NEAR = 0.05
 """Share of a gate's range that counts as near its end: below 0.05 and above 0.95 for a sigmoid."""
@@ -271,7 +271,7 @@ class GateCounter:
         if counted.any():
             for name, block in self.blocks.items():
                 block.add(outputs[name][counted], rows, shuffled)
-        return outputs["outputs"]
+        return outputs[OUTPUTS]
 
 
 @one_family()
@@ -306,23 +306,18 @@ def gate_statistics(
     Reference:
         Hu et al., arXiv 1709.01507, section 7.2.
     """
-    labels = np.asarray(labels)
-    if (
-        not len(images)
-        or labels.shape != (len(images),)
-        or labels.dtype.kind not in "iu"
-        or labels.min() < 0
-    ):
+    labels, inputs = np.asarray(labels), as_inputs(model, images)
+    count = len(keras.tree.flatten(inputs)[0])
+    if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
         raise InputError(
-            f"There must be images and one index of a class for each: labels (N,) of whole "
-            f"numbers from 0; got {len(images)} images and labels {labels.shape} {labels.dtype}"
+            f"There must be one index of a class for each image: labels (N,) of whole numbers from "
+            f"0; got {count} images and labels {labels.shape} {labels.dtype}"
             f"{f', the smallest {labels.min()}' if labels.size else ''}."
         )
-    counter = GateCounter(model, labels, np.arange(labels.max() + 1))
-    for indices in np.array_split(
-        np.arange(len(images)), range(batch_size, len(images), batch_size)
-    ):
-        counter.add(images[indices], indices)
+    counter, start = GateCounter(model, labels, np.arange(labels.max() + 1)), 0
+    for batch in split(model, inputs, batch_size):
+        counter.add(batch, np.arange(start, min(start + batch_size, count)))
+        start += batch_size
     return counter.blocks
 
 
@@ -338,26 +333,3 @@ def require_finite(blocks: Iterable[GateStatistics]) -> None:
                 f"The gates of {block.name} are no finite numbers: the weights of the network, or "
                 "the images, are not in order."
             )
-
-
-def gate_ends(model: keras.Model, block: SEBlock) -> tuple[float, float]:
-    """Smallest and largest value that a gate can have."""
-    sources, name, scale = inbound(model), block.gate, 1.0
-    layers = {layer.name: layer for layer in model.layers}
-    while True:
-        layer = layers.get(name)
-        if layer is None:
-            raise InputError(
-                f"What a gate of {block.scale} can be at most cannot be told behind the operation "
-                f"{name}: use a layer in its place, as keras.layers.Rescaling for a factor."
-            )
-        if isinstance(layer, keras.layers.Rescaling):
-            scale *= float(layer.scale)
-        activation = getattr(layer, "activation", None)
-        if isinstance(layer, keras.layers.ReLU) or activation is keras.activations.relu:
-            return 0.0, math.inf
-        if activation is keras.activations.tanh:
-            return -scale, scale
-        if layer.weights or activation is keras.activations.sigmoid:
-            return 0.0, scale
-        name = sources[name][0]

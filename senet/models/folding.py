@@ -6,7 +6,7 @@ With a constant gate `g` the scaled map is `g x`. Where `x` comes of a batch nor
 depthwise 1x1 convolution holds the constant, or nothing where it is 1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers
 
 from senet.errors import InputError
-from senet.graph import fresh_inputs, inbound
+from senet.graph import call_sources, find_tensor, functional, inbound, rebuild
 from senet.models.blocks import channel_axis
 from senet.models.graph import SEBlock, se_blocks
 
@@ -42,7 +42,8 @@ def with_constant_gates(
         >>> len(senet.find_se_blocks(model)), len(senet.find_se_blocks(folded))
         (8, 7)
     """
-    blocks = {block.scale: block for block in se_blocks(model, constants)}
+    blocks = {block.scale: block for block in blocks_to_fold(model, constants)}
+    model = functional(model)
     takes = {name: taker(model, blocks[name]) for name in constants}
     folded = _without(model, blocks, {n for n, c in constants.items() if c is not None}, takes)
     for layer in model.layers:
@@ -55,6 +56,23 @@ def with_constant_gates(
     return folded
 
 
+def blocks_to_fold(model: keras.Model, names: Iterable[str] | None = None) -> list[SEBlock]:
+    """`se_blocks`, of which none may lie in a model inside the model: only its layers are rebuilt.
+
+    Raises:
+        ValueError: one does, or as for `se_blocks`.
+    """
+    blocks = se_blocks(model, names)
+    for block in blocks:
+        around, _, name = block.scale.rpartition("/")
+        if around:
+            raise InputError(
+                f"The block {name!r} lies in {around!r}, a model inside {model.name!r}: fold that "
+                "model by itself, and put what it becomes in its place."
+            )
+    return blocks
+
+
 def taker(model: keras.Model, block: SEBlock) -> str | None:
     """Name of the layer that can take a constant gate in; `None` if there is none.
 
@@ -64,10 +82,10 @@ def taker(model: keras.Model, block: SEBlock) -> str | None:
     sources = inbound(model)
     first = block.squeeze or block.excitation[0]
     readers = [name for name, read in sources.items() if block.scaled in read]
-    layer = model.get_layer(block.scaled)
-    elsewhere = set(readers) - {block.scale, first} or layer.name in model.output_names
-    if elsewhere or len(sources[layer.name]) != 1:
+    elsewhere = set(readers) - {block.scale, first} or block.scaled in model.output_names
+    if elsewhere or len(sources[block.scaled]) != 1:
         return None
+    layer: Any = next((layer for layer in model.layers if layer.name == block.scaled), None)
     if type(layer) is layers.BatchNormalization:
         fits = layer.axis % 4 == channel_axis() % 4
         return layer.name if fits and layer.scale else None
@@ -82,19 +100,21 @@ def _without(
     takes: Mapping[str, str | None],
 ) -> keras.Model:
     """The graph without these blocks; weights are still to be set."""
-    sources = inbound(model)
+    sources = call_sources(model)
 
     def call(layer, *args, **kwargs):
         if layer.name not in blocks:
             return layer(*args, **kwargs)
         name = layer.name
-        x = args[0][sources[name].index(blocks[name].scaled)]
+        x = find_tensor(blocks[name].scaled, sources[name, 0], args, kwargs)
         if name in scaled and takes[name] is None:
-            options = dict(use_bias=False, dtype=layer.dtype_policy, name=f"{name}_constant")
+            # of an operation, as of `x * s`, nothing says a policy: the type of its map does
+            policy = getattr(layer, "dtype_policy", x.dtype)
+            options = dict(use_bias=False, dtype=policy, name=f"{name}_constant")
             return layers.DepthwiseConv2D(1, depthwise_initializer="ones", **options)(x)
         return x
 
-    made = keras.models.clone_model(model, input_tensors=fresh_inputs(model), call_function=call)
+    made = rebuild(model, call=call)
     return keras.Model(made.input, made.output, name=model.name)
 
 

@@ -1,21 +1,41 @@
 """Find squeeze-and-excitation blocks in any functional Keras model, by structure, not by name."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 from keras import layers
 
 from senet.errors import InputError
-from senet.graph import inbound
+from senet.graph import Call, call_sources, functional, has_graph, inner_models
 
 POOLS = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
-GATES = (keras.activations.sigmoid, keras.activations.tanh, keras.activations.relu)
+POOLING_OPERATIONS = ("Mean", "Max")
+SPATIAL_AXES = ([1, 2], [2, 3])
+"""Axes of the pixels in maps, channels last and first."""
+GATES = (
+    *(keras.activations.sigmoid, keras.activations.hard_sigmoid, keras.activations.tanh),
+    *(keras.activations.relu, keras.activations.relu6),
+)
+ACTIVATIONS: dict[str, Any] = {
+    "Sigmoid": keras.activations.sigmoid,
+    "HardSigmoid": keras.activations.hard_sigmoid,
+    "Tanh": keras.activations.tanh,
+    "Relu": keras.activations.relu,
+    "Relu6": keras.activations.relu6,
+}
+"""What `keras.ops.sigmoid(x)` and others of `keras.ops` are, by the class of the operation that a
+graph holds; the classes themselves are not public."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SEBlock:
     """Layer names of one squeeze-and-excitation block.
+
+    In place of a layer an operation may stand, as for `x * s`. What lies in a model that is itself
+    a layer is named with it, as `"backbone/block1_se_scale"`.
 
     Args:
         squeeze: the global pooling, or `None` where the map is not pooled (the paper's table 16).
@@ -31,19 +51,29 @@ class SEBlock:
     gate: str
     scaled: str
 
+    def inside(self, model: str) -> "SEBlock":
+        """The names of this block as seen from outside of the model that it lies in."""
+        return SEBlock(
+            squeeze=None if self.squeeze is None else f"{model}/{self.squeeze}",
+            excitation=tuple(f"{model}/{name}" for name in self.excitation),
+            **{name: f"{model}/{getattr(self, name)}" for name in ("scale", "gate", "scaled")},
+        )
+
 
 def find_se_blocks(model: keras.Model) -> list[SEBlock]:
     """The squeeze-and-excitation blocks of a model, in network order.
 
     A block is a multiplication of a map by a gate computed from that same map: a global pooling of
-    it, then layers with weights, then a sigmoid, tanh or ReLU. Two 1x1 convolutions without the
-    pooling count too (table 16). Names play no part, so hand-built blocks are found as well.
+    it, then layers with weights, then a sigmoid, hard sigmoid, tanh or ReLU. Two 1x1 convolutions
+    without the pooling count too (table 16). Names play no part, so hand-built blocks are found as
+    well, those written `x * s`, and those of models that are layers of this one.
 
     Args:
-        model: a functional Keras model.
+        model: a functional Keras model, or a Sequential one that is built.
 
     Returns:
-        One `SEBlock` for each block found.
+        One `SEBlock` for each block found; where a layer or a model is called several times, one
+        for each time, of the same names.
 
     Raises:
         ValueError: the model is not functional, so that its graph cannot be read.
@@ -52,32 +82,47 @@ def find_se_blocks(model: keras.Model) -> list[SEBlock]:
         >>> len(find_se_blocks(senet.SEResNet50()))
         16
     """
-    sources = inbound(model)
-    by_name = {layer.name: layer for layer in model.layers}
+    model = functional(model)
+    sources, inner = call_sources(model), inner_models(model)
+    operations = {operation.name: operation for operation in model.operations}
+    called = Counter(name for name, _ in sources)
     found = []
-    for layer in model.layers:
-        if isinstance(layer, layers.Multiply):
-            for scaled, gate in _pairs(sources[layer.name]):
-                if block := _trace(by_name, sources, gate, scaled, layer.name):
-                    found.append(block)
+    for name, operation in operations.items():
+        if name in inner:
+            blocks = [block.inside(name) for block in find_se_blocks(inner[name])]
+            found += blocks * called[name]
+        elif _kind(operation) == "Multiply":
+            for number in range(called[name]):
+                for scaled, gate in _pairs(sources[name, number]):
+                    if block := _trace(operations, sources, gate, scaled, name):
+                        found.append(block)
     return found
 
 
 def se_blocks(model: keras.Model, names: Iterable[str] | None = None) -> list[SEBlock]:
-    """The blocks of a model that must have some; those of these names, all without names.
+    """The blocks of a model that must have some, each of another name; those of these names.
 
     Args:
         model: a functional Keras model.
-        names: of the layers that scale.
+        names: of the layers that scale; by default all.
 
     Raises:
-        ValueError: the model has no squeeze-and-excitation blocks, or none of a name.
+        ValueError: the model has no squeeze-and-excitation blocks, or none of a name, or one is
+            called several times.
     """
     blocks = find_se_blocks(model)
     if not blocks:
         raise InputError(
             f"{model.name!r} has no squeeze-and-excitation blocks: no map is multiplied by a gate "
-            "that is computed from it. senet.insert adds them."
+            f"that is computed from it. senet.insert adds them.{_name_unread(model)}"
+        )
+    several = [name for name, count in Counter(b.scale for b in blocks).items() if count > 1]
+    if several:
+        around = several[0].rpartition("/")[0]
+        look = f" Look at model.get_layer({around!r}) alone." if around else ""
+        raise InputError(
+            f"The block {several[0]!r} of {model.name!r} is called several times, so that its "
+            f"gates have no name of their own each time.{look if '/' not in around else ''}"
         )
     if names is None:
         return blocks
@@ -98,38 +143,74 @@ def softmax_of(model: keras.Model) -> keras.layers.Layer | None:
     return last if own or isinstance(last, layers.Softmax) else None
 
 
-def _pairs(names):
-    return [(a, b) for a in names for b in names if a != b]
+def _name_unread(model: keras.Model) -> str:
+    """The models among the layers whose graphs cannot be read, a sentence."""
+    known = inner_models(model)
+    unread = [
+        layer.name
+        for layer in functional(model).layers
+        if isinstance(layer, keras.Model) and layer.name not in known
+    ]
+    return f" What is in {', '.join(unread)} cannot be read: no functional model." if unread else ""
 
 
-def _trace(by_name, sources, gate, scaled, scale):
+def _kind(operation: Any) -> str:
+    """The class of a layer or an operation; `keras.ops` has no public names of its classes."""
+    return type(operation).__name__
+
+
+def _pairs(calls: list[Call]) -> list[tuple[Call, Call]]:
+    return [(a, b) for a in calls for b in calls if a != b]
+
+
+def _trace(
+    operations: dict[str, Any],
+    sources: dict[Call, list[Call]],
+    gate: Call,
+    scaled: Call,
+    scale: str,
+) -> SEBlock | None:
     """Walk back from a gate to the map it scales; a block if what lies between is an excitation."""
-    weighted, last_activation, name = [], None, gate
-    while len(sources[name]) == 1:
-        layer = by_name.get(name)  # None for an operation such as x / 6, which has no layer
-        if isinstance(layer, POOLS):
-            found = weighted and last_activation in GATES and sources[name] == [scaled]
-            return SEBlock(name, tuple(weighted), scale, gate, scaled) if found else None
-        last_activation = last_activation or _activation(layer)
-        if layer and layer.weights:
+    weighted: list[str] = []
+    last_activation, call = None, gate
+    while len(sources[call]) == 1:
+        name, operation = call[0], operations[call[0]]
+        if _is_pool(operation):
+            found = weighted and last_activation in GATES and sources[call] == [scaled]
+            return SEBlock(name, tuple(weighted), scale, gate[0], scaled[0]) if found else None
+        last_activation = last_activation or activation_of(operation)
+        if getattr(operation, "weights", None):
             weighted.insert(0, name)
-            if not _is_pointwise(layer):
+            if not _is_pointwise(operation):
                 return None
-        if sources[name] == [scaled] and len(weighted) == 2:
+        if sources[call] == [scaled] and len(weighted) == 2:
             found = last_activation in GATES
-            return SEBlock(None, tuple(weighted), scale, gate, scaled) if found else None
-        name = sources[name][0]
+            return SEBlock(None, tuple(weighted), scale, gate[0], scaled[0]) if found else None
+        call = sources[call][0]
     return None
 
 
-def _activation(layer):
-    """What a layer ends in, if that is a nonlinear function."""
-    if isinstance(layer, layers.ReLU):
-        return keras.activations.relu if layer.max_value is None else keras.activations.relu6
-    activation = getattr(layer, "activation", None)
+def _is_pool(operation: Any) -> bool:
+    """Whether it gives one number of each channel of maps."""
+    if isinstance(operation, POOLS):
+        return True
+    if isinstance(operation, layers.Layer) or _kind(operation) not in POOLING_OPERATIONS:
+        return False
+    axes = operation.axis if isinstance(operation.axis, (list, tuple)) else ()
+    return sorted(axis % 4 for axis in axes) in SPATIAL_AXES
+
+
+def activation_of(operation: Any) -> Any:
+    """What a layer or an operation ends in, if that is a nonlinear function."""
+    if isinstance(operation, layers.ReLU):
+        bounded = operation.max_value is not None
+        return keras.activations.relu6 if bounded else keras.activations.relu
+    if not isinstance(operation, layers.Layer):
+        return ACTIVATIONS.get(_kind(operation))
+    activation = getattr(operation, "activation", None)
     return None if activation is keras.activations.linear else activation
 
 
-def _is_pointwise(layer):
+def _is_pointwise(layer: Any) -> bool:
     """Whether a layer mixes channels only, as the layers of an excitation do."""
-    return set(getattr(layer, "kernel_size", (1,))) == {1}
+    return set(getattr(layer, "kernel_size", (1,))) == {1} and not has_graph(layer)

@@ -1,16 +1,19 @@
-"""Squeeze and excitation into a network that has none."""
+"""Networks with squeeze and excitation behind chosen layers."""
 
 import fnmatch
+import operator
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 from keras import layers
 
 from senet.errors import InputError
-from senet.graph import calls, fresh_inputs
-from senet.models.blocks import channel_axis, full_precision
+from senet.graph import call_sources, functional, inbound, inner_models, rebuild
+from senet.models.graph import find_se_blocks
+from senet.models.layout import Layout
 
 Where = str | Iterable[str] | Callable[[keras.layers.Layer], bool]
 PLACES = {
@@ -30,123 +33,238 @@ PLACES = {
 }
 """Where `insert` puts the blocks of networks of `keras.applications`, by the model's name: at the
 end of each residual branch or, where there are none, of each convolution."""
+FAMILY = re.compile(r"stage\d+_block\d+_add")
+"""Where a residual branch of a network of this package ends, whatever the network is called."""
 INITS = ("identity", "paper")
+ROLES = ("squeeze", "reduce", "excite", "gate", "double", "scale")
 
 
-def insert(
-    model: keras.Model, ratio: int = 16, where: Where | None = None, *, init: str = "identity"
+def with_gates(
+    model: keras.Model, ratio: int = 16, where: Where | None = None, init: str = "identity"
 ) -> keras.Model:
-    """A copy of a network with squeeze and excitation behind chosen layers.
-
-    With `init="identity"` the copy computes exactly what the model does, bit for bit, until it is
-    trained. The last layer of each excitation starts with zeros, so that its sigmoid gives 0.5, and
-    the gate is twice that: doubling is exact in floating point. The sigmoid is at its steepest
-    there, so that the gates begin to move with the first step, and may grow beyond 1, up to 2.
-
-    Args:
-        model: a functional Keras model, for instance of `keras.applications`. It stays as it is.
-        ratio: integer that divides the channels in the squeeze.
-        where: names of layers or shell patterns of names, or a function of a layer; the outputs of
-            these layers, which must be maps `(N, H, W, C)`, are scaled. By default the rule for the
-            network, which is known for ResNet, ResNetV2, VGG, MobileNet, MobileNetV2,
-            Inception-ResNet-v2, DenseNet, EfficientNetV2 (its blocks without a gate of their own),
-            ConvNeXt and Xception of `keras.applications`.
-        init: `"identity"`, or `"paper"` for a sigmoid between 0 and 1 from He-normal weights, which
-            changes what the network gives until it is trained.
-
-    Returns:
-        A functional model of the layers of the given one and stock Keras layers. What was compiled
-        is left behind. `senet.find_se_blocks` lists the new blocks, named `LAYER_se_...`.
+    """`senet.insert`, for any functional model and without what travels with it.
 
     Raises:
-        ValueError: the model is not functional, no layer fits `where`, no rule is known, an output
-            is no map, or a layer is called more than once.
-
-    Example:
-        >>> model = keras.applications.MobileNet(weights=None)  # or "imagenet"
-        >>> better = senet.insert(model)
-        >>> better.count_params() - model.count_params()
-        479744
-
-    Reference:
-        Hu et al., arXiv 1709.01507, section 6.1 and table 3 (SE-MobileNet).
+        ValueError: as for `senet.insert`.
     """
     if init not in INITS:
         raise InputError(f"init must be {' or '.join(INITS)}; got {init!r}.")
-    chosen = _chosen(model, where)
-
-    def call(layer, *args, **kwargs):
-        outputs = layer(*args, **kwargs)
-        return _scaled(outputs, ratio, init, layer.name) if layer.name in chosen else outputs
-
-    made = keras.models.clone_model(model, input_tensors=fresh_inputs(model), call_function=call)
-    for layer in model.layers:
-        if layer.weights:
-            made.get_layer(layer.name).set_weights(layer.get_weights())
-            made.get_layer(layer.name).trainable = layer.trainable
+    model = functional(model)
+    made = _Copying(ratio, init).copy(model, _choose(model, where))
     return keras.Model(made.input, made.output, name=f"se_{model.name}")
 
 
-def _scaled(x: Any, ratio: int, init: str, name: str) -> Any:
-    """The maps, scaled by a gate that starts at 1 or as the paper has it."""
-    if len(x.shape) != 4 or x.shape[channel_axis()] is None:
-        raise InputError(
-            f"Squeeze and excitation scales maps (N, H, W, C) with a known number of channels; "
-            f"{name!r} gives {tuple(x.shape)}."
-        )
-    filters = x.shape[channel_axis()]
-    if not isinstance(ratio, int) or not 1 <= ratio <= filters:
-        raise InputError(
-            f"ratio must be an integer from 1 to the number of channels, {filters} behind "
-            f"{name!r}; got {ratio!r}."
-        )
-    options = dict(use_bias=False, kernel_initializer="he_normal", dtype=full_precision())
-    last = options | ({"kernel_initializer": "zeros"} if init == "identity" else {})
-    z = layers.GlobalAveragePooling2D(dtype=full_precision(), name=f"{name}_se_squeeze")(x)
-    z = layers.Dense(filters // ratio, activation="relu", name=f"{name}_se_reduce", **options)(z)
-    s = layers.Dense(filters, activation="sigmoid", name=f"{name}_se_excite", **last)(z)
-    per_channel = (filters, 1, 1) if channel_axis() == 1 else (1, 1, filters)
-    s = layers.Reshape(per_channel, dtype=full_precision(), name=f"{name}_se_gate")(s)
-    if init == "identity":
-        s = layers.Rescaling(2.0, dtype=full_precision(), name=f"{name}_se_double")(s)
-    return layers.Multiply(name=f"{name}_se_scale")([x, s])
+class _Copying:
+    """Copies a model, the models inside it too, with gates behind some of the layers."""
+
+    def __init__(self, ratio: int, init: str) -> None:
+        self.ratio, self.init = ratio, init
+        self.made: dict[int, Any] = {}  # a layer that two models share is one in their copies too
+
+    def copy(self, model: keras.Model, paths: set[str], trainable: bool = True) -> keras.Model:
+        """The copy of a functional model.
+
+        Args:
+            model: whose weights the copy gets.
+            paths: of the layers to scale behind, from this model on.
+            trainable: whether the models around it are.
+        """
+        trainable = trainable and model.trainable
+        own, inner = functional(model), inner_models(model)
+        names, layout = {operation.name for operation in own.operations}, Layout(own)
+
+        def clone(layer):
+            if id(layer) not in self.made:
+                self.made[id(layer)] = (
+                    self.copy(layer, _below(layer.name, paths), trainable)
+                    if layer.name in inner
+                    else _copy_layer(layer)
+                )
+            return self.made[id(layer)]
+
+        def call(layer, *args, **kwargs):
+            outputs = layer(*args, **kwargs)
+            if layer.name not in paths:
+                return outputs
+            return self._scaled(outputs, layer.name, layout.find_channel_axis(layer.name), names)
+
+        made = rebuild(own, clone, call)
+        if not paths:  # else the gates must move, and so the layers alone say what is frozen
+            made.trainable = model.trainable
+        for layer in own.layers:
+            if layer.name not in inner and id(layer) in self.made:
+                _take_over(self.made[id(layer)], layer, trainable)
+        return made
+
+    def _scaled(self, x: Any, name: str, axis: int, taken: set[str]) -> Any:
+        """The maps, scaled by a gate that starts at 1 or as the paper has it."""
+        filters = _count_channels(x, name, axis)
+        ratio = self.ratio
+        whole = hasattr(ratio, "__index__") and not isinstance(ratio, bool)
+        if not whole or not 1 <= operator.index(ratio) <= filters:
+            raise InputError(
+                f"ratio must be an integer from 1 to the number of channels, {filters} behind "
+                f"{name!r}; got {ratio!r}."
+            )
+        new = {role: f"{name}_se_{role}" for role in ROLES}
+        if clash := sorted(taken.intersection(new.values())):
+            raise InputError(
+                f"The layer behind {name!r} would be called {clash[0]!r}, as another one is "
+                "already: give that one, or the layer, another name."
+            )
+        # A type of its own for each, for the policy of today need not be the one of the model.
+        full = "float64" if x.dtype == "float64" else "float32"
+        options = dict(use_bias=False, kernel_initializer="he_normal", dtype=full)
+        identity = self.init == "identity"
+        last = options | ({"kernel_initializer": "zeros"} if identity else {})
+        z = layers.GlobalAveragePooling2D(
+            "channels_first" if axis == 1 else "channels_last", dtype=full, name=new["squeeze"]
+        )(x)
+        width = filters // operator.index(ratio)
+        z = layers.Dense(width, activation="relu", name=new["reduce"], **options)(z)
+        s = layers.Dense(filters, activation="sigmoid", name=new["excite"], **last)(z)
+        per_channel = (filters, 1, 1) if axis == 1 else (1, 1, filters)
+        s = layers.Reshape(per_channel, dtype=full, name=new["gate"])(s)
+        if identity:
+            s = layers.Rescaling(2.0, dtype=full, name=new["double"])(s)
+        return layers.Multiply(dtype=x.dtype, name=new["scale"])([x, s])
 
 
-def _chosen(model: keras.Model, where: Where | None) -> set[str]:
-    """Names of the layers to scale behind."""
-    nodes = calls(model)
-    called = {layer.name: nodes[layer.name] for layer in model.layers if nodes[layer.name]}
+def _copy_layer(layer: Any) -> Any:
+    """A new layer or operation of the same configuration.
+
+    Raises:
+        ValueError: it has none that a layer could be made of.
+    """
+    if isinstance(layer, layers.Lambda):
+        return layer  # has no weights, and of a Python function there is no copy
+    try:
+        return layer.__class__.from_config(layer.get_config())
+    except Exception as error:  # of classes of users, which may raise anything
+        raise InputError(
+            f"The layer {layer.name!r} cannot be copied, because {type(layer).__name__} cannot be "
+            f"made of its get_config(): {error}"
+        ) from error
+
+
+def _take_over(copy: Any, layer: Any, trainable: bool) -> None:
+    """Give a copy the weights of a layer, and freeze it where it is frozen or the model around."""
+    if copy is layer:
+        return
+    if layer.weights:
+        copy.set_weights(layer.get_weights())
+    if isinstance(layer, layers.Normalization):
+        copy.finalize_state()  # what it computes with is worked out of its weights
+    if copy.trainable != (trainable and layer.trainable):
+        copy.trainable = trainable and layer.trainable
+
+
+def _count_channels(x: Any, name: str, axis: int) -> int:
+    """Channels of maps.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not keras.utils.is_keras_tensor(x):
+        raise InputError(
+            f"Squeeze and excitation scales what a layer gives; {name!r} gives "
+            f"{len(keras.tree.flatten(x))} outputs."
+        )
+    if len(x.shape) != 4 or x.shape[axis] is None or not keras.backend.is_float_dtype(x.dtype):
+        raise InputError(
+            "Squeeze and excitation scales maps (N, H, W, C) of floating-point numbers with a "
+            f"known number of channels; {name!r} gives {tuple(x.shape)} {x.dtype}."
+        )
+    return x.shape[axis]
+
+
+def _choose(model: keras.Model, where: Where | None) -> set[str]:
+    """The layers to scale behind, by name; those of models inside the model by path.
+
+    Raises:
+        ValueError: there is none, or one of them is called several times.
+    """
+    known = dict(_list_layers(model))
     if where is None:
-        where, said = _rule(model), f"the rule for {model.name!r}"
+        ruled, said = _apply_rule(model), f"the rule for {model.name!r}"
+        if ruled is None:
+            raise InputError(
+                f"No rule is known for {model.name!r}: say where, as names or patterns of layers, "
+                'for example senet.insert(model, where="*_bn").'
+            )
+        chosen = ruled
     else:
-        said = f"where={where!r}"
-    if callable(where):
-        chosen = {n for n in called if where(model.get_layer(n))}
-    else:
-        patterns = [where] if isinstance(where, str) else list(where)
-        chosen = set()
-        for pattern in patterns:
-            fitting = fnmatch.filter(called, pattern)
-            chosen.update(fitting)
-            if not fitting:
-                raise InputError(f"No layer of {model.name!r} is called like {pattern!r}.")
-    # blocks of EfficientNet that have a gate of their own
-    chosen = {n for n in chosen if f"{n.removesuffix('_project_bn')}_se_excite" not in called}
+        chosen, said = _find(known, where, model.name), f"where={where!r}"
+    chosen -= {name for block in find_se_blocks(model) for name in (block.scaled, block.scale)}
     if not chosen:
         raise InputError(f"No layer of {model.name!r} without a gate of its own fits {said}.")
-    several = [name for name in chosen if len(called[name]) != 1]
+    several = sorted(path for path in chosen if known[path][1] > 1)
     if several:
         raise InputError(
-            f"Layers that are called more than once cannot be chosen: {', '.join(sorted(several))}."
+            f"Layers that are called more than once cannot be chosen: {', '.join(several)}."
         )
     return chosen
 
 
-def _rule(model: keras.Model) -> list[str]:
+def _find(known: dict[str, tuple[Any, int]], where: Where, model: str) -> set[str]:
+    """Paths of the layers that names, patterns or a function tell."""
+    if callable(where):
+        return {path for path, (layer, _) in known.items() if where(layer)}
+    patterns = [where] if isinstance(where, str) else where
+    if not isinstance(patterns, Iterable) or not all(isinstance(p, str) for p in patterns):
+        raise InputError(
+            "where must be the name of a layer, a pattern such as '*_bn', a list of them, or a "
+            f"function of a layer; got {where!r}."
+        )
+    chosen: set[str] = set()
+    for pattern in patterns:
+        named = {path: path if "/" in pattern else path.rpartition("/")[2] for path in known}
+        fitting = [p for p, name in named.items() if fnmatch.fnmatchcase(name, pattern)]
+        if not fitting:
+            raise InputError(f"No layer of {model!r} is called like {pattern!r}.")
+        chosen.update(fitting)
+    return chosen
+
+
+def _list_layers(model: keras.Model, around: str = "") -> Iterator[tuple[str, tuple[Any, int]]]:
+    """Path, layer and number of calls of each layer but inputs, in the models inside too."""
+    inner = inner_models(model)
+    called = Counter(name for name, _ in call_sources(model))
+    for layer in functional(model).layers:
+        if not isinstance(layer, layers.InputLayer):
+            yield around + layer.name, (layer, called[layer.name])
+        if layer.name in inner:
+            yield from _list_layers(layer, f"{around}{layer.name}/")
+
+
+def _apply_rule(model: keras.Model, around: str = "") -> set[str] | None:
+    """Paths of the layers behind which a known network, or one inside a model, has its gates."""
+    own = functional(model)
+    names = [layer.name for layer in own.layers]
+    if ends := [name for name in names if FAMILY.fullmatch(name)]:
+        gated = {f"{name.removesuffix('_se_scale')}_add" for name in names}
+        sources = inbound(own)
+        return {around + _residual(own, sources, end) for end in ends if end not in gated}
     for pattern, places in PLACES.items():
-        if re.fullmatch(pattern, model.name):
-            return places
-    raise InputError(
-        f"No rule is known for {model.name!r}: say where, as names or patterns of layers, for "
-        'example senet.insert(model, where="*_bn").'
-    )
+        fitting = [fnmatch.filter(names, place) for place in places]
+        if re.fullmatch(pattern, own.name) and all(fitting):
+            # blocks of EfficientNet that have a gate of their own
+            gated = [f"{n.removesuffix('_se_excite')}_project_bn" for n in names]
+            return {around + n for found in fitting for n in found if n not in gated}
+    inside = inner_models(own).items()
+    found = [_apply_rule(layer, f"{around}{name}/") for name, layer in inside]
+    known = [paths for paths in found if paths is not None]
+    return set().union(*known) if known else None
+
+
+def _residual(model: keras.Model, sources: dict[str, list[str]], end: str) -> str:
+    """The layer that a residual branch ends with, before it may be dropped in training."""
+    name = sources[end][1]  # behind the shortcut
+    while isinstance(model.get_layer(name), layers.Dropout):
+        name = sources[name][0]
+    return name
+
+
+def _below(name: str, paths: Iterable[str]) -> set[str]:
+    """Of paths those into a model, from this model on."""
+    return {path.removeprefix(f"{name}/") for path in paths if path.startswith(f"{name}/")}

@@ -29,7 +29,7 @@ def test_blocks_of_a_hand_built_network_are_found_without_names():
 def test_blocks_of_another_architecture_are_found():
     model = keras.applications.MobileNetV3Small(weights=None, input_shape=(64, 64, 3))
     model_b0 = keras.applications.EfficientNetB0(weights=None, input_shape=(64, 64, 3))
-    assert senet.find_se_blocks(model) == []  # its gates are hard sigmoids, not the paper's
+    assert len(senet.find_se_blocks(model)) == 9  # hard sigmoids, of operations and a ReLU6
     assert len(senet.find_se_blocks(model_b0)) == 16
 
 

@@ -136,6 +136,10 @@ def test_training_moves_the_gates(tmp_path):
     [
         (dict(), "No rule is known for 'plain'"),
         (dict(where="third"), "No layer of 'plain' is called like 'third'"),
+        (dict(where=5), r"a function of a layer; got 5"),
+        (dict(where=["norm", 5]), r"a function of a layer; got \['norm', 5\]"),
+        (dict(where="norm", ratio=True), "got True"),
+        (dict(where="norm", init=["paper"]), "init must be identity or paper"),
         (dict(where="norm", ratio=64), "from 1 to the number of channels, 16 behind 'norm'"),
         (dict(where="norm", ratio=0.25), "got 0.25"),
         (dict(where="norm", init="zeros"), "init must be identity or paper"),
@@ -146,6 +150,156 @@ def test_training_moves_the_gates(tmp_path):
 def test_what_cannot_be_done_is_said(arguments, said):
     with pytest.raises(ValueError, match=said):
         senet.insert(small(), **arguments)
+
+
+def test_a_ratio_may_be_a_whole_number_of_numpy():
+    made = senet.insert(small(), np.int64(4), "norm")
+    assert made.get_layer("norm_se_reduce").units == 4
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("built", ["before", "under"])
+def test_identity_holds_to_the_bit_under_a_mixed_policy(precision, built):
+    model = small() if built == "before" else None
+    keras.config.set_dtype_policy(precision)
+    model = model or small()
+    made = senet.insert(model, 4, ["first", "norm"])
+    x = images(model, 8)
+    assert made.get_layer("norm_se_excite").compute_dtype == "float32"
+    assert made.get_layer("norm_se_scale").output.dtype == model.get_layer("norm").output.dtype
+    np.testing.assert_array_equal(outputs(made, x), outputs(model, x))
+
+
+@pytest.mark.parametrize("chosen", ["first", "norm", "relu"])
+def test_layers_with_channels_first_are_gated_channel_by_channel(chosen):
+    """Though the configuration of Keras says that they come last."""
+    x = keras.Input((3, 8, 10))
+    y = layers.Conv2D(16, 3, data_format="channels_first", name="first")(x)
+    y = layers.ReLU(name="relu")(layers.BatchNormalization(axis=1, name="norm")(y))
+    made = senet.insert(keras.Model(x, y), 4, chosen)
+    assert made.get_layer(f"{chosen}_se_squeeze").data_format == "channels_first"
+    assert made.get_layer(f"{chosen}_se_scale").output.shape == (None, 16, 6, 8)
+    assert made.get_layer(f"{chosen}_se_gate").output.shape == (None, 16, 1, 1)
+
+
+def test_the_layout_of_a_layer_that_says_none_is_that_of_its_neighbours():
+    x = keras.Input((4, 8, 10))
+    early = layers.ReLU(name="early")(x)
+    y = layers.Conv2D(16, 3, data_format="channels_first")(early)
+    y = layers.ReLU(name="late")(layers.Permute((2, 3, 1), name="turned")(y))
+    made = senet.insert(keras.Model(x, y), 4, ["early", "late"])
+    assert made.get_layer("early_se_squeeze").data_format == "channels_first"
+    assert made.get_layer("late_se_squeeze").data_format == "channels_last"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d", "preresnet110_cifar"])
+def test_networks_of_the_family_become_those_with_gates(name):
+    model = senet.create(name, classes=3, input_shape=(32, 32, 3), stochastic_depth=0.1)
+    made = senet.insert(model, init="paper")
+    with_se = senet.create(f"se_{name}", classes=3, input_shape=(32, 32, 3))
+    assert made.count_params() == with_se.count_params()
+    assert len(senet.find_se_blocks(made)) == len(senet.find_se_blocks(with_se))
+    with pytest.raises(ValueError, match="without a gate of its own fits the rule for 'se_"):
+        senet.insert(with_se)
+
+
+def test_the_rule_of_another_network_of_the_same_name_is_not_taken():
+    with pytest.raises(ValueError, match="No rule is known for 'resnet50'"):
+        senet.insert(small("resnet50"))
+
+
+def test_a_place_that_has_its_gate_gets_no_second_one():
+    made = senet.insert(small(), 4, "norm")
+    with pytest.raises(ValueError, match="without a gate of its own fits where='norm'"):
+        senet.insert(made, 4, "norm")
+    again = senet.insert(made, 4, ["norm", "first"])
+    scales = [block.scale for block in senet.find_se_blocks(again)]
+    assert sorted(scales) == ["first_se_scale", "norm_se_scale"]
+
+
+def test_a_name_that_is_taken_is_said():
+    x = keras.Input((8, 8, 4), name="a_se_gate")
+    with pytest.raises(ValueError, match="would be called 'a_se_gate', as another one is already"):
+        senet.insert(keras.Model(x, layers.ReLU(name="a")(x)), 2, "a")
+
+
+def test_functions_of_python_are_taken_along():
+    x = keras.Input((8, 8, 4))
+    factor = 3.0
+    y = layers.Lambda(lambda maps: factor * maps)(layers.Conv2D(8, 3, name="maps")(x))
+    model = keras.Model(x, y)
+    made = senet.insert(model, 2, "maps")
+    np.testing.assert_array_equal(outputs(made, images(model)), outputs(model, images(model)))
+
+
+class Pair(layers.Layer):
+    """A layer of a user with two outputs, of which no copy can be made."""
+
+    def __init__(self, count, **options):
+        super().__init__(**options)
+        self.count = count
+
+    def call(self, x):
+        return x, x * self.count
+
+    def compute_output_shape(self, shape):
+        return shape, shape
+
+
+class Twice(Pair):
+    def get_config(self):
+        return super().get_config() | {"count": self.count}
+
+
+class Forgetful(Pair):
+    def get_config(self):
+        return {"name": self.name}
+
+
+def test_what_of_a_layer_cannot_be_scaled_or_copied_is_said():
+    x = keras.Input((8, 8, 4))
+    one, _ = Twice(2.0, name="both")(x)
+    with pytest.raises(ValueError, match="'both' gives 2 outputs"):
+        senet.insert(keras.Model(x, one), 2, "both")
+    one, _ = Pair(np.float32(2), name="both")(x)
+    with pytest.raises(ValueError, match=r"cannot be read: 'both' \(Pair\) has no get_config"):
+        senet.insert(keras.Model(x, layers.ReLU(name="relu")(one)), 2, "relu")
+    one, _ = Forgetful(2.0, name="both")(x)
+    with pytest.raises(ValueError, match="'both' cannot be copied, because Forgetful cannot be"):
+        senet.insert(keras.Model(x, layers.ReLU(name="relu")(one)), 2, "relu")
+    x = keras.Input((8, 8, 4), dtype="int32")
+    model = keras.Model(x, layers.Identity(dtype="int32", name="whole")(x))
+    with pytest.raises(ValueError, match=r"floating-point numbers.*'whole' gives .* int32"):
+        senet.insert(model, 2, "whole")
+
+
+def test_a_normalisation_that_was_adapted_gives_the_same():
+    x = keras.Input((8, 8, 3))
+    norm = layers.Normalization(axis=-1)
+    model = keras.Model(x, layers.Conv2D(8, 3, name="maps")(norm(x)))
+    norm.adapt(7 + 3 * images(model, 8))
+    made = senet.insert(model, 2, "maps")
+    np.testing.assert_array_equal(outputs(made, images(model)), outputs(model, images(model)))
+
+
+@pytest.mark.parametrize("given", ["photo.keras", None, keras.Model])
+def test_what_is_no_model_is_said(given):
+    with pytest.raises(ValueError, match=r"A network must be a keras\.Model; got"):
+        senet.insert(given, where="*")
+
+
+class Own(keras.Model):
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+def test_a_model_with_a_call_of_its_own_is_refused():
+    x = keras.Input((8, 8, 3))
+    model = Own(x, layers.Conv2D(8, 3, name="maps")(x))
+    with pytest.raises(ValueError, match="Own has a call of its own"):
+        senet.insert(model, 2, "maps")
+    with pytest.raises(ValueError, match="Own has a call of its own"):
+        senet.gates(model, images(model))
 
 
 def test_a_layer_that_is_called_twice_is_refused():
