@@ -52,7 +52,8 @@ tables: $(INSTALLED)
 
 # The networks, the twin and training on JAX and PyTorch, each in an environment of its own.
 BACKEND_TESTS = tests/models tests/acceleration tests/training tests/test_applications.py \
-	tests/test_other_networks.py tests/explanation tests/tasks/test_explaining.py \
+	tests/test_other_networks.py tests/test_inserted_networks.py tests/test_surgery.py \
+	tests/explanation tests/tasks/test_explaining.py \
 	tests/weights/test_transfer.py \
 	tests/weights/test_state_dicts.py tests/weights/test_limits.py
 PARITY = tests/backends/parity.py

@@ -185,6 +185,23 @@ def fresh_inputs(model: keras.Model) -> Any:
     )
 
 
+def set_weights(layer: keras.layers.Layer, weights: list[Any]) -> None:
+    """Give a layer these values, as `layer.get_weights()` has them."""
+    layer.set_weights(weights)
+    settle(layer)
+
+
+def settle(layer: keras.layers.Layer) -> None:
+    """Let a layer, or those of a model, work out of weights that were set what it computes with.
+
+    A normalisation that was adapted keeps mean and variance apart from its weights.
+    """
+    for inside in getattr(layer, "layers", ()):
+        settle(inside)
+    if isinstance(layer, keras.layers.Normalization):
+        layer.finalize_state()
+
+
 class Rebuilding:
     """What is known while a graph is rebuilt from its inputs to its outputs.
 

@@ -22,7 +22,7 @@ MAY_USE = {
     "data": {"files", "foreign", "progress"},
     "plotting": {"files"},
     "drawing": {"graph", "models", "plotting"},
-    "weights": {"models", "files", "foreign"},
+    "weights": {"graph", "models", "files", "foreign"},
     "evaluation": {"data", "foreign", "progress"},
     "references": {"models", "recipes", "runs", "weights"},
     "applications": {"data", "models", "recipes", "references", "weights"},

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from senet.graph import Rebuilding, rebuild
+from senet.graph import Rebuilding, find_overrides, has_graph, rebuild, set_weights
 
 FOLDABLE = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 IN_TRAINING_ONLY = (
@@ -28,6 +28,8 @@ IN_TRAINING_ONLY = (
     layers.GaussianDropout,
     layers.GaussianNoise,
     layers.ActivityRegularization,
+    # of those that augment, RandomCrop alone has something to do when a network is used
+    *(getattr(layers, n) for n in dir(layers) if n.startswith("Random") and n != "RandomCrop"),
 )
 
 
@@ -66,8 +68,14 @@ class _Rewriting(Rebuilding):
 
     @staticmethod
     def fresh(layer: keras.layers.Layer) -> keras.layers.Layer:
-        """A new layer of the same kind in float32."""
-        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+        """A new layer of the same kind in float32; of a model inside the model, its own rewriting.
+
+        An operation, as that of `x / 6`, has no type of its own.
+        """
+        if has_graph(layer) and not find_overrides(layer, ("call",)):
+            return inference_model(layer)
+        own = {"dtype": "float32"} if isinstance(layer, layers.Layer) else {}
+        return type(layer).from_config(layer.get_config() | own)
 
     def call(self, layer, *args, **kwargs):
         """Call a fresh layer on rebuilt tensors, or what can stand in for it."""
@@ -81,14 +89,15 @@ class _Rewriting(Rebuilding):
             moved = self._squeezed_before_expand(layer, args[0])
             if moved is not None:
                 return moved
-        weights = self.model.get_layer(layer.name).get_weights()
+        own = isinstance(layer, layers.Layer) and not has_graph(layer)
+        weights = self.model.get_layer(layer.name).get_weights() if own else []
         return self._made(layer, weights, *args, **kwargs)
 
     def _made(self, layer, weights, *args, **kwargs):
         outputs = layer(*args, **kwargs)
         if weights:
-            layer.set_weights(weights)
-        return self.remember(outputs, layer, args[0])
+            set_weights(layer, weights)
+        return self.remember(outputs, layer, args[0] if args else None)
 
     def _folded(self, norm, x):
         before, read = self.maker(x, *FOLDABLE)

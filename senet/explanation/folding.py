@@ -26,7 +26,7 @@ from senet.explanation.findings import label_block
 from senet.explanation.sampling import spread_evenly
 from senet.explanation.statistics import GateCounter
 from senet.files import replacing_folder
-from senet.graph import rebuild
+from senet.graph import rebuild, set_weights
 from senet.models.blocks import channel_axis
 from senet.models.folding import blocks_to_fold, with_constant_gates
 from senet.plotting import charts
@@ -321,7 +321,7 @@ class _Switched:
         self.model = rebuild(model, call=call)
         for layer in model.layers:
             if layer.weights:
-                self.model.get_layer(layer.name).set_weights(layer.get_weights())
+                set_weights(self.model.get_layer(layer.name), layer.get_weights())
 
     def hold(self, gates: Gates) -> None:
         for name, switch in self.switches.items():

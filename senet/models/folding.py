@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers
 
 from senet.errors import InputError
-from senet.graph import call_sources, find_tensor, functional, inbound, rebuild
+from senet.graph import call_sources, find_tensor, functional, inbound, rebuild, set_weights
 from senet.models.blocks import channel_axis
 from senet.models.graph import SEBlock, se_blocks
 
@@ -119,7 +119,7 @@ def _without(
 
 
 def _copy(layer: Any, copy: Any) -> None:
-    copy.set_weights(layer.get_weights())
+    set_weights(copy, layer.get_weights())
     copy.trainable = layer.trainable
 
 

@@ -13,6 +13,7 @@ from senet.graph import Call, call_sources, functional, has_graph, inner_models
 
 POOLS = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
 POOLING_OPERATIONS = ("Mean", "Max")
+REDUCTIONS = (*POOLING_OPERATIONS, "Min", "Sum")
 SPATIAL_AXES = ([1, 2], [2, 3])
 """Axes of the pixels in maps, channels last and first."""
 GATES = (
@@ -178,6 +179,8 @@ def _trace(
         if _is_pool(operation):
             found = weighted and last_activation in GATES and sources[call] == [scaled]
             return SEBlock(name, tuple(weighted), scale, gate[0], scaled[0]) if found else None
+        if _kind(operation) in REDUCTIONS:
+            return None
         last_activation = last_activation or activation_of(operation)
         if getattr(operation, "weights", None):
             weighted.insert(0, name)

@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from senet.errors import InputError
-from senet.graph import call_sources, functional, inbound, inner_models, rebuild
+from senet.graph import call_sources, functional, inbound, inner_models, rebuild, set_weights
 from senet.models.graph import find_se_blocks
 from senet.models.layout import Layout
 
@@ -152,9 +152,7 @@ def _take_over(copy: Any, layer: Any, trainable: bool) -> None:
     if copy is layer:
         return
     if layer.weights:
-        copy.set_weights(layer.get_weights())
-    if isinstance(layer, layers.Normalization):
-        copy.finalize_state()  # what it computes with is worked out of its weights
+        set_weights(copy, layer.get_weights())
     if copy.trainable != (trainable and layer.trainable):
         copy.trainable = trainable and layer.trainable
 
@@ -249,11 +247,11 @@ def _apply_rule(model: keras.Model, around: str = "") -> set[str] | None:
         fitting = [fnmatch.filter(names, place) for place in places]
         if re.fullmatch(pattern, own.name) and all(fitting):
             # blocks of EfficientNet that have a gate of their own
-            gated = [f"{n.removesuffix('_se_excite')}_project_bn" for n in names]
+            gated = {f"{n.removesuffix('_se_excite')}_project_bn" for n in names}
             return {around + n for found in fitting for n in found if n not in gated}
     inside = inner_models(own).items()
-    found = [_apply_rule(layer, f"{around}{name}/") for name, layer in inside]
-    known = [paths for paths in found if paths is not None]
+    ruled = [_apply_rule(layer, f"{around}{name}/") for name, layer in inside]
+    known = [paths for paths in ruled if paths is not None]
     return set().union(*known) if known else None
 
 

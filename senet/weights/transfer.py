@@ -15,6 +15,7 @@ import keras
 from senet.errors import FileError, InputError
 from senet.files import making_parents, replacing
 from senet.foreign import MAX_PATH, clean_text, escape_text, listed, parse_json
+from senet.graph import settle
 from senet.models import family
 from senet.models.blocks import squeezed_width
 from senet.models.spec import Spec
@@ -124,6 +125,7 @@ class Source:
             warnings.warn(note, stacklevel=4)
         for slot in slots:
             slot.variable.assign(slot.to_ours(self.file.read(slot.name)))
+        settle(model)
 
     def _slots(self, model: keras.Model, spec: Spec | None) -> Iterator[schemes.Slot]:
         if self.scheme is not None and spec is not None:
@@ -174,7 +176,13 @@ class Source:
             for name, slot in expected.items()
             if name in arrays and arrays[name].shape != slot.shape
         ]
-        numbers = [n for n in expected if n in arrays and "float" not in arrays[n].dtype]
+        numbers = [
+            name
+            for name, slot in expected.items()
+            if name in arrays
+            and "float" not in arrays[name].dtype
+            and not ("int" in arrays[name].dtype and "int" in slot.variable.dtype)
+        ]
         problems = {
             "of another shape": misshapen,
             "missing from the file": [n for n in expected if n not in arrays and n not in unread],

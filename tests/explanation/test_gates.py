@@ -161,3 +161,41 @@ def test_a_plain_network_has_none():
     model = senet.create("resnet50", n_blocks=(1, 1, 1, 1), input_shape=(32, 32, 3), classes=3)
     with pytest.raises(ValueError, match=r"no squeeze-and-excitation blocks.*senet.insert"):
         senet.gates(model, images())
+
+
+def test_a_twin_has_the_gates_of_its_network():
+    model, x = network(), images()
+    twin = senet.accelerate(model)
+    expected = senet.gates(model, x)
+    for name, gate in senet.gates(twin, x).items():
+        np.testing.assert_array_equal(gate, expected[name])
+    plain = keras.Model(model.input, model.output, name="plain")
+    made = senet.insert(senet.accelerate(plain), where="stem_relu")
+    np.testing.assert_array_equal(made.predict_on_batch(x), model.predict_on_batch(x))
+
+
+def test_gates_of_a_model_inside_a_model_are_those_of_the_model():
+    x = images(5, 64)
+    inner = senet.create(
+        *("se_resnet10", False),
+        n_filters=(16, 16, 16, 32),
+        input_shape=(64, 64, 3),
+        name="backbone",
+    )
+    y = keras.Input((64, 64, 3))
+    pooled = layers.GlobalAveragePooling2D()(inner(layers.Rescaling(0.5)(y), training=False))
+    model = keras.Model(y, layers.Dense(3, activation="softmax")(pooled))
+    found, expected = senet.gates(model, x), senet.gates(inner, 0.5 * x)
+    assert list(found) == [f"backbone/{name}" for name in expected]
+    for name, gate in expected.items():
+        np.testing.assert_allclose(found[f"backbone/{name}"], gate, atol=1e-6)
+    statistics = senet.gate_statistics(model, x, np.arange(5) % 2)
+    for name, block in statistics.items():
+        np.testing.assert_allclose(block.mean, found[name].mean(axis=0), atol=1e-6)
+    heat = senet.grad_cam(model, x)
+    maps = keras.ops.convert_to_numpy(inner(0.5 * x, training=False))
+    assert heat.shape == maps.shape[:3]
+    classes = model.predict_on_batch(x).argmax(axis=1)
+    kernel = keras.ops.convert_to_numpy(model.layers[-1].kernel)
+    weights = kernel.T[classes][:, None, None] / np.prod(maps.shape[1:3])  # class activation map
+    np.testing.assert_allclose(heat, np.maximum((maps * weights).sum(-1), 0), atol=1e-5)

@@ -1,4 +1,5 @@
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
@@ -77,3 +78,92 @@ def test_model_without_a_graph_is_refused():
 
     with pytest.raises(ValueError, match="only functional models"):
         senet.find_se_blocks(Own())
+
+
+def excited(maps, filters, activation="sigmoid"):
+    z = layers.Dense(2, "relu")(layers.GlobalAveragePooling2D(keepdims=True)(maps))
+    return layers.Dense(filters, activation)(z)
+
+
+def scales(model):
+    return [block.scale for block in senet.find_se_blocks(model)]
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_block_written_with_operations_is_found(turned):
+    x = keras.Input((8, 8, 4))
+    z = keras.ops.mean(x, axis=(1, 2), keepdims=True)
+    s = keras.ops.sigmoid(layers.Dense(4)(keras.ops.relu(layers.Dense(2)(z))))
+    model = keras.Model(x, s * x if turned else x * s)
+    (block,) = senet.find_se_blocks(model)
+    names = [operation.name for operation in model.operations]
+    assert {block.squeeze, block.scale, block.gate} <= set(names)
+    assert block.scaled == model.input.name or block.scaled in names
+    assert len(block.excitation) == 2
+
+
+def test_a_mean_over_the_channels_is_no_squeeze():
+    x = keras.Input((4, 4, 4))
+    z = keras.ops.mean(x, axis=(2, 3), keepdims=True)
+    first = keras.Model(x, x * layers.Dense(1, "sigmoid")(layers.Dense(2, "relu")(z)))
+    assert len(senet.find_se_blocks(first)) == 1  # with channels first it is one
+    for axis in ((1, 3), 3, (0, 1, 2)):
+        z = keras.ops.mean(x, axis=axis, keepdims=True)
+        s = layers.Dense(1, "sigmoid")(layers.Dense(2, "relu")(z))
+        assert senet.find_se_blocks(keras.Model(x, x * s)) == []
+
+
+def test_blocks_whose_excitation_is_shared_are_found_each():
+    x = keras.Input((8, 8, 4))
+    reduce, excite = layers.Dense(2, "relu"), layers.Dense(4, "sigmoid")
+    y = x
+    for i in range(2):
+        z = layers.GlobalAveragePooling2D(keepdims=True)(y)
+        y = layers.ReLU()(layers.Multiply(name=f"scale{i}")([y, excite(reduce(z))]))
+    assert scales(keras.Model(x, y)) == ["scale0", "scale1"]
+
+
+def test_a_gate_computed_at_another_call_of_a_layer_is_no_block():
+    x = keras.Input((8, 8, 4))
+    shared = layers.Conv2D(4, 1, name="shared")
+    first, second = shared(x), shared(layers.ReLU()(x))
+    assert scales(keras.Model(x, layers.Multiply(name="a")([second, excited(second, 4)]))) == ["a"]
+    other = keras.Model(x, layers.Multiply()([second, excited(first, 4)]))
+    assert senet.find_se_blocks(other) == []
+
+
+def test_blocks_of_models_inside_a_model_are_named_with_it():
+    x = keras.Input((8, 8, 4))
+    inner = keras.Model(x, layers.Multiply(name="scale")([x, excited(x, 4)]), name="inner")
+    y = keras.Input((8, 8, 4))
+    middle = keras.Sequential([y, inner], name="middle")
+    outer = keras.Model(y, layers.Multiply(name="last")([middle(y), excited(middle(y), 4)]))
+    once = keras.Model(y, middle(y))
+    (block,) = senet.find_se_blocks(once)
+    assert block.scale == "middle/inner/scale"
+    assert block.squeeze.startswith("middle/inner/global")
+    assert all(name.startswith("middle/inner/dense") for name in block.excitation)
+    assert scales(outer).count("middle/inner/scale") == 2
+    with pytest.raises(ValueError, match=r"'middle/inner/scale' .* is called several times"):
+        senet.gates(outer, np.zeros((1, 8, 8, 4)))
+
+
+def test_a_sequential_model_has_its_blocks():
+    x = keras.Input((8, 8, 4))
+    inner = keras.Model(x, layers.Multiply(name="scale")([x, excited(x, 4)]), name="inner")
+    model = keras.Sequential([layers.Conv2D(4, 3), inner])
+    with pytest.raises(ValueError, match=r"Sequential ones that are built.*a keras.Input as its"):
+        senet.find_se_blocks(model)
+    model(np.zeros((1, 10, 10, 4)))
+    assert scales(model) == ["inner/scale"]
+
+
+def test_models_that_cannot_be_read_are_named():
+    class Hidden(keras.Model):
+        def call(self, x):
+            return x
+
+    x = keras.Input((8, 8, 4))
+    model = keras.Model(x, Hidden(name="hidden")(x))
+    with pytest.raises(ValueError, match=r"What is in hidden cannot be read: no functional model"):
+        senet.gates(model, np.zeros((1, 8, 8, 4)))
