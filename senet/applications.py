@@ -19,13 +19,17 @@ from keras import layers
 from senet import machine, references
 from senet.data.preprocessing import COLOURS, Preprocessing
 from senet.errors import CapacityError, InputError, one_family
+from senet.foreign import MAX_PATH, clean_text
+from senet.graph import functional, same_layers
 from senet.models import family
 from senet.models.blocks import channel_axis, full_precision
 from senet.models.complexity import shapes_only
-from senet.models.graph import softmax_of
+from senet.models.graph import name_final_activation
+from senet.models.layout import Layout
 from senet.models.spec import Spec
 from senet.weights import catalogue, hub, imagenet, schemes, transfer
 from senet.weights.card import Card
+from senet.weights.descriptions import refuse_code
 
 P = ParamSpec("P")
 POOLING: dict[str | None, Any] = {
@@ -314,9 +318,9 @@ def save(
         **about: other fields of the card to set.
 
     Raises:
-        InputError: the model is of another kind, which `model.save` keeps; networks with these
-            names compute something else; there is not one name for each class; or the
-            preprocessing does not give inputs of the network's size.
+        InputError: the model is of another kind or has layers of others, and `model.save` keeps it;
+            networks with these names compute something else; there is not one name for each class;
+            or the preprocessing does not give inputs of the network's size.
         FileError: the file cannot be written.
 
     Example:
@@ -327,6 +331,8 @@ def save(
     card = getattr(model, "card", None)
     if not isinstance(card, Card):
         card = _card_of_another(model)
+    if card.spec is None:
+        _require_stock(model)
     if class_names is not None:
         about["class_names"] = _check_class_names(class_names, card)
     if preprocessing is not None:
@@ -402,22 +408,35 @@ def _card_of_another(model: keras.Model) -> Card:
             "model with one input (N, H, W, C) and one output (N, classes): save it with "
             "model.save."
         )
-    formats = (layer.data_format for layer in model.layers if hasattr(layer, "data_format"))
+    image = next(
+        layer for layer in functional(model).layers if isinstance(layer, layers.InputLayer)
+    )
+    axis = Layout(model).find_channel_axis(image.name)
     return Card(
         network=model.name,
         spec=None,
         input_shape=tuple(inputs[0].shape[1:]),
         classes=outputs[0].shape[-1],
-        classifier_activation="softmax" if softmax_of(model) else _name_activation(model),
+        classifier_activation=name_final_activation(model),
         precision=keras.config.dtype_policy().name,
-        data_format=next(formats, keras.config.image_data_format()),
+        data_format="channels_last" if axis == -1 else "channels_first",
     )
 
 
-def _name_activation(model: keras.Model) -> str | None:
-    """What a network of others ends in; `None` where its outputs are logits."""
-    activation = getattr(model.layers[-1], "activation", keras.activations.linear)
-    return None if activation is keras.activations.linear else getattr(activation, "__name__", "?")
+def _require_stock(model: keras.Model) -> None:
+    """Refuse a network that `load` would refuse to build of its description in a file.
+
+    Raises:
+        ValueError: something in it is no stock layer, or could run code.
+    """
+    try:
+        refuse_code(keras.saving.serialize_keras_object(same_layers(functional(model))))
+    except (InputError, NotImplementedError, TypeError) as error:
+        raise InputError(
+            f"{model.name!r} cannot be kept with its card, because senet.load builds networks of "
+            f"stock layers only: {clean_text(error, MAX_PATH)}. Put a stock layer in its place, or "
+            "keep it by model.save."
+        ) from error
 
 
 def load(path: str | os.PathLike, **options: Any) -> keras.Model:

@@ -10,6 +10,7 @@ from keras import layers
 
 import senet
 from senet.data.preprocessing import Preprocessing
+from senet.deployment.inference import inference_model
 from senet.weights.card import MEMBER
 from tests.conftest import randomise
 
@@ -104,6 +105,51 @@ def test_models_that_do_not_take_images_are_left_to_keras(tmp_path):
     model = keras.Model(inputs, layers.Dense(3)(inputs))
     with pytest.raises(ValueError, match=r"save it with model\.save"):
         senet.save(model, tmp_path / "mine.keras")
+
+
+def test_what_load_would_refuse_is_not_saved_with_a_card(tmp_path):
+    class Mine(layers.Layer):
+        def call(self, x):
+            return x
+
+    for layer, said in ((Mine(), "Mine"), (layers.Lambda(lambda x: x), "Lambda")):
+        inputs = keras.Input((32, 32, 3))
+        x = layers.GlobalAveragePooling2D()(layer(layers.Conv2D(8, 3)(inputs)))
+        model = keras.Model(inputs, layers.Dense(3)(x), name="mine")
+        with pytest.raises(senet.InputError, match=f"'mine' cannot be kept.*{said}.*model.save"):
+            senet.save(model, tmp_path / "mine.keras", **ABOUT)
+        assert not (tmp_path / "mine.keras").exists()
+
+
+ENDS = {
+    "softmax": (
+        *(layers.Dense(3, "softmax", name="end"), layers.Softmax(), layers.Activation("softmax")),
+        *(keras.ops.softmax, lambda x: layers.Flatten()(layers.Softmax()(x))),
+        keras.Sequential([keras.Input((3,)), layers.Dropout(0.1), layers.Softmax()]),
+    ),
+    "sigmoid": (layers.Dense(3, "sigmoid", name="end"), layers.Activation("sigmoid")),
+    None: (layers.Dense(3, name="end"), layers.Identity(), layers.Reshape((3,))),
+}
+
+
+@pytest.mark.parametrize(("name", "end"), [(name, e) for name, ends in ENDS.items() for e in ends])
+def test_what_a_network_ends_in_is_seen_through_what_changes_nothing(tmp_path, name, end):
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3)(inputs)))
+    model = keras.Model(inputs, end(x))
+    senet.save(model, tmp_path / "mine.keras", **ABOUT)
+    assert senet.load(tmp_path / "mine.keras").card.classifier_activation == name
+
+
+def test_a_network_with_an_adapted_normalisation_is_saved_and_loaded_whole(tmp_path):
+    """It has a counter, and computes with what it works out of its weights."""
+    inputs, norm = keras.Input((32, 32, 3)), layers.Normalization()
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, name="maps")(norm(inputs)))
+    norm.adapt(5 + 3 * images(8))
+    model = senet.insert(keras.Model(inputs, layers.Dense(3)(x)), 2, "maps")
+    senet.save(model, tmp_path / "mine.keras", **ABOUT)
+    np.testing.assert_array_equal(outputs(senet.load(tmp_path / "mine.keras")), outputs(model))
+    np.testing.assert_allclose(outputs(inference_model(model)), outputs(model), atol=1e-6)
 
 
 def rewritten(path, change):

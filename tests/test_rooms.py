@@ -25,7 +25,7 @@ MAY_USE = {
     "weights": {"graph", "models", "files", "foreign"},
     "evaluation": {"data", "foreign", "progress"},
     "references": {"models", "recipes", "runs", "weights"},
-    "applications": {"data", "models", "recipes", "references", "weights"},
+    "applications": {"data", "foreign", "graph", "models", "recipes", "references", "weights"},
     "surgery": {"applications", "models", "weights"},
     "deployment": {
         *("graph", "models", "data", "evaluation", "files", "foreign", "progress", "quiet"),

@@ -8,7 +8,7 @@ import numpy as np
 
 from senet.errors import InputError
 from senet.graph import call_sources, calls, open_path
-from senet.models.graph import SEBlock, activation_of
+from senet.models.graph import UNCHANGING, SEBlock, activation_of
 
 ENDS = {
     keras.activations.sigmoid: (0.0, 1.0),
@@ -18,11 +18,6 @@ ENDS = {
     keras.activations.relu6: (0.0, 6.0),
 }
 """Smallest and largest value of what a gate may end in."""
-SHAPING = (
-    *(keras.layers.Reshape, keras.layers.Flatten, keras.layers.Identity, keras.layers.Permute),
-    *(keras.layers.Dropout, keras.layers.RepeatVector),
-)
-"""Layers that leave every value as it is when a network is used."""
 
 
 def gate_ends(model: keras.Model, block: SEBlock) -> tuple[float, float]:
@@ -59,7 +54,7 @@ def _affine(operation: Any, given: list[Any]) -> tuple[float | None, float]:
         both = (operation.scale, operation.offset)
         single = all(np.ndim(number) == 0 for number in both)
         return (float(both[0]), float(both[1])) if single else (None, 0.0)
-    if isinstance(operation, SHAPING):
+    if isinstance(operation, UNCHANGING):
         return 1.0, 0.0
     if isinstance(operation, keras.layers.Layer):
         plain = not operation.weights and hasattr(operation, "activation")

@@ -30,6 +30,12 @@ ACTIVATIONS: dict[str, Any] = {
 """What `keras.ops.sigmoid(x)` and others of `keras.ops` are, by the class of the operation that a
 graph holds; the classes themselves are not public."""
 
+UNCHANGING = (
+    *(layers.Reshape, layers.Flatten, layers.Identity, layers.Permute),
+    *(layers.Dropout, layers.RepeatVector),
+)
+"""Layers that leave every value as it is when a network is used."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SEBlock:
@@ -142,6 +148,25 @@ def softmax_of(model: keras.Model) -> keras.layers.Layer | None:
     last = next((found for found in model.layers if found.name == model.output_names[0]), None)
     own = getattr(last, "activation", None) is keras.activations.softmax
     return last if own or isinstance(last, layers.Softmax) else None
+
+
+def name_final_activation(model: keras.Model) -> str | None:
+    """What a model of one output ends in, as `"softmax"`; `None` where it gives logits.
+
+    Where it ends in a model inside it, what that ends in; layers that change no value are looked
+    through.
+    """
+    model = functional(model)
+    sources, name = call_sources(model), model.output_names[0]
+    operations = {operation.name: operation for operation in model.operations}
+    while isinstance(operations[name], UNCHANGING) and sources[name, 0]:
+        name = sources[name, 0][0][0]
+    if name in inner_models(model):
+        return name_final_activation(model.get_layer(name))
+    if _kind(operations[name]) == "Softmax":  # a layer or an operation
+        return "softmax"
+    activation = activation_of(operations[name])
+    return getattr(activation, "__name__", "?") if activation else None
 
 
 def _name_unread(model: keras.Model) -> str:

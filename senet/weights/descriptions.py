@@ -44,7 +44,7 @@ def build_described(config: dict[str, Any], held: tuple[int, int]) -> keras.Mode
         Exception: whatever Keras raises of a damaged description.
     """
     config = config | {"compile_config": None}
-    _refuse_code(config)
+    refuse_code(config)
     if _count_layers(config) > LAYERS + LAYERS_OF_ARRAY * held[0]:
         raise InputError("it has more layers than its arrays are of")
     arrays, values = held
@@ -55,7 +55,7 @@ def build_described(config: dict[str, Any], held: tuple[int, int]) -> keras.Mode
     return model
 
 
-def _refuse_code(config: Any) -> None:
+def refuse_code(config: Any) -> None:
     """Refuse a description of a model that is made of anything but layers of Keras.
 
     Raises:
@@ -73,7 +73,7 @@ def _refuse_code(config: Any) -> None:
         config = list(config.values())
     if isinstance(config, list):
         for part in config:
-            _refuse_code(part)
+            refuse_code(part)
 
 
 def _count_layers(config: Any) -> int:
