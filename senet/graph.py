@@ -1,5 +1,6 @@
 """The graph of a functional Keras model: who feeds whom, and what a rewriting has to remember."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ from senet.errors import InputError
 
 Call = tuple[str, int]
 """One call of a layer: its name, and which of its calls in this model it is."""
+Given = tuple[str, int, int]
+"""What a call gives: the call, and which of its outputs."""
 
 
 def has_graph(model: Any) -> bool:
@@ -17,6 +20,18 @@ def has_graph(model: Any) -> bool:
     if not isinstance(model, keras.Model):
         return False
     return bool(getattr(model, "inputs", None)) and bool(model.outputs)
+
+
+@functools.cache
+def _functional_class() -> type:
+    """The class of a functional model, which Keras has no public name for."""
+    image = keras.Input((1,))
+    return type(keras.Model(image, image))
+
+
+def is_readable(layer: Any) -> bool:
+    """Whether it is a model whose graph is what it computes."""
+    return has_graph(layer) and not find_overrides(layer, ("call",))
 
 
 def same_layers(model: keras.Model) -> keras.Model:
@@ -28,7 +43,7 @@ def same_layers(model: keras.Model) -> keras.Model:
 
 def find_overrides(model: keras.Model, names: tuple[str, ...]) -> list[str]:
     """Which of these methods a class of users has in place of those of Keras."""
-    stock = keras.Sequential if isinstance(model, keras.Sequential) else type(same_layers(model))
+    stock = keras.Sequential if isinstance(model, keras.Sequential) else _functional_class()
     return [name for name in names if getattr(type(model), name) is not getattr(stock, name)]
 
 
@@ -58,8 +73,7 @@ def functional(model: keras.Model) -> keras.Model:
             f"{type(model).__name__} has a call of its own, so that its graph is not what "
             f"{model.name!r} computes: rebuild it as keras.Model(inputs, outputs)."
         )
-    plain = type(model) is type(same_layers(model))
-    return model if plain else same_layers(model)
+    return model if type(model) is _functional_class() else same_layers(model)
 
 
 def inbound(model: keras.Model) -> dict[str, list[str]]:
@@ -73,12 +87,12 @@ def inbound(model: keras.Model) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {name: [] for name in calls(model)}
     for (name, _), sources in call_sources(model).items():
-        found[name] += [source for source, _ in sources]
+        found[name] += [source for source, *_ in sources]
     return found
 
 
-def call_sources(model: keras.Model) -> dict[Call, list[Call]]:
-    """For each call of a layer or an operation the calls that feed it, in the order of arguments.
+def call_sources(model: keras.Model) -> dict[Call, list[Given]]:
+    """For each call of a layer or an operation what feeds it, in the order of its arguments.
 
     Raises:
         ValueError: as for `inbound`.
@@ -87,8 +101,8 @@ def call_sources(model: keras.Model) -> dict[Call, list[Call]]:
     return {
         (name, i): [
             # the last call of a model may be counted from one, because its own graph is a call too
-            (source, min(number, len(nodes[source]) - 1))
-            for source, number in _tensors(node)
+            (source, min(number, len(nodes[source]) - 1), output)
+            for source, number, output in _tensors(node)
         ]
         for name, own in nodes.items()
         for i, node in enumerate(own)
@@ -104,10 +118,10 @@ def calls(model: keras.Model) -> dict[str, list[Any]]:
     model = functional(model)
     try:
         config = model.get_config()
-    except NotImplementedError as error:
+    except Exception as error:  # of classes of users, which may raise anything
         raise InputError(
-            f"The graph of {model.name!r} cannot be read: {_name_silent(model)} has no "
-            "get_config() of its own, as a layer that is made with more than numbers must."
+            f"The graph of {model.name!r} cannot be read, because {_name_silent(model)} has no "
+            "get_config() that works, as a layer that is made with more than numbers must."
         ) from error
     return {entry["name"]: entry["inbound_nodes"] for entry in config["layers"]}
 
@@ -117,7 +131,7 @@ def _name_silent(model: keras.Model) -> str:
     for layer in model.layers:
         try:
             layer.get_config()
-        except NotImplementedError:
+        except Exception:
             return f"{layer.name!r} ({type(layer).__name__})"
     return "one of its layers"
 
@@ -137,11 +151,7 @@ def open_path(model: keras.Model, path: str) -> tuple[keras.Model, str]:
 
 def inner_models(model: keras.Model) -> dict[str, keras.Model]:
     """The models among the layers of a functional model whose graphs can be read, by name."""
-    return {
-        layer.name: layer
-        for layer in functional(model).layers
-        if has_graph(layer) and not find_overrides(layer, ("call",))
-    }
+    return {layer.name: layer for layer in functional(model).layers if is_readable(layer)}
 
 
 def rebuild(
@@ -153,8 +163,8 @@ def rebuild(
 
     Args:
         model: a functional model.
-        clone: makes the layer, or the operation, that takes the place of one; by default a new one
-            of the same configuration.
+        clone: makes the layer, or the operation, that takes the place of one; by default
+            `copy_layer`.
         call: calls one in the graph, as `call(layer, *args, **kwargs)`.
 
     Raises:
@@ -162,32 +172,69 @@ def rebuild(
     """
     own = same_layers(functional(model))  # a clone of what is compiled would make an optimizer too
     return keras.models.clone_model(
-        own, input_tensors=fresh_inputs(own), clone_function=clone, call_function=call
+        own, input_tensors=fresh_inputs(own), clone_function=clone or copy_layer, call_function=call
     )
 
 
-def find_tensor(source: str, read: list[Call], *given: Any) -> Any:
+def copy_layer(layer: Any, **changed: Any) -> Any:
+    """A new layer or operation of the same configuration, but for what is changed in it.
+
+    Raises:
+        ValueError: it has none that a layer could be made of.
+    """
+    if isinstance(layer, keras.layers.Lambda):
+        return layer  # has no weights, and of a Python function there is no copy
+    try:
+        config = layer.get_config()
+        config |= {name: value for name, value in changed.items() if name in config}
+        return layer.__class__.from_config(config)
+    except Exception as error:  # of classes of users, which may raise anything
+        raise InputError(
+            f"The layer {layer.name!r} cannot be copied, because {type(layer).__name__} cannot be "
+            f"made of its get_config(): {error}"
+        ) from error
+
+
+def find_tensor(source: str, read: list[Given], *given: Any) -> Any:
     """Of the tensors that a call is given that which a layer made.
 
     Args:
         source: name of the layer.
-        read: the calls that feed this one, as `call_sources` has them.
+        read: what feeds the call, as `call_sources` has it.
         *given: the arguments of the call.
     """
     tensors = [t for t in keras.tree.flatten(given) if keras.utils.is_keras_tensor(t)]
-    return tensors[[name for name, _ in read].index(source)]
+    return tensors[[name for name, *_ in read].index(source)]
 
 
 def fresh_inputs(model: keras.Model) -> Any:
     """New inputs of the same structure, shapes, types and names, to rebuild a model on."""
+    optional = {
+        id(layer.output): layer.optional
+        for layer in model.layers
+        if isinstance(layer, keras.layers.InputLayer)
+    }
     return keras.tree.map_structure(
-        lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), model.input
+        lambda t: keras.Input(
+            batch_shape=t.shape, dtype=t.dtype, name=t.name, optional=optional.get(id(t), False)
+        ),
+        model.input,
     )
 
 
 def set_weights(layer: keras.layers.Layer, weights: list[Any]) -> None:
-    """Give a layer these values, as `layer.get_weights()` has them."""
-    layer.set_weights(weights)
+    """Give a layer these values, as `layer.get_weights()` has them.
+
+    Raises:
+        ValueError: it has weights of other shapes.
+    """
+    try:
+        layer.set_weights(weights)
+    except ValueError as error:
+        raise InputError(
+            f"The layer {layer.name!r} cannot be copied, because {type(layer).__name__} made of "
+            f"its get_config() has other weights: {error}"
+        ) from error
     settle(layer)
 
 
@@ -196,8 +243,9 @@ def settle(layer: keras.layers.Layer) -> None:
 
     A normalisation that was adapted keeps mean and variance apart from its weights.
     """
-    for inside in getattr(layer, "layers", ()):
-        settle(inside)
+    for inside in (*getattr(layer, "layers", ()), getattr(layer, "layer", None)):
+        if isinstance(inside, keras.layers.Layer):  # of a model, or in a wrapper
+            settle(inside)
     if isinstance(layer, keras.layers.Normalization):
         layer.finalize_state()
 
@@ -239,12 +287,12 @@ class Rebuilding:
         return layer is not None and self.readers[layer.name] == 1
 
 
-def _tensors(item: Any) -> list[Call]:
-    """The calls whose outputs appear in one serialised call, in order."""
+def _tensors(item: Any) -> list[Given]:
+    """What appears in one serialised call of what other calls give, in order."""
     if isinstance(item, dict):
         if item.get("class_name") == "__keras_tensor__":
-            name, number, _ = item["config"]["keras_history"]
-            return [(name, number)]
+            name, number, output = item["config"]["keras_history"]
+            return [(name, number, output)]
         item = list(item.values())
     if isinstance(item, (list, tuple)):
         return [call for part in item for call in _tensors(part)]

@@ -20,10 +20,10 @@ def insert(
     """A copy of a network with squeeze and excitation behind chosen layers.
 
     With `init="identity"` the copy computes exactly what the model does, bit for bit, until it is
-    trained, whatever the precision of its layers. The last layer of each excitation starts with
-    zeros, so that its sigmoid gives 0.5, and the gate is twice that: doubling is exact in floating
-    point. The sigmoid is at its steepest there, so that the gates begin to move with the first
-    step, and may grow beyond 1, up to 2.
+    trained, whatever the precision of its layers, as long as its maps are finite. The last layer of
+    each excitation starts with zeros, so that its sigmoid gives 0.5, and the gate is twice that:
+    doubling is exact in floating point. The sigmoid is at its steepest there, so that the gates
+    begin to move with the first step, and may grow beyond 1, up to 2.
 
     Args:
         model: a functional Keras model, for instance of `keras.applications`, or a Sequential one
@@ -43,7 +43,8 @@ def insert(
     Returns:
         A functional model of the layers of the given one and stock Keras layers, which
         `senet.save` keeps and the commands take. What was compiled is left behind; frozen layers
-        stay frozen, and the new ones are not. `senet.find_se_blocks` lists the new blocks, named
+        stay frozen, and the new ones are not. An output that is scaled has the name of what scales
+        it. `senet.find_se_blocks` lists the new blocks, named
         `LAYER_se_...`.
 
     Raises:

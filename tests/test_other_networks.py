@@ -141,6 +141,41 @@ def test_what_a_network_ends_in_is_seen_through_what_changes_nothing(tmp_path, n
     assert senet.load(tmp_path / "mine.keras").card.classifier_activation == name
 
 
+def test_weights_that_could_not_be_told_apart_again_are_not_saved(tmp_path):
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Reshape((8, 8, 4, 12))(inputs)
+    x = layers.TimeDistributed(layers.Conv2D(8, 3), name="each")(x)
+    x = layers.Dense(3)(layers.GlobalAveragePooling3D()(x))
+    model = keras.Model(inputs, x, name="mine")
+    with pytest.raises(senet.InputError, match=r"layers within 'each' apart.*model\.save"):
+        senet.save(model, tmp_path / "mine.keras", **ABOUT)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_stands_before_and_in_an_exported_network_keeps_its_values():
+    """Augmentation has a type of its own, and a model inside may compute as no graph says."""
+
+    class Own(keras.Model):
+        def call(self, x):
+            return 2 * super().call(x)
+
+        def get_config(self):
+            return {"name": self.name}
+
+        @classmethod
+        def from_config(cls, config):
+            x = keras.Input((30, 30, 8))
+            return cls(x, layers.Conv2D(4, 1)(x), **config)
+
+    inputs = keras.Input((32, 32, 3), dtype="uint8")
+    x = layers.Conv2D(8, 3)(layers.RandomFlip()(inputs) - 200.0)
+    x = Own.from_config({"name": "own"})(x)
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype="uint8")
+    expected = model.predict_on_batch(pixels)
+    np.testing.assert_allclose(inference_model(model).predict_on_batch(pixels), expected, rtol=1e-3)
+
+
 def test_a_network_with_an_adapted_normalisation_is_saved_and_loaded_whole(tmp_path):
     """It has a counter, and computes with what it works out of its weights."""
     inputs, norm = keras.Input((32, 32, 3)), layers.Normalization()

@@ -19,7 +19,15 @@ import keras
 import numpy as np
 from keras import layers
 
-from senet.graph import Rebuilding, find_overrides, has_graph, rebuild, set_weights
+from senet.graph import (
+    Rebuilding,
+    call_sources,
+    copy_layer,
+    functional,
+    is_readable,
+    rebuild,
+    set_weights,
+)
 
 FOLDABLE = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 IN_TRAINING_ONLY = (
@@ -66,21 +74,27 @@ def inference_model(model: keras.Model) -> keras.Model:
 class _Rewriting(Rebuilding):
     """Calls what can stand in for each layer."""
 
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__(model)
+        self.sources = call_sources(model)
+        self.operations = {operation.name: operation for operation in functional(model).operations}
+
     @staticmethod
     def fresh(layer: keras.layers.Layer) -> keras.layers.Layer:
         """A new layer of the same kind in float32; of a model inside the model, its own rewriting.
 
         An operation, as that of `x / 6`, has no type of its own.
         """
-        if has_graph(layer) and not find_overrides(layer, ("call",)):
+        if is_readable(layer):
             return inference_model(layer)
-        own = {"dtype": "float32"} if isinstance(layer, layers.Layer) else {}
-        return type(layer).from_config(layer.get_config() | own)
+        return copy_layer(layer, dtype="float32")
 
     def call(self, layer, *args, **kwargs):
         """Call a fresh layer on rebuilt tensors, or what can stand in for it."""
         if type(layer) in IN_TRAINING_ONLY:
-            return args[0]
+            if args[0].dtype == "float32":
+                return args[0]
+            return layers.Identity(dtype="float32", name=layer.name)(args[0])
         if type(layer) is layers.BatchNormalization:
             folded = self._folded(layer, args[0])
             if folded is not None:
@@ -89,8 +103,9 @@ class _Rewriting(Rebuilding):
             moved = self._squeezed_before_expand(layer, args[0])
             if moved is not None:
                 return moved
-        own = isinstance(layer, layers.Layer) and not has_graph(layer)
-        weights = self.model.get_layer(layer.name).get_weights() if own else []
+        stock = self.operations[layer.name]
+        own = isinstance(stock, layers.Layer) and not is_readable(stock)
+        weights = stock.get_weights() if own else []
         return self._made(layer, weights, *args, **kwargs)
 
     def _made(self, layer, weights, *args, **kwargs):
@@ -120,7 +135,7 @@ class _Rewriting(Rebuilding):
 
     def _squeezed_before_expand(self, dense, pooled):
         pool, x = self.maker(pooled, layers.GlobalAveragePooling2D)
-        if pool is None or pool.keepdims:
+        if pool is None or pool.keepdims or (dense.name, 1) in self.sources:  # called again
             return None
         expand, read = self.maker(x, layers.Conv2D)
         if expand is None or not _is_affine_per_pixel(expand) or not _is_linear(expand):

@@ -6,6 +6,7 @@ way the smallest is taken that is still good enough on validation images.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -26,9 +27,9 @@ from senet.explanation.findings import label_block
 from senet.explanation.sampling import spread_evenly
 from senet.explanation.statistics import GateCounter
 from senet.files import replacing_folder
-from senet.graph import rebuild, set_weights
-from senet.models.blocks import channel_axis
+from senet.graph import call_sources, find_tensor, rebuild, set_weights
 from senet.models.folding import blocks_to_fold, with_constant_gates
+from senet.models.layout import Layout
 from senet.plotting import charts
 from senet.progress import meter
 from senet.runs.folder import MODEL, RECORD, is_run
@@ -281,8 +282,12 @@ def table(result: Folding) -> Iterator[str]:
 class _Switch(keras.layers.Layer):
     """Lets a gate pass, or gives a constant in its place; never saved."""
 
+    def __init__(self, axis: int) -> None:
+        super().__init__(dtype="float32")
+        self.axis = axis  # of the channels, where the gate has the shape of maps
+
     def build(self, shape: Sequence[int | None]) -> None:
-        axis = channel_axis() % len(shape) if len(shape) == 4 else len(shape) - 1
+        axis = self.axis % len(shape) if len(shape) == 4 else len(shape) - 1
         sides = [shape[axis] if i == axis else 1 for i in range(1, len(shape))]
         self.keep = self.add_weight(shape=(), initializer="ones", trainable=False, name="keep")
         self.constant = self.add_weight(
@@ -302,21 +307,28 @@ class _Switch(keras.layers.Layer):
         self.constant.assign(given.reshape(self.constant.shape).astype("float32"))
 
 
+def _replace(old: Any, new: Any, given: Any) -> Any:
+    return new if given is old else given
+
+
 class _Switched:
     """A copy of a network whose gates can be held, so that one graph measures all foldings."""
 
     def __init__(self, model: keras.Model, names: Mapping[str, Any]) -> None:
         self.switches: dict[str, _Switch] = {}
-        scales: dict[str, list[str]] = {}
-        for block in blocks_to_fold(model, names):
-            self.switches[block.scale] = _Switch(dtype="float32")
-            scales.setdefault(block.gate, []).append(block.scale)
+        blocks = {block.scale: block for block in blocks_to_fold(model, names)}
+        sources, layout = call_sources(model), Layout(model)
+        for name, block in blocks.items():
+            self.switches[name] = _Switch(layout.find_channel_axis(block.scaled))
 
         def call(layer, *args, **kwargs):
-            outputs = layer(*args, **kwargs)
-            for scale in scales.get(layer.name, ()):
-                outputs = self.switches[scale](outputs)
-            return outputs
+            if layer.name in blocks:
+                source = blocks[layer.name].gate
+                gate = find_tensor(source, sources[layer.name, 0], args, kwargs)
+                held = self.switches[layer.name](gate)
+                put = functools.partial(_replace, gate, held)
+                args, kwargs = keras.tree.map_structure(put, (args, kwargs))
+            return layer(*args, **kwargs)
 
         self.model = rebuild(model, call=call)
         for layer in model.layers:

@@ -78,19 +78,12 @@ def as_inputs(model: keras.Model, images: Any) -> Any:
     """
     wanted: Any = functional(model).input
     shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape), wanted)
-    arrays: Any
-    if isinstance(wanted, dict):
-        if not isinstance(images, dict) or set(images) != set(wanted):
-            raise _unlike(model, shapes, images)
-        arrays = {name: _as_array(images[name]) for name in wanted}
-    elif isinstance(wanted, list | tuple):
-        if not isinstance(images, list | tuple) or len(images) != len(wanted):
-            raise _unlike(model, shapes, images)
-        arrays = [_as_array(part) for part in images]
-    elif isinstance(images, dict):
-        raise _unlike(model, shapes, images)
-    else:
-        arrays = _as_array(images)
+    if len(keras.tree.flatten(wanted)) == 1 and not isinstance(images, dict | list | tuple):
+        images = keras.tree.map_structure(lambda _: images, wanted)
+    arrays = _as_arrays(wanted, images)
+    if arrays is None:
+        given = sorted(images) if isinstance(images, dict) else type(images).__name__
+        raise InputError(f"Images must be {shapes}, as {model.name!r} takes them; got {given}.")
     parts = keras.tree.flatten(arrays)
     if not all(map(_fits, parts, keras.tree.flatten(wanted))):
         found = keras.tree.map_structure(lambda array: array.shape, arrays)
@@ -104,9 +97,19 @@ def as_inputs(model: keras.Model, images: Any) -> Any:
     return arrays
 
 
-def _unlike(model: keras.Model, shapes: Any, images: Any) -> InputError:
-    given = sorted(images) if isinstance(images, dict) else type(images).__name__
-    return InputError(f"Images must be {shapes}, as {model.name!r} takes them; got {given}.")
+def _as_arrays(wanted: Any, images: Any) -> Any:
+    """The images as arrays in the structure of the inputs; `None` where they have another."""
+    if isinstance(wanted, dict):
+        if not isinstance(images, dict) or set(images) != set(wanted):
+            return None
+        arrays = {name: _as_arrays(wanted[name], images[name]) for name in wanted}
+        return None if any(part is None for part in arrays.values()) else arrays
+    if isinstance(wanted, list | tuple):
+        if not isinstance(images, list | tuple) or len(images) != len(wanted):
+            return None
+        parts = [_as_arrays(*pair) for pair in zip(wanted, images, strict=True)]
+        return None if any(part is None for part in parts) else type(wanted)(parts)
+    return None if isinstance(images, dict) or images is None else _as_array(images)
 
 
 def _as_array(images: Any) -> np.ndarray:
@@ -178,8 +181,10 @@ def _read(layout: Layout, block: SEBlock, gate: Any, pooled: bool, taken: set[st
         name += "_"
     taken.add(name)
     options = dict(dtype="float32", name=name)
-    if block.squeeze is not None:
+    pixels = gate.shape[2:] if first else gate.shape[1:3]
+    if block.squeeze is not None and (len(gate.shape) != 4 or set(pixels) == {1}):
         return keras.layers.Flatten(**options)(gate)
+    pooled = pooled or block.squeeze is not None  # which was spread over the pixels again
     if pooled:
         return keras.layers.GlobalAveragePooling2D(data_format, **options)(gate)
     if first:

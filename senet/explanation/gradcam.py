@@ -10,7 +10,7 @@ from senet.acceleration import accelerate
 from senet.errors import InputError, UnsupportedError
 from senet.explanation.gates import as_inputs, split
 from senet.graph import functional, inbound, rebuild
-from senet.models.graph import softmax_of
+from senet.models.graph import activation_of, find_end
 from senet.models.layout import Layout
 
 
@@ -55,12 +55,13 @@ def grad_cam(
     """
     front, back, axis = _halves(model, layer)
     images = as_inputs(model, images)
+    count = len(keras.tree.flatten(images)[0])
     if classes is not None:
         classes = np.asarray(classes)
         known = back.output.shape[-1]
-        if classes.shape != (len(images),) or not ((classes >= 0) & (classes < known)).all():
+        if classes.shape != (count,) or not ((classes >= 0) & (classes < known)).all():
             raise InputError(
-                f"classes must be one index from 0 to {known - 1} for each of {len(images)} "
+                f"classes must be one index from 0 to {known - 1} for each of {count} "
                 f"images; got {classes}."
             )
     heat, start = [], 0
@@ -69,8 +70,8 @@ def grad_cam(
         if classes is None:
             chosen = keras.ops.convert_to_numpy(back(maps, training=False)).argmax(axis=1)
         else:
-            chosen = classes[start : start + len(part)]
-        start += len(part)
+            chosen = classes[start : start + len(maps)]
+        start += len(maps)
         heat.append(_weighted(maps.astype("float32"), _gradients(back, maps, chosen), axis))
     return np.concatenate(heat)
 
@@ -94,7 +95,7 @@ def _halves(model: keras.Model, layer: str | None) -> tuple[keras.Model, keras.M
             f"Grad-CAM needs a network of one input and one output (N, classes); {model.name!r} "
             f"gives {[tuple(t.shape) for t in model.outputs]}."
         )
-    again, made = _call_anew(model)
+    again, made = _call_anew(model, find_end(model))
     layout = Layout(model)
     known = [found.name for found in model.layers if _gives_maps(layout, made, found.name)]
     if layer is None:
@@ -116,18 +117,28 @@ def _halves(model: keras.Model, layer: str | None) -> tuple[keras.Model, keras.M
     return keras.Model(again.input, maps), back, layout.find_channel_axis(layer)
 
 
-def _call_anew(model: keras.Model) -> tuple[keras.Model, dict[str, list[Any]]]:
+def _call_anew(model: keras.Model, end: str) -> tuple[keras.Model, dict[str, list[Any]]]:
     """The model up to its logits, and what each of its layers gives in it, a tensor for each call.
 
     It is called anew because a layer that other models have too does not say which of its tensors
     are of this one.
+
+    Args:
+        model: a functional model.
+        end: path of what it ends in; a softmax is left out.
     """
-    last, made = softmax_of(model), collections.defaultdict(list)
+    name, _, deeper = end.partition("/")
+    made: dict[str, list[Any]] = collections.defaultdict(list)
 
     def call(layer, *args, **kwargs):
-        if layer is last:
-            return args[0] if isinstance(layer, keras.layers.Softmax) else _linear(layer, args[0])
-        outputs = layer(*args, **kwargs)
+        if layer.name == name and deeper:
+            outputs = _call_anew(functional(layer), deeper)[0](*args, **kwargs)
+        elif layer.name == name and type(layer).__name__ == "Softmax":  # an operation too
+            return args[0]
+        elif layer.name == name and activation_of(layer) is keras.activations.softmax:
+            return args[0] if not layer.weights else _linear(layer, args[0])
+        else:
+            outputs = layer(*args, **kwargs)
         made[layer.name].append(outputs)
         return outputs
 

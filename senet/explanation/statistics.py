@@ -246,7 +246,7 @@ class GateCounter:
         rng = np.random.default_rng(0)
         self.shuffled = np.full((SHUFFLES, len(labels)), -1)
         self.shuffled[:, counted] = [rng.permutation(self.rows[counted]) for _ in range(SHUFFLES)]
-        ends = {block.scale: gate_ends(model, block) for block in se_blocks(model)}
+        ends = gate_ends(model, se_blocks(model))
         self.blocks = {
             name: GateStatistics.empty(
                 name, ends[name], len(self.classes), self.probe.output[name].shape[-1]

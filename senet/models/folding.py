@@ -15,8 +15,8 @@ from keras import layers
 
 from senet.errors import InputError
 from senet.graph import call_sources, find_tensor, functional, inbound, rebuild, set_weights
-from senet.models.blocks import channel_axis
 from senet.models.graph import SEBlock, se_blocks
+from senet.models.layout import Layout
 
 
 def with_constant_gates(
@@ -44,8 +44,10 @@ def with_constant_gates(
     """
     blocks = {block.scale: block for block in blocks_to_fold(model, constants)}
     model = functional(model)
-    takes = {name: taker(model, blocks[name]) for name in constants}
-    folded = _without(model, blocks, {n for n, c in constants.items() if c is not None}, takes)
+    sources, layout = inbound(model), Layout(model)
+    takes = {name: _find_taker(model, blocks[name], sources, layout) for name in constants}
+    scaled = {name for name, constant in constants.items() if constant is not None}
+    folded = _without(model, blocks, scaled, takes, layout)
     for layer in model.layers:
         if layer.weights and layer.name in {kept.name for kept in folded.layers}:
             _copy(layer, folded.get_layer(layer.name))
@@ -73,13 +75,14 @@ def blocks_to_fold(model: keras.Model, names: Iterable[str] | None = None) -> li
     return blocks
 
 
-def taker(model: keras.Model, block: SEBlock) -> str | None:
+def _find_taker(
+    model: keras.Model, block: SEBlock, sources: dict[str, list[str]], layout: Layout
+) -> str | None:
     """Name of the layer that can take a constant gate in; `None` if there is none.
 
     It must be a batch normalisation of the channels or a linear convolution whose map goes to this
     block and nowhere else.
     """
-    sources = inbound(model)
     first = block.squeeze or block.excitation[0]
     readers = [name for name, read in sources.items() if block.scaled in read]
     elsewhere = set(readers) - {block.scale, first} or block.scaled in model.output_names
@@ -87,7 +90,7 @@ def taker(model: keras.Model, block: SEBlock) -> str | None:
         return None
     layer: Any = next((layer for layer in model.layers if layer.name == block.scaled), None)
     if type(layer) is layers.BatchNormalization:
-        fits = layer.axis % 4 == channel_axis() % 4
+        fits = layer.axis % 4 == layout.find_channel_axis(first) % 4
         return layer.name if fits and layer.scale else None
     linear = type(layer) is layers.Conv2D and layer.activation is keras.activations.linear
     return layer.name if linear else None
@@ -98,6 +101,7 @@ def _without(
     blocks: Mapping[str, SEBlock],
     scaled: set[str],
     takes: Mapping[str, str | None],
+    layout: Layout,
 ) -> keras.Model:
     """The graph without these blocks; weights are still to be set."""
     sources = call_sources(model)
@@ -110,7 +114,13 @@ def _without(
         if name in scaled and takes[name] is None:
             # of an operation, as of `x * s`, nothing says a policy: the type of its map does
             policy = getattr(layer, "dtype_policy", x.dtype)
-            options = dict(use_bias=False, dtype=policy, name=f"{name}_constant")
+            first = layout.find_channel_axis(blocks[name].scaled) == 1
+            options = dict(
+                use_bias=False,
+                data_format="channels_first" if first else "channels_last",
+                dtype=policy,
+                name=f"{name}_constant",
+            )
             return layers.DepthwiseConv2D(1, depthwise_initializer="ones", **options)(x)
         return x
 

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from senet.errors import InputError
-from senet.graph import Call, call_sources, functional, has_graph, inner_models
+from senet.graph import Call, Given, call_sources, functional, has_graph, inner_models, open_path
 
 POOLS = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
 POOLING_OPERATIONS = ("Mean", "Max")
@@ -30,6 +30,8 @@ ACTIVATIONS: dict[str, Any] = {
 """What `keras.ops.sigmoid(x)` and others of `keras.ops` are, by the class of the operation that a
 graph holds; the classes themselves are not public."""
 
+WITHIN = (layers.TimeDistributed, layers.Bidirectional)
+"""Layers with layers of their own in them."""
 UNCHANGING = (
     *(layers.Reshape, layers.Flatten, layers.Identity, layers.Permute),
     *(layers.Dropout, layers.RepeatVector),
@@ -50,6 +52,7 @@ class SEBlock:
         scale: the multiplication of gate and map.
         gate: what gives the gate to the multiplication.
         scaled: what gives the map.
+        calls: how often the layer that scales is called in the model that it lies in.
     """
 
     squeeze: str | None
@@ -57,6 +60,7 @@ class SEBlock:
     scale: str
     gate: str
     scaled: str
+    calls: int = 1
 
     def inside(self, model: str) -> "SEBlock":
         """The names of this block as seen from outside of the model that it lies in."""
@@ -64,16 +68,17 @@ class SEBlock:
             squeeze=None if self.squeeze is None else f"{model}/{self.squeeze}",
             excitation=tuple(f"{model}/{name}" for name in self.excitation),
             **{name: f"{model}/{getattr(self, name)}" for name in ("scale", "gate", "scaled")},
+            calls=self.calls,
         )
 
 
 def find_se_blocks(model: keras.Model) -> list[SEBlock]:
     """The squeeze-and-excitation blocks of a model, in network order.
 
-    A block is a multiplication of a map by a gate computed from that same map: a global pooling of
-    it, then layers with weights, then a sigmoid, hard sigmoid, tanh or ReLU. Two 1x1 convolutions
-    without the pooling count too (table 16). Names play no part, so hand-built blocks are found as
-    well, those written `x * s`, and those of models that are layers of this one.
+    A block is a multiplication of a map, and nothing else, by a gate computed from that same map: a
+    global pooling of it, then layers with weights, then a sigmoid, hard sigmoid, tanh or ReLU. Two
+    1x1 convolutions without the pooling count too (table 16). Names play no part, so hand-built
+    blocks are found as well, those written `x * s`, and those of models inside this one.
 
     Args:
         model: a functional Keras model, or a Sequential one that is built.
@@ -98,11 +103,11 @@ def find_se_blocks(model: keras.Model) -> list[SEBlock]:
         if name in inner:
             blocks = [block.inside(name) for block in find_se_blocks(inner[name])]
             found += blocks * called[name]
-        elif _kind(operation) == "Multiply":
+        elif _multiplies(operation):
             for number in range(called[name]):
                 for scaled, gate in _pairs(sources[name, number]):
                     if block := _trace(operations, sources, gate, scaled, name):
-                        found.append(block)
+                        found.append(dataclasses.replace(block, calls=called[name]))
     return found
 
 
@@ -123,7 +128,8 @@ def se_blocks(model: keras.Model, names: Iterable[str] | None = None) -> list[SE
             f"{model.name!r} has no squeeze-and-excitation blocks: no map is multiplied by a gate "
             f"that is computed from it. senet.insert adds them.{_name_unread(model)}"
         )
-    several = [name for name, count in Counter(b.scale for b in blocks).items() if count > 1]
+    counted = Counter(block.scale for block in blocks)
+    several = [b.scale for b in blocks if b.calls > 1 or counted[b.scale] > 1]
     if several:
         around = several[0].rpartition("/")[0]
         look = f" Look at model.get_layer({around!r}) alone." if around else ""
@@ -143,29 +149,33 @@ def se_blocks(model: keras.Model, names: Iterable[str] | None = None) -> list[SE
     return [block for block in blocks if block.scale in wanted]
 
 
-def softmax_of(model: keras.Model) -> keras.layers.Layer | None:
-    """The layer that makes probabilities at the end of a model of one output, if there is one."""
-    last = next((found for found in model.layers if found.name == model.output_names[0]), None)
-    own = getattr(last, "activation", None) is keras.activations.softmax
-    return last if own or isinstance(last, layers.Softmax) else None
+def find_end(model: keras.Model) -> str:
+    """Path of what a model of one output ends in, before layers that change no value.
 
-
-def name_final_activation(model: keras.Model) -> str | None:
-    """What a model of one output ends in, as `"softmax"`; `None` where it gives logits.
-
-    Where it ends in a model inside it, what that ends in; layers that change no value are looked
-    through.
+    Where it ends in a model inside it, of what that ends in.
     """
     model = functional(model)
     sources, name = call_sources(model), model.output_names[0]
     operations = {operation.name: operation for operation in model.operations}
-    while isinstance(operations[name], UNCHANGING) and sources[name, 0]:
+    while sources[name, 0] and _changes_nothing(operations[name]):
         name = sources[name, 0][0][0]
-    if name in inner_models(model):
-        return name_final_activation(model.get_layer(name))
-    if _kind(operations[name]) == "Softmax":  # a layer or an operation
+    inside = inner_models(model).get(name)
+    return f"{name}/{find_end(inside)}" if inside else name
+
+
+def _changes_nothing(operation: Any) -> bool:
+    linear = getattr(operation, "activation", None) is keras.activations.linear
+    is_activation = isinstance(operation, layers.Activation)
+    return isinstance(operation, UNCHANGING) or (is_activation and linear)
+
+
+def name_final_activation(model: keras.Model) -> str | None:
+    """What a model of one output ends in, as `"softmax"`; `None` where it gives logits."""
+    inside, name = open_path(model, find_end(model))
+    end = next(operation for operation in inside.operations if operation.name == name)
+    if _kind(end) == "Softmax":  # a layer or an operation
         return "softmax"
-    activation = activation_of(operations[name])
+    activation = activation_of(end)
     return getattr(activation, "__name__", "?") if activation else None
 
 
@@ -175,7 +185,7 @@ def _name_unread(model: keras.Model) -> str:
     unread = [
         layer.name
         for layer in functional(model).layers
-        if isinstance(layer, keras.Model) and layer.name not in known
+        if isinstance(layer, (keras.Model, *WITHIN)) and layer.name not in known
     ]
     return f" What is in {', '.join(unread)} cannot be read: no functional model." if unread else ""
 
@@ -185,20 +195,30 @@ def _kind(operation: Any) -> str:
     return type(operation).__name__
 
 
-def _pairs(calls: list[Call]) -> list[tuple[Call, Call]]:
-    return [(a, b) for a in calls for b in calls if a != b]
+def _multiplies(operation: Any) -> bool:
+    """Whether it is Keras' multiplication, as a layer or an operation."""
+    if isinstance(operation, layers.Layer):
+        return isinstance(operation, layers.Multiply)
+    return _kind(operation) == "Multiply"
+
+
+def _pairs(read: list[Given]) -> list[tuple[Given, Given]]:
+    """Map and gate, either way round; a third factor would be lost with the gate."""
+    if len(read) != 2 or read[0] == read[1]:
+        return []
+    return [(read[0], read[1]), (read[1], read[0])]
 
 
 def _trace(
     operations: dict[str, Any],
-    sources: dict[Call, list[Call]],
-    gate: Call,
-    scaled: Call,
+    sources: dict[Call, list[Given]],
+    gate: Given,
+    scaled: Given,
     scale: str,
 ) -> SEBlock | None:
     """Walk back from a gate to the map it scales; a block if what lies between is an excitation."""
     weighted: list[str] = []
-    last_activation, call = None, gate
+    last_activation, call = None, gate[:2]
     while len(sources[call]) == 1:
         name, operation = call[0], operations[call[0]]
         if _is_pool(operation):
@@ -214,7 +234,7 @@ def _trace(
         if sources[call] == [scaled] and len(weighted) == 2:
             found = last_activation in GATES
             return SEBlock(None, tuple(weighted), scale, gate[0], scaled[0]) if found else None
-        call = sources[call][0]
+        call = sources[call][0][:2]
     return None
 
 
@@ -231,6 +251,8 @@ def _is_pool(operation: Any) -> bool:
 def activation_of(operation: Any) -> Any:
     """What a layer or an operation ends in, if that is a nonlinear function."""
     if isinstance(operation, layers.ReLU):
+        if operation.negative_slope:
+            return keras.activations.leaky_relu
         bounded = operation.max_value is not None
         return keras.activations.relu6 if bounded else keras.activations.relu
     if not isinstance(operation, layers.Layer):

@@ -11,7 +11,15 @@ import keras
 from keras import layers
 
 from senet.errors import InputError
-from senet.graph import call_sources, functional, inbound, inner_models, rebuild, set_weights
+from senet.graph import (
+    call_sources,
+    copy_layer,
+    functional,
+    inbound,
+    inner_models,
+    rebuild,
+    set_weights,
+)
 from senet.models.graph import find_se_blocks
 from senet.models.layout import Layout
 
@@ -61,25 +69,34 @@ class _Copying:
         self.ratio, self.init = ratio, init
         self.made: dict[int, Any] = {}  # a layer that two models share is one in their copies too
 
-    def copy(self, model: keras.Model, paths: set[str], trainable: bool = True) -> keras.Model:
+    def copy(
+        self,
+        model: keras.Model,
+        paths: set[str],
+        trainable: bool = True,
+        around: int | None = None,
+    ) -> keras.Model:
         """The copy of a functional model.
 
         Args:
             model: whose weights the copy gets.
             paths: of the layers to scale behind, from this model on.
             trainable: whether the models around it are.
+            around: the axis of the channels in the maps that it is given, where it says none.
         """
         trainable = trainable and model.trainable
         own, inner = functional(model), inner_models(model)
-        names, layout = {operation.name for operation in own.operations}, Layout(own)
+        layout = Layout(own, around)
+        names = set(layout.operations)
 
         def clone(layer):
             if id(layer) not in self.made:
-                self.made[id(layer)] = (
-                    self.copy(layer, _below(layer.name, paths), trainable)
-                    if layer.name in inner
-                    else _copy_layer(layer)
-                )
+                if layer.name in inner:
+                    axis = layout.find_channel_axis(layout.sources[layer.name][0])
+                    made = self.copy(layer, _below(layer.name, paths), trainable, axis)
+                else:
+                    made = copy_layer(layer)
+                self.made[id(layer)] = made
             return self.made[id(layer)]
 
         def call(layer, *args, **kwargs):
@@ -130,23 +147,6 @@ class _Copying:
         return layers.Multiply(dtype=x.dtype, name=new["scale"])([x, s])
 
 
-def _copy_layer(layer: Any) -> Any:
-    """A new layer or operation of the same configuration.
-
-    Raises:
-        ValueError: it has none that a layer could be made of.
-    """
-    if isinstance(layer, layers.Lambda):
-        return layer  # has no weights, and of a Python function there is no copy
-    try:
-        return layer.__class__.from_config(layer.get_config())
-    except Exception as error:  # of classes of users, which may raise anything
-        raise InputError(
-            f"The layer {layer.name!r} cannot be copied, because {type(layer).__name__} cannot be "
-            f"made of its get_config(): {error}"
-        ) from error
-
-
 def _take_over(copy: Any, layer: Any, trainable: bool) -> None:
     """Give a copy the weights of a layer, and freeze it where it is frozen or the model around."""
     if copy is layer:
@@ -155,6 +155,9 @@ def _take_over(copy: Any, layer: Any, trainable: bool) -> None:
         set_weights(copy, layer.get_weights())
     if copy.trainable != (trainable and layer.trainable):
         copy.trainable = trainable and layer.trainable
+    for own, given in zip(copy.variables, layer.variables, strict=False):
+        if own.trainable and not given.trainable:  # of a layer within the layer
+            own.trainable = False
 
 
 def _count_channels(x: Any, name: str, axis: int) -> int:
@@ -193,6 +196,8 @@ def _choose(model: keras.Model, where: Where | None) -> set[str]:
         chosen = ruled
     else:
         chosen, said = _find(known, where, model.name), f"where={where!r}"
+    ids = {id(known[path][0]) for path in chosen}  # in each model that has the layer
+    chosen = {path for path, (layer, _) in known.items() if id(layer) in ids}
     chosen -= {name for block in find_se_blocks(model) for name in (block.scaled, block.scale)}
     if not chosen:
         raise InputError(f"No layer of {model.name!r} without a gate of its own fits {said}.")
@@ -208,8 +213,9 @@ def _find(known: dict[str, tuple[Any, int]], where: Where, model: str) -> set[st
     """Paths of the layers that names, patterns or a function tell."""
     if callable(where):
         return {path for path, (layer, _) in known.items() if where(layer)}
-    patterns = [where] if isinstance(where, str) else where
-    if not isinstance(patterns, Iterable) or not all(isinstance(p, str) for p in patterns):
+    given = list(where) if isinstance(where, Iterable) and not isinstance(where, str) else [where]
+    patterns = [pattern for pattern in given if isinstance(pattern, str)]
+    if len(patterns) < len(given):
         raise InputError(
             "where must be the name of a layer, a pattern such as '*_bn', a list of them, or a "
             f"function of a layer; got {where!r}."
@@ -239,9 +245,10 @@ def _apply_rule(model: keras.Model, around: str = "") -> set[str] | None:
     """Paths of the layers behind which a known network, or one inside a model, has its gates."""
     own = functional(model)
     names = [layer.name for layer in own.layers]
-    if ends := [name for name in names if FAMILY.fullmatch(name)]:
+    sources = inbound(own)
+    ends = [name for name in names if FAMILY.fullmatch(name)]
+    if ends and all(len(sources[end]) == 2 for end in ends):
         gated = {f"{name.removesuffix('_se_scale')}_add" for name in names}
-        sources = inbound(own)
         return {around + _residual(own, sources, end) for end in ends if end not in gated}
     for pattern, places in PLACES.items():
         fitting = [fnmatch.filter(names, place) for place in places]

@@ -389,6 +389,8 @@ def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | N
     if path.suffix == ".keras":
         with making_parents(path), replacing(path) as written:
             model.save(written)
+            if card.spec is None:
+                _require_readable(model, written)
             with zipfile.ZipFile(written, "a") as archive:
                 archive.writestr(MEMBER, json.dumps(card.to_json(), indent=1))
         return
@@ -411,6 +413,22 @@ def save(model: keras.Model, path: str | os.PathLike, card: Card, names: str | N
             save_file(arrays, written, about)
         except SafetensorError as error:  # of a full disk too
             raise FileError(f"{str(path)!r} cannot be written: {error}") from error
+
+
+def _require_readable(model: keras.Model, path: pathlib.Path) -> None:
+    """Refuse a file whose arrays could not be told apart again.
+
+    Raises:
+        ValueError: layers within other layers hold some of them.
+    """
+    with open_arrays(path) as file:
+        slots = list(schemes.own_slots(model, hdf5=True))
+        inside = sorted({slot.layer for slot in slots if slot.name not in file.arrays})
+    if inside:
+        raise InputError(
+            f"{model.name!r} cannot be kept with its card, because senet.load does not tell the "
+            f"weights of layers within {', '.join(map(repr, inside))} apart: keep it by model.save."
+        )
 
 
 def _foreign_slots(model: keras.Model, card: Card, spec: Spec, names: str) -> list[schemes.Slot]:

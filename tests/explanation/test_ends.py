@@ -37,6 +37,8 @@ CHANGES = [
     (lambda s: 2 * layers.Rescaling(3.0, offset=1.0)(s), "sigmoid", (2, 8)),
     (lambda s: layers.Dropout(0.2)(layers.Reshape((1, 1, 4))(s)), "sigmoid", (0, 1)),
     (lambda s: layers.Activation("linear")(s), "sigmoid", (0, 1)),
+    (lambda s: s[:, :, :, :], "sigmoid", (0, 1)),
+    (lambda s: keras.ops.cast(s, "float32"), "sigmoid", (0, 1)),
     (lambda s: keras.ops.reshape(s, (-1, 1, 1, 4)), "sigmoid", (0, 1)),
 ]
 
@@ -45,7 +47,7 @@ CHANGES = [
 def test_a_gate_lies_between_its_ends_whatever_is_done_to_it(change, activation, ends):
     model = network(change, activation)
     (block,) = find_se_blocks(model)
-    assert gate_ends(model, block) == pytest.approx(ends)
+    assert gate_ends(model, [block])[block.scale] == pytest.approx(ends)
     for factor in (1.0, 1000.0):  # far enough to come near both
         x = factor * np.random.default_rng(0).normal(size=(16, 6, 6, 4)).astype("float32")
         (gate,) = senet.gates(model, x).values()
@@ -66,7 +68,7 @@ def test_what_cannot_be_followed_is_said(change):
     model = network(change)
     (block,) = find_se_blocks(model)
     with pytest.raises(senet.InputError, match="cannot be told behind"):
-        gate_ends(model, block)
+        gate_ends(model, [block])
 
 
 def test_the_ends_of_a_block_inside_a_model_are_those_of_the_block():
@@ -75,13 +77,13 @@ def test_the_ends_of_a_block_inside_a_model_are_those_of_the_block():
     model = keras.Model(x, inner(layers.ReLU()(x)))
     (block,) = find_se_blocks(model)
     assert block.scale.startswith("changed/")
-    assert gate_ends(model, block) == (0, 2)
+    assert gate_ends(model, [block]) == {block.scale: (0, 2)}
 
 
 def test_hard_sigmoids_of_mobilenet_lie_between_0_and_1():
     model = keras.applications.MobileNetV3Small(weights=None, input_shape=(32, 32, 3))
     blocks = find_se_blocks(model)
-    assert [gate_ends(model, block) for block in blocks] == [pytest.approx((0, 1))] * 9
+    assert list(gate_ends(model, blocks).values()) == [pytest.approx((0, 1))] * 9
     found = senet.gates(model, np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)))
     assert all(gate.min() >= 0 and gate.max() <= 1 for gate in found.values())
     assert found[blocks[0].scale].shape == (2, 16)

@@ -1,12 +1,13 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 
 import senet
 from senet.data.sources import Data
 from senet.evaluation import evaluate
-from senet.explanation.folding import fold_within, table
+from senet.explanation.folding import _Switched, fold_within, table
 from senet.models.folding import with_constant_gates
 from tests.explanation.test_page import small_case
 
@@ -102,3 +103,21 @@ def test_data_without_a_split_to_choose_by_is_refused(case, tmp_path):
     with pytest.raises(ValueError, match="there is no split validation"):
         folded_within((model, less, preprocessing), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_blocks_that_share_their_excitation_are_held_apart():
+    x = keras.Input((8, 8, 4))
+    reduce, excite = keras.layers.Dense(2, "relu"), keras.layers.Dense(4, "sigmoid")
+    y = x
+    for i in range(2):
+        z = keras.layers.GlobalAveragePooling2D(keepdims=True)(y)
+        y = keras.layers.Multiply(name=f"scale{i}")([y, excite(reduce(z))])
+    model = keras.Model(x, y)
+    constants = {"scale0": np.linspace(0.1, 0.9, 4), "scale1": np.linspace(0.8, 0.2, 4)}
+    switched = _Switched(model, constants)
+    images = np.random.default_rng(0).normal(size=(3, 8, 8, 4)).astype("float32")
+    for held in ({}, {"scale0": constants["scale0"]}, constants):
+        switched.hold(held)
+        expected = (senet.fold(model, held) if held else model).predict_on_batch(images)
+        found = switched.model.predict_on_batch(images)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -199,3 +199,33 @@ def test_gates_of_a_model_inside_a_model_are_those_of_the_model():
     kernel = keras.ops.convert_to_numpy(model.layers[-1].kernel)
     weights = kernel.T[classes][:, None, None] / np.prod(maps.shape[1:3])  # class activation map
     np.testing.assert_allclose(heat, np.maximum((maps * weights).sum(-1), 0), atol=1e-5)
+
+
+def test_a_gate_that_was_spread_over_the_pixels_is_one_for_each_channel():
+    x = keras.Input((6, 6, 4))
+    z = layers.Dense(2, "relu")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    s = layers.UpSampling2D(6)(layers.Dense(4, "sigmoid")(z))
+    model = keras.Model(x, layers.Multiply(name="scale")([x, s]))
+    found = senet.gates(model, small_images(3, 6))["scale"]
+    assert found.shape == (3, 4)
+    probe = keras.Model(x, s).predict_on_batch(small_images(3, 6))
+    np.testing.assert_allclose(found, probe[:, 0, 0], rtol=1e-6)
+
+
+def test_one_input_in_a_list_takes_an_array_or_a_list():
+    model = small()
+    listed = keras.Model([model.input], model.output)
+    expected = senet.gates(model, small_images())["relu_se_scale"]
+    for given in (small_images(), [small_images()]):
+        np.testing.assert_array_equal(senet.gates(listed, given)["relu_se_scale"], expected)
+        assert senet.grad_cam(listed, given, np.zeros(2, int)).shape == (2, 8, 8)
+
+
+def test_inputs_may_be_lists_in_a_dictionary():
+    a, b, c = (keras.Input((8, 8, 4), name=name) for name in ("a", "b", "q"))
+    y = layers.Add(name="maps")([a, b, c])
+    model = senet.insert(keras.Model({"p": [a, b], "q": c}, y), 2, "maps", init="paper")
+    x = small_images()
+    assert senet.gates(model, {"p": [x, x], "q": x})["maps_se_scale"].shape == (2, 4)
+    with pytest.raises(senet.InputError, match="as 'se_functional"):
+        senet.gates(model, {"p": [x], "q": x})

@@ -130,3 +130,25 @@ def test_what_cannot_be_read_is_refused_in_words(build, options, message):
     model = build()
     with pytest.raises(ValueError, match=message):
         senet.grad_cam(model, images(2, model.input_shape[1]), **options)
+
+
+HEADS = {
+    "in a model": lambda x: keras.Sequential([keras.Input((4,)), layers.Dense(3, "softmax")])(x),
+    "operation": lambda x: keras.ops.softmax(layers.Dense(3)(x)),
+    "cast": lambda x: layers.Activation("linear", dtype="float32")(layers.Dense(3, "softmax")(x)),
+    "activation": lambda x: layers.Activation("softmax")(layers.Dense(3)(x)),
+    "logits": lambda x: layers.Dense(3)(x),
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_score_is_the_logit_whatever_the_network_ends_in(head):
+    x = keras.Input((8, 8, 3))
+    maps = layers.Conv2D(4, 3, name="maps")(x)
+    model = keras.Model(x, HEADS[head](layers.GlobalAveragePooling2D()(maps)))
+    images = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
+    heat = senet.grad_cam(model, images, np.arange(3))
+    given = keras.Model(x, maps).predict_on_batch(images)
+    kernel = next(w for w in model.get_weights() if w.shape == (4, 3))
+    expected = (given * kernel.T[:, None, None]).sum(-1) / 36
+    np.testing.assert_allclose(heat, np.maximum(expected, 0), atol=1e-6)

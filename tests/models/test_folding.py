@@ -168,3 +168,15 @@ def test_a_network_without_gates_is_refused():
     plain = senet.create("resnet50", **SMALL)
     with pytest.raises(ValueError, match=r"no squeeze-and-excitation blocks.*senet\.insert"):
         with_constant_gates(plain, {})
+
+
+def test_a_constant_goes_to_the_channels_of_layers_with_channels_first():
+    """Height, width and channels are as many, so that the shape of the gate tells nothing."""
+    x = keras.Input((8, 8, 8))
+    y = keras.layers.BatchNormalization(axis=1, name="norm")(x)
+    model = senet.insert(keras.Model(x, keras.layers.ReLU()(y)), 2, "norm", init="paper")
+    gate = np.linspace(0.1, 0.8, 8)
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 8)).astype("float32")
+    plain = keras.Model(model.input, model.get_layer("norm").output).predict_on_batch(images)
+    folded = senet.fold(model, {"norm_se_scale": gate}).predict_on_batch(images)
+    np.testing.assert_allclose(folded, np.maximum(plain * gate[:, None, None], 0), rtol=1e-5)

@@ -167,3 +167,47 @@ def test_models_that_cannot_be_read_are_named():
     model = keras.Model(x, Hidden(name="hidden")(x))
     with pytest.raises(ValueError, match=r"What is in hidden cannot be read: no functional model"):
         senet.gates(model, np.zeros((1, 8, 8, 4)))
+
+
+def test_another_output_of_the_same_call_is_another_map():
+    x = keras.Input((8, 8, 4))
+    a, b = keras.ops.split(x, 2, axis=-1)
+    assert scales(keras.Model(x, layers.Multiply(name="own")([b, excited(b, 2)]))) == ["own"]
+    other = keras.Model(x, layers.Multiply()([b, excited(a, 2)]))
+    assert senet.find_se_blocks(other) == []
+
+
+def test_a_third_factor_would_be_lost_with_the_gate():
+    x, mask = keras.Input((8, 8, 4)), keras.Input((8, 8, 1))
+    model = keras.Model([x, mask], layers.Multiply()([x, excited(x, 4), mask]))
+    assert senet.find_se_blocks(model) == []
+
+
+def test_a_multiplication_that_is_called_elsewhere_too_has_no_gates_of_its_own():
+    x, multiply = keras.Input((8, 8, 4)), layers.Multiply(name="times")
+    y = multiply([x, excited(x, 4)])
+    model = keras.Model(x, multiply([y, layers.ReLU()(y)]))
+    (block,) = senet.find_se_blocks(model)
+    assert block.calls == 2
+    for use in (lambda: senet.gates(model, np.zeros((1, 8, 8, 4))), lambda: fold(model)):
+        with pytest.raises(ValueError, match=r"'times' .* is called several times"):
+            use()
+
+
+def fold(model):
+    return senet.fold(model, {block.scale: None for block in senet.find_se_blocks(model)})
+
+
+def test_a_layer_of_a_user_that_is_called_multiply_is_none():
+    class Multiply(layers.Layer):
+        def call(self, given):
+            return given[0] + given[1]
+
+    x = keras.Input((8, 8, 4))
+    assert senet.find_se_blocks(keras.Model(x, Multiply()([x, excited(x, 4)]))) == []
+
+
+def test_a_leaky_relu_is_no_gate():
+    x = keras.Input((8, 8, 4))
+    leaky = layers.ReLU(negative_slope=0.1)(excited(x, 4, None))
+    assert senet.find_se_blocks(keras.Model(x, layers.Multiply()([x, leaky]))) == []

@@ -4,6 +4,7 @@ import pytest
 from keras import layers
 
 import senet
+from senet.graph import open_path
 from tests.conftest import randomise
 
 
@@ -222,7 +223,9 @@ def test_what_of_a_layer_cannot_be_scaled_or_copied_is_said():
     with pytest.raises(ValueError, match="'both' gives 2 outputs"):
         senet.insert(keras.Model(x, one), 2, "both")
     one, _ = Pair(np.float32(2), name="both")(x)
-    with pytest.raises(ValueError, match=r"cannot be read: 'both' \(Pair\) has no get_config"):
+    with pytest.raises(
+        ValueError, match=r"cannot be read, because 'both' \(Pair\) has no get_config"
+    ):
         senet.insert(keras.Model(x, layers.ReLU(name="relu")(one)), 2, "relu")
     one, _ = Forgetful(2.0, name="both")(x)
     with pytest.raises(ValueError, match="'both' cannot be copied, because Forgetful cannot be"):
@@ -280,3 +283,66 @@ def test_frozen_layers_stay_frozen():
     made = senet.insert(model, 4, "norm")
     assert not made.get_layer("first").trainable
     assert made.get_layer("norm_se_excite").trainable
+
+
+@pytest.mark.parametrize("where", ["act", "act/ir", "late"])
+def test_a_model_inside_a_model_is_gated_on_the_axis_that_it_is_given(where):
+    x, inside = keras.Input((3, 8, 8)), keras.Input((16, 6, 6))
+    act = keras.Model(inside, layers.ReLU(name="ir")(inside), name="act")
+    y = act(layers.Conv2D(16, 3, data_format="channels_first")(x))
+    made = senet.insert(keras.Model(x, layers.ReLU(name="late")(y)), 4, where)
+    (block,) = senet.find_se_blocks(made)
+    inner, name = open_path(made, block.squeeze)
+    assert inner.get_layer(name).data_format == "channels_first"
+
+
+@pytest.mark.parametrize("where", ["a/shared/maps", "b/shared/maps", "maps"])
+def test_a_model_that_two_models_share_is_gated_in_both(where):
+    x = keras.Input((8, 8, 3))
+    shared = keras.Model(x, layers.Conv2D(4, 3, name="maps")(x), name="shared")
+    parts = [keras.Model(x, shared(factor * x), name=n) for factor, n in ((1.0, "a"), (2.0, "b"))]
+    y = keras.Input((8, 8, 3))
+    model = keras.Model(y, layers.Add()([part(y) for part in parts]))
+    made = senet.insert(model, 2, where)
+    scales = [block.scale for block in senet.find_se_blocks(made)]
+    assert scales == ["a/shared/maps_se_scale", "b/shared/maps_se_scale"]
+    copies = [made.get_layer(name).get_layer("shared") for name in ("a", "b")]
+    assert copies[0] is copies[1]
+    np.testing.assert_array_equal(outputs(made, images(model)), outputs(model, images(model)))
+
+
+def test_what_is_frozen_within_a_layer_stays_frozen():
+    x = keras.Input((4, 4, 8))
+    attention = layers.MultiHeadAttention(2, 4, name="attention")
+    y = layers.Reshape((4, 4, 8), name="maps")(attention(*[layers.Reshape((16, 8))(x)] * 2))
+    model = keras.Model(x, y)
+    attention.variables[0].trainable = False
+    made = senet.insert(model, 2, "maps")
+    assert len(made.trainable_weights) == len(model.trainable_weights) + 2
+
+
+def test_a_normalisation_in_a_wrapper_gives_the_same():
+    x, norm = keras.Input((4, 8, 8, 3)), layers.Normalization()
+    norm.adapt(5 + 3 * np.random.default_rng(0).normal(size=(8, 8, 8, 3)))
+    y = layers.TimeDistributed(norm)(x)
+    model = keras.Model(x, layers.Conv2D(4, 3, name="maps")(y[:, 0]))
+    made = senet.insert(model, 2, "maps")
+    np.testing.assert_array_equal(outputs(made, images(model)), outputs(model, images(model)))
+
+
+def test_names_may_come_from_a_generator():
+    made = senet.insert(small(), 4, (name for name in ("first", "norm")))
+    assert len(senet.find_se_blocks(made)) == 2
+
+
+def test_a_layer_that_is_called_like_one_of_the_family_is_no_residual_branch():
+    x = keras.Input((8, 8, 4))
+    with pytest.raises(ValueError, match="No rule is known"):
+        senet.insert(keras.Model(x, layers.ReLU(name="stage1_block1_add")(x)), 2)
+
+
+def test_optional_inputs_stay_optional():
+    x, extra = keras.Input((8, 8, 4), name="x"), keras.Input((3,), optional=True, name="extra")
+    model = keras.Model({"x": x, "extra": extra}, layers.ReLU(name="maps")(x))
+    made = senet.insert(model, 2, "maps")
+    assert made({"x": np.ones((1, 8, 8, 4)), "extra": None}).shape == (1, 8, 8, 4)
