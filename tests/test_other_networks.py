@@ -11,6 +11,7 @@ from keras import layers
 import senet
 from senet.data.preprocessing import Preprocessing
 from senet.deployment.inference import inference_model
+from senet.prediction.trained import load_trained
 from senet.weights.card import MEMBER
 from tests.conftest import randomise
 
@@ -139,6 +140,21 @@ def test_what_a_network_ends_in_is_seen_through_what_changes_nothing(tmp_path, n
     model = keras.Model(inputs, end(x))
     senet.save(model, tmp_path / "mine.keras", **ABOUT)
     assert senet.load(tmp_path / "mine.keras").card.classifier_activation == name
+
+
+def test_the_commands_read_images_with_channels_last(tmp_path):
+    inputs = keras.Input((3, 32, 32))
+    x = layers.BatchNormalization(axis=1, name="norm")(inputs)
+    x = layers.GlobalAveragePooling2D(data_format="channels_first")(x)
+    model = senet.insert(keras.Model(inputs, layers.Dense(3)(x)), 2, "norm")
+    senet.save(model, tmp_path / "first.keras", **ABOUT)
+    assert senet.load(tmp_path / "first.keras").card.data_format == "channels_first"
+    with pytest.raises(senet.InputError, match="channels first, and here they come last"):
+        load_trained(tmp_path / "first.keras")
+    outer = keras.Input((32, 32, 3))
+    last = keras.Model(outer, model(layers.Permute((3, 1, 2))(outer)))
+    senet.save(last, tmp_path / "last.keras", **ABOUT)
+    load_trained(tmp_path / "last.keras")
 
 
 def test_weights_that_could_not_be_told_apart_again_are_not_saved(tmp_path):

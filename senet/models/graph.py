@@ -180,14 +180,17 @@ def name_final_activation(model: keras.Model) -> str | None:
 
 
 def _name_unread(model: keras.Model) -> str:
-    """The models among the layers whose graphs cannot be read, a sentence."""
+    """What in a model was not looked into, a sentence or two."""
     known = inner_models(model)
     unread = [
         layer.name
         for layer in functional(model).layers
         if isinstance(layer, (keras.Model, *WITHIN)) and layer.name not in known
     ]
-    return f" What is in {', '.join(unread)} cannot be read: no functional model." if unread else ""
+    told = f" What is in {', '.join(unread)} cannot be read: no functional model." if unread else ""
+    if known:
+        told += " An excitation that is a model of its own is not looked through: call its layers."
+    return told
 
 
 def _kind(operation: Any) -> str:

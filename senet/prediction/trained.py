@@ -146,6 +146,11 @@ def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) ->
             f"{where!r} takes images of {card.channels} channel{'s'[: card.channels != 1]}, and "
             f"here images are read in RGB, of {COLOURS}: use it in Python, by senet.load."
         )
+    if card.data_format != "channels_last":
+        raise InputError(
+            f"{where!r} takes images with their channels first, and here they come last: put "
+            "keras.layers.Permute((3, 1, 2)) in front of it, or use it in Python, by senet.load."
+        )
     if card.class_names is None or card.preprocessing is None:
         raise InputError(f"{where!r} does not say its {_name_missing(card)}. {HOW_TO_DESCRIBE}")
     preprocessing = _preprocessing(card.preprocessing, where)

@@ -169,6 +169,14 @@ def test_models_that_cannot_be_read_are_named():
         senet.gates(model, np.zeros((1, 8, 8, 4)))
 
 
+def test_an_excitation_that_is_a_model_of_its_own_is_told_of():
+    x = keras.Input((8, 8, 4))
+    parts = [layers.GlobalAveragePooling2D(keepdims=True), layers.Dense(4, "sigmoid")]
+    model = keras.Model(x, x * keras.Sequential([keras.Input((8, 8, 4)), *parts])(x))
+    with pytest.raises(ValueError, match="a model of its own is not looked through"):
+        senet.gates(model, np.zeros((1, 8, 8, 4)))
+
+
 def test_another_output_of_the_same_call_is_another_map():
     x = keras.Input((8, 8, 4))
     a, b = keras.ops.split(x, 2, axis=-1)
