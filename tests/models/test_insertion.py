@@ -346,3 +346,14 @@ def test_optional_inputs_stay_optional():
     model = keras.Model({"x": x, "extra": extra}, layers.ReLU(name="maps")(x))
     made = senet.insert(model, 2, "maps")
     assert made({"x": np.ones((1, 8, 8, 4)), "extra": None}).shape == (1, 8, 8, 4)
+
+
+def test_a_frozen_model_inside_without_gates_stays_frozen_as_a_whole():
+    x = keras.Input((8, 8, 3))
+    inner = keras.Model(x, layers.Conv2D(4, 3, name="maps")(x), name="inner")
+    y = keras.Input((8, 8, 3))
+    model = keras.Model(y, layers.ReLU(name="relu")(inner(y)))
+    inner.trainable = False
+    made = senet.insert(model, 2, "relu")
+    assert not made.get_layer("inner").trainable
+    assert len(made.trainable_weights) == 2
