@@ -74,6 +74,9 @@ def moved(made, x, but=()):
 def test_networks_of_keras_applications(tmp_path, name):
     application = getattr(keras.applications, name)
     model = application(weights=None, input_shape=(75, 75, 3), classes=4)
+    for layer in model.layers:
+        if layer.name.endswith("_layer_scale"):  # ConvNeXt's start at 1e-6: gradients vanish there
+            layer.set_weights([np.full_like(weight, 0.5) for weight in layer.get_weights()])
     own = [block.scale for block in senet.find_se_blocks(model)]
     made, x = senet.insert(model), noise(4, 75, 75, 3)
     blocks, added = BLOCKS[name]
@@ -82,7 +85,9 @@ def test_networks_of_keras_applications(tmp_path, name):
     keep(model, made, x, tmp_path / "made.keras")
     train_two_steps(made, x)
     # with few channels an excitation has one or two hidden units, some of which are never above 0
-    assert moved(made, x, own) >= blocks / 2
+    count = moved(made, x, own)
+    print(f"{name}: gates of {count} of {blocks} blocks moved")
+    assert count >= blocks / 2
 
 
 def test_se_mobilenet_has_the_parameters_of_table_3():
