@@ -25,8 +25,8 @@ def has_graph(model: Any) -> bool:
 @functools.cache
 def _functional_class() -> type:
     """The class of a functional model, which Keras has no public name for."""
-    image = keras.Input((1,))
-    return type(keras.Model(image, image))
+    image = keras.Input((1,), name="any")  # names of its own take none from the networks of users
+    return type(keras.Model(image, image, name="any"))
 
 
 def is_readable(layer: Any) -> bool:

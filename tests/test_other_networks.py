@@ -184,7 +184,7 @@ def test_what_stands_before_and_in_an_exported_network_keeps_its_values():
             return cls(x, layers.Conv2D(4, 1)(x), **config)
 
     inputs = keras.Input((32, 32, 3), dtype="uint8")
-    x = layers.Conv2D(8, 3)(layers.RandomFlip()(inputs) - 200.0)
+    x = layers.Conv2D(8, 3)(layers.RandomFlip()(inputs) - 200)
     x = Own.from_config({"name": "own"})(x)
     model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
     pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype="uint8")

@@ -71,6 +71,34 @@ def inference_model(model: keras.Model) -> keras.Model:
     return keras.Model(clone.input, clone.output, name=model.name)
 
 
+def in_float32(model: keras.Model) -> keras.Model:
+    """The network with every layer in float32: itself where they are so already.
+
+    Raises:
+        ValueError: as for `inference_model`.
+    """
+    if _computes_in_float32(model):
+        return model
+    made = rebuild(
+        model,
+        lambda layer: (
+            in_float32(layer) if is_readable(layer) else copy_layer(layer, dtype="float32")
+        ),
+    )
+    for layer in functional(model).layers:
+        if layer.weights and not is_readable(layer):
+            set_weights(made.get_layer(layer.name), layer.get_weights())
+    return made
+
+
+def _computes_in_float32(model: keras.Model) -> bool:
+    return all(
+        _computes_in_float32(layer) if is_readable(layer) else layer.compute_dtype == "float32"
+        for layer in functional(model).layers
+        if not isinstance(layer, layers.InputLayer)
+    )
+
+
 class _Rewriting(Rebuilding):
     """Calls what can stand in for each layer."""
 
@@ -94,7 +122,7 @@ class _Rewriting(Rebuilding):
         if type(layer) in IN_TRAINING_ONLY:
             if args[0].dtype == "float32":
                 return args[0]
-            return layers.Identity(dtype="float32", name=layer.name)(args[0])
+            return keras.ops.cast(args[0], "float32")  # as those that augment do with pixels
         if type(layer) is layers.BatchNormalization:
             folded = self._folded(layer, args[0])
             if folded is not None:

@@ -129,13 +129,14 @@ def se_blocks(model: keras.Model, names: Iterable[str] | None = None) -> list[SE
             f"that is computed from it. senet.insert adds them.{_name_unread(model)}"
         )
     counted = Counter(block.scale for block in blocks)
-    several = [b.scale for b in blocks if b.calls > 1 or counted[b.scale] > 1]
+    several = [b for b in blocks if b.calls > 1 or counted[b.scale] > 1]
     if several:
-        around = several[0].rpartition("/")[0]
-        look = f" Look at model.get_layer({around!r}) alone." if around else ""
+        around = several[0].scale.rpartition("/")[0]
+        alone = several[0].calls == 1 and around and "/" not in around  # the model is called again
+        look = f" Look at model.get_layer({around!r}) alone." if alone else ""
         raise InputError(
-            f"The block {several[0]!r} of {model.name!r} is called several times, so that its "
-            f"gates have no name of their own each time.{look if '/' not in around else ''}"
+            f"The block {several[0].scale!r} of {model.name!r} is called several times, so that "
+            f"its gates have no name of their own each time.{look}"
         )
     if names is None:
         return blocks

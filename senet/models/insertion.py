@@ -73,7 +73,6 @@ class _Copying:
         self,
         model: keras.Model,
         paths: set[str],
-        trainable: bool = True,
         around: int | None = None,
     ) -> keras.Model:
         """The copy of a functional model.
@@ -81,10 +80,8 @@ class _Copying:
         Args:
             model: whose weights the copy gets.
             paths: of the layers to scale behind, from this model on.
-            trainable: whether the models around it are.
             around: the axis of the channels in the maps that it is given, where it says none.
         """
-        trainable = trainable and model.trainable
         own, inner = functional(model), inner_models(model)
         layout = Layout(own, around)
         names = set(layout.operations)
@@ -93,7 +90,7 @@ class _Copying:
             if id(layer) not in self.made:
                 if layer.name in inner:
                     axis = layout.find_channel_axis(layout.sources[layer.name][0])
-                    made = self.copy(layer, _below(layer.name, paths), trainable, axis)
+                    made = self.copy(layer, _below(layer.name, paths), axis)
                 else:
                     made = copy_layer(layer)
                 self.made[id(layer)] = made
@@ -110,7 +107,7 @@ class _Copying:
             made.trainable = model.trainable
         for layer in own.layers:
             if layer.name not in inner and id(layer) in self.made:
-                _take_over(self.made[id(layer)], layer, trainable)
+                _take_over(self.made[id(layer)], layer)
         return made
 
     def _scaled(self, x: Any, name: str, axis: int, taken: set[str]) -> Any:
@@ -147,14 +144,14 @@ class _Copying:
         return layers.Multiply(dtype=x.dtype, name=new["scale"])([x, s])
 
 
-def _take_over(copy: Any, layer: Any, trainable: bool) -> None:
-    """Give a copy the weights of a layer, and freeze it where it is frozen or the model around."""
+def _take_over(copy: Any, layer: Any) -> None:
+    """Give a copy the weights of a layer, and freeze it where it is frozen."""
     if copy is layer:
         return
     if layer.weights:
         set_weights(copy, layer.get_weights())
-    if copy.trainable != (trainable and layer.trainable):
-        copy.trainable = trainable and layer.trainable
+    if copy.trainable != layer.trainable:
+        copy.trainable = layer.trainable
     for own, given in zip(copy.variables, layer.variables, strict=False):
         if own.trainable and not given.trainable:  # of a layer within the layer
             own.trainable = False
@@ -264,8 +261,9 @@ def _apply_rule(model: keras.Model, around: str = "") -> set[str] | None:
 
 def _residual(model: keras.Model, sources: dict[str, list[str]], end: str) -> str:
     """The layer that a residual branch ends with, before it may be dropped in training."""
+    dropping = {layer.name for layer in model.layers if isinstance(layer, layers.Dropout)}
     name = sources[end][1]  # behind the shortcut
-    while isinstance(model.get_layer(name), layers.Dropout):
+    while name in dropping:
         name = sources[name][0]
     return name
 

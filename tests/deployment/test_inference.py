@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 import senet
-from senet.deployment.inference import inference_model
+from senet.deployment.inference import in_float32, inference_model
 from tests.conftest import randomise
 
 NETWORKS = {
@@ -145,3 +145,18 @@ def test_a_model_without_a_graph_is_refused():
 
     with pytest.raises(ValueError, match="only functional models"):
         inference_model(Own())
+
+
+def test_the_reference_of_a_network_of_mixed_precision_is_itself_in_float32():
+    """A model inside counts too; what computes in float32 is not copied."""
+    x = keras.Input((16, 16, 3))
+    plain = keras.Model(x, keras.layers.Conv2D(4, 3, name="maps")(x), name="plain")
+    assert in_float32(plain) is plain
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    inner = keras.Model(x, keras.layers.Conv2D(4, 3, name="maps")(x), name="inner")
+    y = keras.Input((16, 16, 3))
+    model = keras.Model(y, keras.layers.GlobalAveragePooling2D()(inner(y)))
+    inner.set_weights(plain.get_weights())
+    images = np.random.default_rng(0).random((2, 16, 16, 3)).astype("float32")
+    expected = plain.predict_on_batch(images).mean((1, 2))
+    np.testing.assert_allclose(in_float32(model).predict_on_batch(images), expected, rtol=1e-5)

@@ -178,5 +178,15 @@ def test_a_constant_goes_to_the_channels_of_layers_with_channels_first():
     gate = np.linspace(0.1, 0.8, 8)
     images = np.random.default_rng(0).normal(size=(2, 8, 8, 8)).astype("float32")
     plain = keras.Model(model.input, model.get_layer("norm").output).predict_on_batch(images)
-    folded = senet.fold(model, {"norm_se_scale": gate}).predict_on_batch(images)
+    folded = senet.fold(model, {"norm_se_scale": gate})
+    assert [layer.name for layer in folded.layers[1:-1]] == ["norm"]
+    folded = folded.predict_on_batch(images)
     np.testing.assert_allclose(folded, np.maximum(plain * gate[:, None, None], 0), rtol=1e-5)
+
+
+def test_a_constant_that_nothing_takes_in_is_held_on_the_axis_of_its_channels():
+    x = keras.Input((8, 8, 8))
+    y = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(axis=1)(x))
+    model = senet.insert(keras.Model(x, y), 2, "relu")
+    folded = senet.fold(model, {"relu_se_scale": np.linspace(0.1, 0.8, 8)})
+    assert folded.get_layer("relu_se_scale_constant").data_format == "channels_first"

@@ -159,7 +159,9 @@ def test_networks_of_the_family_become_those_with_gates(name):
     made = senet.insert(model, init="paper")
     with_se = senet.create(f"se_{name}", classes=3, input_shape=(32, 32, 3))
     assert made.count_params() == with_se.count_params()
-    assert len(senet.find_se_blocks(made)) == len(senet.find_se_blocks(with_se))
+    blocks = senet.find_se_blocks(made)
+    assert len(blocks) == len(senet.find_se_blocks(with_se))
+    assert not any("drop" in block.scaled for block in blocks)  # an image is dropped with its gate
     with pytest.raises(ValueError, match="without a gate of its own fits the rule for 'se_"):
         senet.insert(with_se)
 
@@ -357,3 +359,19 @@ def test_a_frozen_model_inside_without_gates_stays_frozen_as_a_whole():
     made = senet.insert(model, 2, "relu")
     assert not made.get_layer("inner").trainable
     assert len(made.trainable_weights) == 2
+
+
+def test_layers_thawed_inside_a_frozen_model_stay_thawed():
+    """As for fine-tuning, where the last layers of a frozen backbone train."""
+    x = keras.Input((8, 8, 3))
+    y = layers.Conv2D(4, 3, name="late")(layers.Conv2D(4, 3, name="early")(x))
+    inner, y = keras.Model(x, y, name="inner"), keras.Input((8, 8, 3))
+    model = keras.Model(y, layers.ReLU(name="relu")(inner(y)))
+    inner.trainable = False
+    inner.get_layer("late").trainable = True
+    assert len(model.trainable_weights) == 2
+    for where in ("late", "relu"):
+        made = senet.insert(model, 2, where)
+        names = {weight.path for weight in made.trainable_weights}
+        assert {"late/kernel", "late/bias"} < names
+        assert len(names) == 4
