@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from senet.models.complexity import complexity
     from senet.models.graph import find_se_blocks
     from senet.models.spec import Spec
-    from senet.surgery import fold, insert
+    from senet.surgery import fold_gates, insert
     from senet.tasks.evaluating import evaluate
     from senet.tasks.explaining import explain
     from senet.tasks.exporting import export
@@ -86,7 +86,7 @@ _HOME = {
     "explain": "senet.tasks.explaining",
     "export": "senet.tasks.exporting",
     "find_se_blocks": "senet.models.graph",
-    "fold": "senet.surgery",
+    "fold_gates": "senet.surgery",
     "gate_statistics": "senet.explanation.statistics",
     "gates": "senet.explanation.gates",
     "grad_cam": "senet.explanation.gradcam",

@@ -140,6 +140,7 @@ def create(
             class_names=stored.class_names if stored and stored.classes == n_classes else None,
             preprocessing=_fit_preprocessing(stored.preprocessing, image.shape) if stored else None,
             trained_on=stored.trained_on if stored else None,
+            folded=stored.folded if stored else None,
         )
         note_weights(model)
     return model

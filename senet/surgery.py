@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -65,13 +66,15 @@ def insert(
     return made
 
 
-def fold(model: keras.Model, gates: Mapping[str, np.ndarray | None]) -> keras.Model:
+def fold_gates(model: keras.Model, gates: Mapping[str, np.ndarray | None]) -> keras.Model:
     """A copy of a network in which the gates of some blocks are constants.
 
     The constant goes into the batch normalisation or the convolution before it, exactly but for
-    rounding: `g (gamma x + beta) = (g gamma) x + g beta`. Where neither comes before, a depthwise
-    1x1 convolution holds it. What is left is stock layers and fewer of them. `senet fold` chooses
-    the gates by what they are worth on images.
+    rounding: `g (gamma x + beta) = (g gamma) x + g beta`; else into the convolutions or the
+    classifier behind it: `W (g x) = (W g) x`. Pooling, dropout, and for constants of at least 0
+    ReLU may lie between; an addition if all that is added can take the constant in. Elsewhere it is
+    refused. What is left is the layers of the network, and fewer of them. `senet.fold` chooses the
+    gates by what they are worth on images.
 
     Args:
         model: a functional Keras model. It stays as it is.
@@ -80,40 +83,37 @@ def fold(model: keras.Model, gates: Mapping[str, np.ndarray | None]) -> keras.Mo
 
     Returns:
         A functional model. That of a network from `create` or `load` is saved, loaded and trained
-        like it.
+        like it, and `card.folded` says which gates went.
 
     Raises:
-        ValueError: the model is not functional, has no such block, or a constant is of another
-            shape.
+        ValueError: the model is not functional, has no such block, a constant is of another shape,
+            or no layer around the block takes it in exactly.
 
     Example:
         >>> images, labels = np.random.default_rng(0).random((8, 32, 32, 3)), np.arange(8)
         >>> model = senet.create("se_resnet20_cifar", classes=10)
         >>> found = senet.gate_statistics(model, images, labels)
         >>> name = "stage3_block1_se_scale"
-        >>> smaller = senet.fold(model, {name: found[name].mean})
+        >>> smaller = senet.fold_gates(model, {name: found[name].mean})
         >>> len(senet.find_se_blocks(model)), len(senet.find_se_blocks(smaller))
         (9, 8)
     """
     folded = with_constant_gates(model, gates)
     card = getattr(model, "card", None)
     if isinstance(card, Card):
-        _keep_card(model, folded, _spec_of_folded(card.spec, folded))
+        spec = card.spec
+        if spec is not None:
+            left = [block.scale.removesuffix("_se_scale") for block in find_se_blocks(folded)]
+            spec = dataclasses.replace(spec, se_at=tuple(left))
+        gone = {name: "dropped" if gate is None else "constant" for name, gate in gates.items()}
+        _keep_card(model, folded, spec, folded=(card.folded or {}) | gone)
     return folded
 
 
-def _keep_card(model: keras.Model, made: keras.Model, spec: Spec | None) -> None:
+def _keep_card(model: keras.Model, made: keras.Model, spec: Spec | None, **about: Any) -> None:
     """Give a network made of another one its card, with the spec of its own."""
     card = getattr(model, "card", None)
     if isinstance(card, Card):
         card = note_own_training(model, card)
-        made.card = dataclasses.replace(card, spec=spec, name=made.name)
+        made.card = dataclasses.replace(card, spec=spec, name=made.name, **about)
         note_weights(made)
-
-
-def _spec_of_folded(spec: Spec | None, folded: keras.Model) -> Spec | None:
-    """The spec of a network some of whose gates are gone; `None` if layers hold constants."""
-    if spec is None or any(layer.name.endswith("_se_scale_constant") for layer in folded.layers):
-        return None
-    left = [block.scale.removesuffix("_se_scale") for block in find_se_blocks(folded)]
-    return dataclasses.replace(spec, se_at=tuple(left))

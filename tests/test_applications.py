@@ -160,7 +160,7 @@ def test_what_a_network_was_trained_on_stays_as_long_as_its_weights_do(recorded,
         other = senet.create("se_resnet20_cifar", weights=recorded, **SMALL | dict(classes=7))
     assert record_of(other, tmp_path / f"other{ending}") == RECORD
     gate = senet.models.graph.find_se_blocks(model)[0].scale
-    folded = senet.fold(model, {gate: None})
+    folded = senet.fold_gates(model, {gate: None})
     assert record_of(folded, tmp_path / f"folded{ending}") == RECORD
 
 
@@ -173,7 +173,7 @@ def test_a_network_that_was_trained_on_by_hand_does_not_say_that_it_names_all_im
     expected = RECORD | dict(trained_elsewhere=True)
     assert record_of(model, tmp_path / "fitted.keras") == expected
     gate = senet.models.graph.find_se_blocks(model)[0].scale
-    assert record_of(senet.fold(model, {gate: None}), tmp_path / "folded.keras") == expected
+    assert record_of(senet.fold_gates(model, {gate: None}), tmp_path / "folded.keras") == expected
     again = senet.load(tmp_path / "fitted.keras")
     assert record_of(again, tmp_path / "again.keras") == expected
     classifier = senet.load(recorded)

@@ -1,4 +1,4 @@
-"""Networks that no spec describes: those of senet.insert, and folded ones that hold constants."""
+"""Networks made of others: those of senet.insert, which no spec describes, and folded ones."""
 
 import json
 import zipfile
@@ -69,19 +69,23 @@ def test_a_folded_network_is_saved_loaded_and_trained_like_any_other(
     names = [block.scale for block in senet.find_se_blocks(model)][: None if all_of_them else 1]
     widths = [model.get_layer(name).output.shape[-1] for name in names]
     gates = {n: np.linspace(0.1, 0.9, w) for n, w in zip(names, widths, strict=True)}
-    folded = senet.fold(model, gates)
+    if placement == "identity" and all_of_them:
+        gates["stage2_block2_se_scale"] = None  # nothing takes another constant in
+    folded = senet.fold_gates(model, gates)
     senet.save(folded, tmp_path / "folded.keras", **ABOUT)
     again = senet.load(tmp_path / "folded.keras")
     np.testing.assert_array_equal(outputs(again), outputs(folded))
     assert again.card.network == "se_resnet50"
-    if placement == "standard":
-        assert again.card.spec.se_at == (() if all_of_them else ("stage2_block1", "stage2_block2"))
+    assert again.card.spec.se_at == (() if all_of_them else ("stage2_block1", "stage2_block2"))
+    kinds = {name: "dropped" if gate is None else "constant" for name, gate in gates.items()}
+    assert again.card.folded == folded.card.folded == kinds
+    assert model.card.folded is None
     assert len(senet.find_se_blocks(again)) == (0 if all_of_them else 2)
 
 
 def test_what_was_folded_can_be_trained(tmp_path):
     model = senet.create("se_resnet50", **SMALL)
-    folded = senet.fold(model, {b.scale: None for b in senet.find_se_blocks(model)})
+    folded = senet.fold_gates(model, {b.scale: None for b in senet.find_se_blocks(model)})
     folded.compile("sgd", "sparse_categorical_crossentropy")
     before = outputs(folded)
     folded.fit(images(), np.arange(3), verbose=0)

@@ -52,6 +52,6 @@ def test_a_network_of_others_has_no_card_to_keep():
 def test_inserted_gates_that_learned_nothing_fold_away_to_the_plain_network():
     model, _ = network()
     made = senet.insert(model)
-    folded = senet.fold(made, {block.scale: None for block in senet.find_se_blocks(made)})
+    folded = senet.fold_gates(made, {block.scale: None for block in senet.find_se_blocks(made)})
     assert folded.count_params() == model.count_params()
     assert [layer.name for layer in folded.layers] == [layer.name for layer in model.layers]

@@ -77,7 +77,7 @@ def command(
         dataclasses.replace(found.data, splits=found.data.splits | unseen),
         trained.preprocessing,
         out,
-        save=lambda gates, path: applications.save(surgery.fold(trained.model, gates), path),
+        save=lambda gates, path: applications.save(surgery.fold_gates(trained.model, gates), path),
         max_drop=max_drop,
         images=images,
         batch_size=batch_size,

@@ -37,6 +37,8 @@ class Card:
         preprocessing: how an image becomes an input, where it is known, as plain JSON values.
         trained_on: which images it was trained on, where that is known, as plain JSON values; they
             are checked where they are used.
+        folded: gates that are gone, by the name of the layer that scaled: `"constant"` where layers
+            around it took the gate in as a constant, `"dropped"` where it was 1.
 
     Raises:
         ValueError: a field is of another kind.
@@ -55,6 +57,7 @@ class Card:
     class_names: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] | None = None
     trained_on: Any = None
+    folded: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         kinds: dict[str, Any] = dict(
@@ -70,6 +73,7 @@ class Card:
             data_format=str,
             class_names=list | tuple | None,
             preprocessing=dict | None,
+            folded=dict | None,
         )
         for field, kind in kinds.items():
             if not isinstance(getattr(self, field), kind):

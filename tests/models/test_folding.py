@@ -4,11 +4,11 @@ import pytest
 from keras import layers
 
 import senet
-from senet.models.folding import with_constant_gates
+from senet.models.folding import explain_refusals, with_constant_gates
 from tests.conftest import randomise
 
-SMALL = dict(n_blocks=(1, 2), n_filters=(16, 32), input_shape=(32, 32, 3), classes=3)
-WIDE = (64, 128, 128)
+SMALL = dict(n_blocks=(1, 3), n_filters=(16, 32), input_shape=(32, 32, 3), classes=3)
+WIDE = (64, 128, 128, 128)
 
 
 def network(name="se_resnet50", **options):
@@ -38,7 +38,8 @@ def held(model, gates):
 
     copy = keras.models.clone_model(model, call_function=call)
     for layer in model.layers:
-        copy.get_layer(layer.name).set_weights(layer.get_weights())
+        if layer.weights:
+            copy.get_layer(layer.name).set_weights(layer.get_weights())
     return copy
 
 
@@ -56,22 +57,38 @@ CASES = {
 }
 
 
+REFUSED = {"post": ["stage2_block2"], "identity": ["stage2_block2", "stage2_block3"]}
+"""Blocks whose map, or what they scale, goes through an addition with something else."""
+
+
+def random_gates(model):
+    rng = np.random.default_rng(2)
+    return {
+        block.scale: rng.uniform(0.1, 1, model.get_layer(block.scale).output.shape[-1])
+        for block in senet.find_se_blocks(model)
+    }
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_folded_network_is_the_network_with_constant_gates(case):
     model, x = network(**CASES[case]), images()
-    blocks = senet.find_se_blocks(model)
-    rng = np.random.default_rng(2)
-    gates = {
-        block.scale: rng.uniform(0, 1, model.get_layer(block.scale).output.shape[-1])
-        for block in blocks
-    }
-    gates[blocks[-1].scale] = None
+    gates, refused = random_gates(model), explain_refusals(model, random_gates(model))
+    assert list(refused) == [f"{name}_se_scale" for name in REFUSED.get(case, [])]
+    for name, reason in refused.items():
+        with pytest.raises(senet.InputError) as error:
+            with_constant_gates(model, {name: gates[name]})
+        assert str(error.value) == reason
+        assert "(Add) does not take it in" in reason
+        gates[name] = None  # to be dropped is always exact
+    gates[list(gates)[-1]] = None
     before = model.get_weights()
     folded = with_constant_gates(model, gates)
     expected = outputs(held(model, gates), x)
     np.testing.assert_allclose(outputs(folded, x), expected, atol=1e-5 * np.abs(expected).max())
     assert np.abs(outputs(model, x) - expected).max() > 1e-3 * np.abs(expected).max()
     assert senet.find_se_blocks(folded) == []
+    plain = {layer.name for layer in folded.layers}
+    assert plain < {layer.name for layer in model.layers}  # nothing is added that holds a constant
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -127,15 +144,149 @@ def test_gates_of_other_networks_can_be_constants():
     folded = with_constant_gates(model, gates)
     expected = outputs(held(model, gates), images())
     np.testing.assert_allclose(outputs(folded, images()), expected, atol=1e-5)
-    kinds = [type(layer) for layer in folded.layers]
-    assert kinds.count(layers.DepthwiseConv2D) == 1  # behind the ReLU of `bent`
+    names = [[layer.name for layer in network.layers[1:]] for network in (folded, plain)]
+    assert names[0] == names[1]
+    maps, bent = (folded.get_layer(name).get_weights() for name in ("maps", "bent"))
+    before = model.get_layer("maps").get_weights(), model.get_layer("bent").get_weights()
+    for found, old in zip((*maps, *bent), (*before[0], *before[1]), strict=True):
+        np.testing.assert_allclose(found, old * np.linspace(0.2, 0.9, 32), rtol=1e-6)
+
+
+BEFORE = {
+    "pooled": lambda x: layers.MaxPooling2D()(layers.Conv2D(8, 3, bias_initializer="normal")(x)),
+    "padded": lambda x: layers.ZeroPadding2D()(layers.Conv2D(8, 3, bias_initializer="normal")(x)),
+    "depthwise": lambda x: layers.DepthwiseConv2D(3, bias_initializer="normal")(x),
+    "separable": lambda x: layers.SeparableConv2D(8, 3, bias_initializer="normal")(x),
+    "dense": lambda x: layers.Dense(8, bias_initializer="normal")(x),
+    "leaky": lambda x: layers.LeakyReLU()(layers.Conv2D(8, 3)(x)),
+    "bent": lambda x: layers.Conv2D(8, 3, activation="leaky_relu")(x),
+    "operation": lambda x: keras.ops.relu(layers.Conv2D(8, 3)(x)),
+    "sum": lambda x: layers.ReLU()(layers.Add()([layers.Conv2D(8, 1)(x), layers.Dense(8)(x)])),
+    "unscaled": lambda x: layers.BatchNormalization(scale=False)(layers.Conv2D(8, 3)(x)),
+    "bounded": lambda x: layers.ReLU(6)(layers.Conv2D(8, 3)(x)),
+    "both": lambda x: layers.ReLU(max_value=0.1, negative_slope=0.1)(layers.Conv2D(8, 3)(x)),
+    "threshold": lambda x: layers.ReLU(threshold=0.1)(layers.Conv2D(8, 3)(x)),
+    "swish": lambda x: layers.Conv2D(8, 3, activation="swish")(x),
+    "nothing": lambda x: x,
+}
+"""What may come before a block; those from "unscaled" on take nothing in."""
+BEHIND = {
+    "grouped": lambda x: layers.Conv2D(8, 3, groups=4)(x),
+    "depthwise": lambda x: layers.DepthwiseConv2D(3, depth_multiplier=2)(layers.ReLU()(x)),
+    "separable": lambda x: layers.SeparableConv2D(8, 3)(layers.ZeroPadding2D()(x)),
+    "pooled": lambda x: layers.Dense(4, activation="swish")(layers.GlobalAveragePooling2D()(x)),
+    "largest": lambda x: layers.Dense(4)(layers.GlobalMaxPooling2D()(x)),
+    "several": lambda x: layers.Add()([layers.Conv2D(8, 1)(x), layers.Conv2D(8, 1)(x)]),
+    "sum": lambda x: layers.Add()([layers.Conv2D(8, 1)(x), x]),
+    "joined": lambda x: layers.Conv2D(8, 1)(layers.Concatenate()([x, x])),
+    "norm": lambda x: layers.BatchNormalization()(x),
+    "given": lambda x: x,
+}
+"""What may come behind it; those from "sum" on take nothing in."""
+
+
+def between(before, behind):
+    """A network whose only block lies between these layers."""
+    x = keras.Input((12, 12, 8))
+    y = layers.Identity(name="scaled")(BEFORE[before](x))
+    plain = keras.Model(x, BEHIND[behind](y))
+    model = senet.insert(plain, 2, "scaled", init="paper")
+    randomise(model)
+    return model
+
+
+def refused(model, gates):
+    return list(explain_refusals(model, gates).values())
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [(before, "sum") for before in BEFORE] + [("swish", behind) for behind in BEHIND],
+)
+def test_a_constant_goes_where_it_is_exact_and_is_refused_elsewhere(before, behind):
+    model = between(before, behind)
+    gate = np.random.default_rng(0).uniform(0, 1, 8)
+    takes = list(BEFORE).index(before) < list(BEFORE).index("unscaled")
+    takes |= list(BEHIND).index(behind) < list(BEHIND).index("sum")
+    if not takes:
+        (reason,) = refused(model, {"scaled_se_scale": gate})
+        assert "cannot become a constant in the weights: before it, " in reason
+        with pytest.raises(senet.InputError, match="Leave it as it is, or drop it"):
+            with_constant_gates(model, {"scaled_se_scale": gate})
+        return
+    x = np.random.default_rng(1).normal(size=(2, 12, 12, 8)).astype("float32")
+    expected = outputs(held(model, {"scaled_se_scale": gate}), x)
+    found = outputs(with_constant_gates(model, {"scaled_se_scale": gate}), x)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    assert np.abs(outputs(model, x) - expected).max() > 1e-3 * np.abs(expected).max()
+
+
+def test_a_constant_below_0_does_not_pass_a_relu():
+    gate = {"scaled_se_scale": np.linspace(-0.5, 0.5, 8)}
+    (reason,) = refused(between("leaky", "sum"), gate)
+    assert "'leaky_re_lu' (LeakyReLU) lets only constants pass that are not below 0" in reason
+    model = between("separable", "sum")
+    x = np.random.default_rng(1).normal(size=(2, 12, 12, 8)).astype("float32")
+    expected = outputs(held(model, gate), x)
+    np.testing.assert_allclose(outputs(with_constant_gates(model, gate), x), expected, atol=1e-4)
+
+
+def test_a_constant_of_1_is_no_gate_and_changes_no_weight():
+    model = between("bounded", "sum")  # nothing takes another one in
+    folded = with_constant_gates(model, {"scaled_se_scale": np.ones(8)})
+    assert senet.find_se_blocks(folded) == []
+
+
+def test_layers_that_are_called_twice_take_nothing_in():
+    x = keras.Input((8, 8, 4))
+    conv = layers.Conv2D(4, 1, name="conv")
+    y = layers.Identity(name="scaled")(conv(conv(x)))
+    model = senet.insert(keras.Model(x, layers.Add()([y, x])), 2, "scaled")
+    (reason,) = refused(model, {"scaled_se_scale": np.full(4, 0.5)})
+    assert "'conv' (Conv2D) is called several times" in reason
+
+
+def test_blocks_behind_each_other_are_folded_through_each_other():
+    x = keras.Input((8, 8, 4))
+    y = layers.Identity(name="two")(layers.Conv2D(4, 1, name="conv")(x))
+    model = senet.insert(keras.Model(x, layers.Add()([y, x])), 2, ["conv", "two"], init="paper")
+    first, second = (block.scale for block in senet.find_se_blocks(model))
+    gates = {first: np.linspace(0.1, 0.9, 4), second: np.linspace(0.8, 0.2, 4)}
+    assert list(explain_refusals(model, gates)) == [second]  # as long as the first is a gate
+    folded = with_constant_gates(model, gates)
+    kernel, scaled = (m.get_layer("conv").get_weights()[0] for m in (model, folded))
+    np.testing.assert_allclose(scaled, kernel * gates[first] * gates[second], rtol=1e-6)
+
+
+KERAS = {
+    "MobileNet": dict(alpha=0.25),  # ReLU6 comes before each block
+    "ResNet50V2": dict(),
+    "VGG16": dict(),
+    "MobileNetV3Small": dict(),  # has blocks of its own, behind hard swish
+}
+
+
+@pytest.mark.parametrize("family", KERAS)
+def test_gates_of_keras_networks_are_taken_in_exactly(family):
+    options = KERAS[family] | dict(weights=None, input_shape=(64, 64, 3), classes=3)
+    plain = getattr(keras.applications, family)(**options, classifier_activation=None)
+    model = plain if senet.find_se_blocks(plain) else senet.insert(plain, init="paper")
+    x = np.random.default_rng(1).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    gates = random_gates(model)
+    assert explain_refusals(model, gates) == {}
+    folded = with_constant_gates(model, gates)
+    expected = outputs(held(model, gates), x)
+    np.testing.assert_allclose(outputs(folded, x), expected, atol=1e-5 * np.abs(expected).max())
+    assert senet.find_se_blocks(folded) == []
 
 
 def test_a_map_that_is_also_an_output_keeps_its_values():
     model = network()
     block = senet.find_se_blocks(model)[0]
     both = keras.Model(model.input, [model.get_layer(block.scaled).output, model.output])
-    folded = with_constant_gates(both, {block.scale: np.full(64, 0.5)})
+    (reason,) = refused(both, {block.scale: np.full(64, 0.5)})
+    assert "goes to the outputs of the network too" in reason
+    folded = with_constant_gates(both, {block.scale: None})
     first, again = (m(images(), training=False)[0] for m in (both, folded))
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(t) for t in (first, again)))
 
@@ -178,15 +329,7 @@ def test_a_constant_goes_to_the_channels_of_layers_with_channels_first():
     gate = np.linspace(0.1, 0.8, 8)
     images = np.random.default_rng(0).normal(size=(2, 8, 8, 8)).astype("float32")
     plain = keras.Model(model.input, model.get_layer("norm").output).predict_on_batch(images)
-    folded = senet.fold(model, {"norm_se_scale": gate})
+    folded = senet.fold_gates(model, {"norm_se_scale": gate})
     assert [layer.name for layer in folded.layers[1:-1]] == ["norm"]
     folded = folded.predict_on_batch(images)
     np.testing.assert_allclose(folded, np.maximum(plain * gate[:, None, None], 0), rtol=1e-5)
-
-
-def test_a_constant_that_nothing_takes_in_is_held_on_the_axis_of_its_channels():
-    x = keras.Input((8, 8, 8))
-    y = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(axis=1)(x))
-    model = senet.insert(keras.Model(x, y), 2, "relu")
-    folded = senet.fold(model, {"relu_se_scale": np.linspace(0.1, 0.8, 8)})
-    assert folded.get_layer("relu_se_scale_constant").data_format == "channels_first"

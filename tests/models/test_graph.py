@@ -203,7 +203,7 @@ def test_a_multiplication_that_is_called_elsewhere_too_has_no_gates_of_its_own()
 
 
 def fold(model):
-    return senet.fold(model, {block.scale: None for block in senet.find_se_blocks(model)})
+    return senet.fold_gates(model, {block.scale: None for block in senet.find_se_blocks(model)})
 
 
 def test_a_layer_of_a_user_that_is_called_multiply_is_none():

@@ -368,17 +368,16 @@ def test_a_file_of_feature_maps_is_not_built_further_than_it_goes(tmp_path):
 
 
 @pytest.mark.parametrize("options", [dict(pooling="avg"), dict(features=(8, 16)), {}])
-def test_folded_networks_without_classifier_are_loaded(tmp_path, options):
-    fields = dict(n_blocks=(1,) * 4, n_filters=(8,) * 4, ratio=2, placement="post")
+def test_networks_of_no_spec_without_classifier_are_loaded(tmp_path, options):
+    fields = dict(n_blocks=(1,) * 4, n_filters=(8,) * 4)
     model = senet.create(
-        "se_resnet18", include_top=False, input_shape=(64, 64, 3), **fields, **options
+        "resnet18", include_top=False, input_shape=(64, 64, 3), **fields, **options
     )
-    gate = np.full(8, 0.5, "float32")
-    folded = senet.fold(model, {"stage1_block1_se_scale": gate})
-    assert folded.card.spec is None
-    senet.save(folded, tmp_path / "a.keras")
+    made = senet.insert(model, 2)
+    assert made.card.spec is None
+    senet.save(made, tmp_path / "a.keras")
     again = senet.load(tmp_path / "a.keras")
-    assert again.output_shape == folded.output_shape
+    assert again.output_shape == made.output_shape
 
 
 def test_what_is_no_model_is_not_built_for_one():
