@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from senet.tasks.evaluating import evaluate
     from senet.tasks.explaining import explain
     from senet.tasks.exporting import export
+    from senet.tasks.folding import fold
     from senet.tasks.predicting import predict
     from senet.tasks.quantizing import quantize
     from senet.tasks.training import resume, train
@@ -86,6 +87,7 @@ _HOME = {
     "explain": "senet.tasks.explaining",
     "export": "senet.tasks.exporting",
     "find_se_blocks": "senet.models.graph",
+    "fold": "senet.tasks.folding",
     "fold_gates": "senet.surgery",
     "gate_statistics": "senet.explanation.statistics",
     "gates": "senet.explanation.gates",

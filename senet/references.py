@@ -26,7 +26,7 @@ def locate_weights(
     """The file or the published weights that a reference stands for; nothing is read or downloaded.
 
     Args:
-        where: a file; a run folder, or one that `senet fold` wrote; `network.tag` as
+        where: a file; a run folder; `network.tag` as
             `senet.list_weights()` has it, as `"se_resnet50.ra2_in1k"` or `"se_resnet50.imagenet"`;
             or a tag alone, of the weights of `network`.
         network: that the weights are for, where that is known; a tag comes before a folder of the

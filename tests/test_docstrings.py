@@ -30,6 +30,7 @@ OF_DIGITS = (
     *("senet.tasks.training.train", "senet.tasks.training.resume"),
     *("senet.tasks.evaluating.EvaluationResult", "senet.tasks.evaluating.evaluate"),
     *("senet.tasks.explaining.ExplanationResult", "senet.tasks.explaining.explain"),
+    *("senet.tasks.folding.FoldingResult", "senet.tasks.folding.fold"),
     *("senet.training.run.resume", "senet.runs.events.Events"),
 )
 """Of one run, in the order in which they follow each other."""

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from senet.evaluation import Evaluation, find_majority, wilson_interval
+from senet.evaluation import (
+    Evaluation,
+    PairedDifference,
+    compare,
+    find_majority,
+    wilson_interval,
+)
 
 
 def evaluation_of(probabilities, labels, class_names=None):
@@ -126,3 +132,50 @@ def test_images_that_were_trained_on_are_set_apart_by_name(scored):
     none = scored.set_apart(()).summary()
     assert (none["images"], none["trained_on"]) == (300, 0)
     assert "top1_with_trained_on" not in none
+
+
+def paired(won, lost, both, neither):
+    return PairedDifference(won=won, lost=lost, both=both, neither=neither)
+
+
+def test_evaluations_of_the_same_images_are_compared_image_by_image():
+    labels = np.array([0, 0, 1, 1, 1])
+    first, second = (
+        Evaluation(("a", "b"), tuple("vwxyz"), labels, np.eye(2)[np.array(predicted)])
+        for predicted in ([0, 1, 1, 0, 0], [1, 0, 1, 1, 0])
+    )
+    found = compare(first, second)
+    assert found == paired(won=2, lost=1, both=1, neither=1)
+    assert found.points == pytest.approx(100 * (second.top1 - first.top1))
+    assert compare(second, first).points == -found.points
+    with pytest.raises(ValueError, match="the same images in the same order"):
+        compare(first, Evaluation(("a", "b"), tuple("vwxya"), labels, np.eye(2)[labels]))
+
+
+def test_the_interval_of_a_paired_difference_holds_the_truth_95_times_in_100():
+    rng = np.random.default_rng(0)
+    for shares in ((0.03, 0.06, 0.85, 0.06), (0.10, 0.02, 0.60, 0.28), (0.10, 0.15, 0.15, 0.60)):
+        truth = 100 * (shares[0] - shares[1])
+        held = 0
+        for counts in rng.multinomial(300, shares, 2000):
+            low, high = paired(*map(int, counts)).interval
+            held += low <= truth <= high
+        assert 0.93 < held / 2000 < 0.995
+
+
+def test_the_interval_of_a_paired_difference_is_as_wide_as_the_images_are_few():
+    few, many = (paired(0, 0, 95 * n, 5 * n).interval for n in (1, 100))
+    assert few[0] < many[0] < 0 < many[1] < few[1]
+    low, high = paired(3, 9, 80, 8).interval
+    assert (-high, -low) == pytest.approx(paired(9, 3, 80, 8).interval)
+    ends = paired(0, 50, 0, 0).interval  # from all right to all wrong
+    assert ends[0] == pytest.approx(-100)
+    assert -100 < ends[1] < -85
+
+
+def test_mcnemar_is_the_binomial_test_of_the_images_that_changed():
+    assert paired(2, 10, 80, 8).p_value == pytest.approx(2 * sum((1, 12, 66)) / 2**12)
+    assert paired(0, 0, 10, 0).p_value == 1.0
+    assert str(paired(2, 10, 80, 8)).startswith(
+        "Right now 2 that were not, wrong now 10 that were right: -8.00 points, 95 % from -1"
+    )

@@ -40,6 +40,7 @@ PUBLIC = {
     "create",
     "decode_predictions",
     "find_se_blocks",
+    "fold",
     "fold_gates",
     "gate_statistics",
     "gates",

@@ -15,7 +15,7 @@ NARROW = dict(n_filters=(16, 16, 16, 16), n_blocks=(1, 1, 1, 1), input_shape=(64
 
 @pytest.fixture
 def run(tmp_path):
-    """A folder with a network in it, as `senet train` and `senet fold` leave one."""
+    """A folder with a network in it, as `senet train` leaves one."""
     (tmp_path / "sign").mkdir()
     model = senet.create("se_resnet10", **NARROW)
     senet.save(model, tmp_path / "sign/model.keras", class_names=("cat", "dog"))

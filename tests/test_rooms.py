@@ -46,7 +46,8 @@ MAY_USE = {
     },
     "tasks": {
         *("data", "deployment", "evaluation", "explanation", "files", "foreign", "plotting"),
-        *("prediction", "recipes", "runs", "training"),
+        *("applications", "models", "prediction", "recipes", "references", "runs", "surgery"),
+        *("training",),
     },
 }
 

@@ -1,6 +1,5 @@
 """`senet fold`."""
 
-import dataclasses
 import json
 import pathlib
 
@@ -20,7 +19,14 @@ from senet.cli.command import command_of, say, say_warnings
     "--out",
     required=True,
     type=click.Path(path_type=pathlib.Path),
-    help="Folder to write; an earlier folding there is replaced.",
+    help="FILE.keras to write, with FILE.json and FILE.png; an earlier folding there is replaced.",
+)
+@click.option(
+    "--blocks",
+    multiple=True,
+    metavar="NAME",
+    help="Block that may lose its gate, or a pattern as 'stage4_*'; several times for several. "
+    "By default all.",
 )
 @click.option(
     "--max-drop",
@@ -43,52 +49,37 @@ def command(
     data: str | None,
     class_map: str | None,
     out: pathlib.Path,
+    blocks: tuple[str, ...],
     max_drop: float,
     images: int,
     batch_size: int,
 ) -> None:
-    """Measure what each gate is worth, and put those that can be constants into the weights.
+    """Measure what each gate is worth, and take away those that do nothing.
 
     MODEL is a run folder, a file that senet saved, published weights as se_resnet50.imagenet, or
     with --weights the name of a network; all but a run need --data. A gate becomes its mean over
-    training images, which the layer before it takes in exactly. As many go as validation images
-    allow; test images confirm it. The folder gets model.keras, fold.json and tradeoff.png, and is
-    used like a run. The last line on standard output is the result as JSON.
+    training images, which layers around it take in exactly, or is dropped. As many go as validation
+    images allow; test images confirm it once. FILE.keras is used like any network, FILE.json has
+    the numbers, FILE.png the trade-off. The last line on standard output is the numbers as JSON.
 
     \b
-    senet fold runs/pets --out pets-folded
-    senet fold runs/pets --out pets-folded --max-drop 0.5
+    senet fold runs/pets --out pets-folded.keras
+    senet fold runs/pets --max-drop 0.5 --blocks "stage4_*" --out pets-folded.keras
+    senet evaluate pets-folded.keras --data photos/
     """
-    from senet import applications, surgery
-    from senet.evaluation import describe_seen
-    from senet.explanation.folding import fold_within, table
-    from senet.prediction.labelled import labelled_images, take_held_out
-    from senet.prediction.trained import load_in_keras
+    import senet
 
-    trained = load_in_keras(model, weights)
-    found = labelled_images(trained, data, "validation", class_map)  # drawn where test is
-    about, unseen = found.about("test"), {}
-    for name in ("validation", "test"):
-        if name in found.data.splits:
-            unseen[name], seen = take_held_out(trained, found, name)
-            about |= seen if name == "test" else {f"{name}_trained_on": seen["trained_on"]}
-    result = fold_within(
-        trained.model,
-        dataclasses.replace(found.data, splits=found.data.splits | unseen),
-        trained.preprocessing,
+    result = senet.fold(
+        model,
         out,
-        save=lambda gates, path: applications.save(surgery.fold_gates(trained.model, gates), path),
+        weights=weights,
+        data=data,
+        class_map=class_map,
+        blocks=blocks,
         max_drop=max_drop,
         images=images,
         batch_size=batch_size,
-        run=trained.run,
-        about=about,
     )
-    for line in table(result):
-        say(line)
-    for line in describe_seen(about):  # of the test images
-        say(line)
-    about["warnings"] += result.warnings
-    say_warnings(about["warnings"])
-    say(f"written: {out}")
-    click.echo(json.dumps(dict(out=str(out)) | about | result.to_json()))
+    say(result)
+    say_warnings(result.warnings)
+    click.echo(json.dumps(result.to_json()))

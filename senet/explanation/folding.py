@@ -1,16 +1,12 @@
 """What each gate is worth, and which can go without a loss.
 
 Every gate is replaced by its mean over training images, and by 1, one block at a time. Then the
-means replace the gates one after the other, those first that cost least, and of the networks on the
-way the smallest is taken that is still good enough on validation images.
+gates go one after the other, those first that cost least, and of the networks on the way the
+smallest is taken that is still good enough on validation images.
 """
 
 import dataclasses
-import functools
-import json
-import os
-import pathlib
-import shutil
+import fnmatch
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,24 +18,18 @@ from senet import timing
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Data, Source
 from senet.errors import InputError
-from senet.evaluation import SHOWN, Evaluation, batches, evaluate
+from senet.evaluation import SHOWN, Evaluation, PairedDifference, batches, compare, evaluate
 from senet.explanation.findings import label_block
 from senet.explanation.sampling import spread_evenly
 from senet.explanation.statistics import GateCounter
-from senet.files import replacing_folder
-from senet.graph import call_sources, find_tensor, rebuild, set_weights
-from senet.models.folding import blocks_to_fold, with_constant_gates
-from senet.models.layout import Layout
-from senet.plotting import charts
+from senet.explanation.switching import Gates, SwitchedNetwork
+from senet.foreign import listed
+from senet.models.complexity import complexity
+from senet.models.folding import blocks_to_fold, explain_refusals, with_constant_gates
 from senet.progress import meter
-from senet.runs.folder import MODEL, RECORD, is_run
 
-MANIFEST = "fold.json"
-"""The numbers of a folding; also the file by which a folder of ours is known."""
 ROUNDING = 1e-4
 """Largest difference of a probability in float32 that rounding explains."""
-Gates = Mapping[str, np.ndarray | None]
-"""Constants by the name of the layer that scales; `None` is 1, which is no gate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +44,26 @@ class Score:
     top1: float
     loss: float
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Smaller for a better one: top-1 counts, and of equal ones the loss."""
+        return -self.top1, self.loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a network takes.
+
+    Args:
+        parameters: of all its layers.
+        multiply_adds: of one image; `None` where they cannot be counted.
+        milliseconds: for one image in Keras, median.
+    """
+
+    parameters: int
+    multiply_adds: int | None
+    milliseconds: float
+
 
 @dataclasses.dataclass(frozen=True)
 class Worth:
@@ -61,59 +71,80 @@ class Worth:
 
     Args:
         block: the layer that scales.
-        mean: with the gate at its mean.
-        dropped: without it.
-        parameters: of the network without this gate.
-        milliseconds: of that network, for one image, median.
+        mean: with the gate at its mean over training images.
+        dropped: without it, which is a gate of 1.
+        cost: of the network without this gate.
+        refusal: why no layer takes the mean in, so that the gate can only be dropped; or `None`.
     """
 
     block: str
     mean: Score
     dropped: Score
-    parameters: int
-    milliseconds: float
+    cost: Cost
+    refusal: str | None = None
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it is the better way, or the only one, to drop the gate."""
+        return self.refusal is not None or self.dropped.rank < self.mean.rank
+
+    @property
+    def best(self) -> Score:
+        """Of what can be done with the gate."""
+        return self.dropped if self.is_dropped else self.mean
+
+    def to_json(self) -> dict[str, Any]:
+        """This record as plain JSON values."""
+        scores = dict(mean=vars(self.mean), dropped=vars(self.dropped))
+        about = dict(block=self.block) | scores | vars(self.cost)
+        return about | dict(refusal=self.refusal)
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A network with some gates at their means.
+    """A network without some gates.
 
     Args:
         block: whose gate went last; `None` where none went.
         score: on validation images.
-        parameters: of the network.
-        milliseconds: for one image, median.
+        cost: of the network.
     """
 
     block: str | None
     score: Score
-    parameters: int
-    milliseconds: float
+    cost: Cost
+
+    def to_json(self) -> dict[str, Any]:
+        """This record as plain JSON values."""
+        return dict(block=self.block) | vars(self.score) | vars(self.cost)
 
 
 @dataclasses.dataclass(frozen=True)
 class Folding:
-    """What came of folding.
+    """What came of measuring and folding.
 
     Args:
         worth: of each gate, in network order.
         steps: from none folded to all, cheapest first.
-        folded: number of gates that went.
+        gates: those that went, by the name of the layer that scales: the constant `(C,)`, or `None`
+            where it was dropped.
         before: on test images.
-        after: on the same, with these gates folded.
+        after: on the same, without these gates.
         max_drop: what was allowed, percentage points.
         difference: largest difference of a probability between the folded network and the network
             with constant gates.
+        images: validation images.
         warnings: which images could not be read, and what the scores hide.
     """
 
     worth: list[Worth]
     steps: list[Step]
-    folded: int
+    gates: Gates
     before: Evaluation
     after: Evaluation
     max_drop: float
     difference: float
+    images: int
     warnings: tuple[str, ...] = ()
 
     @property
@@ -121,12 +152,24 @@ class Folding:
         """Top-1 lost on test images, percentage points; negative if it was won."""
         return 100 * (self.before.top1 - self.after.top1)
 
+    @property
+    def paired(self) -> PairedDifference:
+        """Of the scores before and after on the same test images."""
+        return compare(self.before, self.after)
+
+    @property
+    def costs(self) -> tuple[Cost, Cost]:
+        """Of the network before and after."""
+        return self.steps[0].cost, self.steps[len(self.gates)].cost
+
     def to_json(self) -> dict[str, Any]:
         """The numbers as plain JSON values."""
+        before, after = self.costs
         return dict(
-            folded=[step.block for step in self.steps[1 : self.folded + 1]],
+            folded={n: "dropped" if gate is None else "constant" for n, gate in self.gates.items()},
             blocks=len(self.worth),
             max_drop=self.max_drop,
+            validation=dict(images=self.images),
             test=dict(
                 images=len(self.after.labels),
                 top1_before=self.before.top1,
@@ -135,56 +178,76 @@ class Folding:
                 loss_before=self.before.loss,
                 loss=self.after.loss,
                 drop=self.drop,
-                confirmed=bool(self.drop <= self.max_drop),
+                confirmed=bool(self.drop <= self.max_drop + 1e-9),
+                **self.paired.to_json(),
             ),
-            parameters_before=self.steps[0].parameters,
-            parameters=self.steps[self.folded].parameters,
-            milliseconds_before=self.steps[0].milliseconds,
-            milliseconds=self.steps[self.folded].milliseconds,
+            **{f"{name}_before": value for name, value in vars(before).items()},
+            **vars(after),
             difference=self.difference,
-            worth=[dataclasses.asdict(worth) for worth in self.worth],
-            steps=[dataclasses.asdict(step) for step in self.steps],
+            worth=[worth.to_json() for worth in self.worth],
+            steps=[step.to_json() for step in self.steps],
         )
 
 
-def fold_within(
+def choose_blocks(model: keras.Model, wanted: Sequence[str]) -> list[str]:
+    """Names of the layers that scale in the blocks that are wanted, in network order.
+
+    Args:
+        model: a functional Keras model.
+        wanted: names of blocks, as `"stage4_block1"` or of the layer that scales, or shell patterns
+            of such names; none stand for all.
+
+    Raises:
+        ValueError: the model has no squeeze-and-excitation blocks, or none of such a name.
+    """
+    names = [block.scale for block in blocks_to_fold(model)]
+    fits = {
+        pattern: {
+            name
+            for name in names
+            if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(label_block(name), pattern)
+        }
+        for pattern in wanted
+    }
+    if unknown := [pattern for pattern, found in fits.items() if not found]:
+        raise InputError(
+            f"No block is called {listed(unknown)}; the blocks of {model.name!r} are "
+            f"{', '.join(label_block(name) for name in names)}."
+        )
+    return [name for name in names if not wanted or any(name in found for found in fits.values())]
+
+
+def measure_folding(
     model: keras.Model,
     data: Data,
     preprocessing: Preprocessing,
-    folder: str | os.PathLike,
     *,
-    save: Callable[[Gates, pathlib.Path], None],
+    blocks: Sequence[str] = (),
     max_drop: float = 0.1,
     images: int = 2000,
     batch_size: int = 64,
-    run: pathlib.Path | None = None,
-    about: Mapping[str, Any] | None = None,
 ) -> Folding:
-    """Fold as many gates as validation images allow, and confirm it on test images.
+    """Find which gates can go, as many as validation images allow, and confirm it on test images.
 
-    The folder gets `model.keras`, `fold.json` with the numbers, `tradeoff.png`, and the `run.json`
-    of a run, which says what its images are.
+    Each image is read three times: for the means, for each gate alone, and for the gates together.
+    For each candidate a network is computed from the block on whose gate it changes first.
 
     Args:
         model: a functional Keras model with squeeze and excitation that gives probabilities.
         data: with the splits train, validation and test.
         preprocessing: makes inputs of images.
-        folder: to write; an earlier folding there is replaced.
-        save: writes the network with these constant gates to a path.
+        blocks: those that may lose their gates, as for `choose_blocks`.
         max_drop: top-1 that may be lost on validation images, percentage points.
         images: training images to take means over and validation images to choose by, at most,
             evenly spread. Of test images all count.
         batch_size: images in a batch.
-        run: folder of the run that the network comes of.
-        about: what else to say in `fold.json`, as which images these are.
 
     Returns:
-        The numbers.
+        The numbers, and the gates that go.
 
     Raises:
-        ValueError: the model has no squeeze-and-excitation blocks, a split is missing, or the
-            folded network does not give what the network with constant gates gives.
-        FileExistsError: the folder holds something else.
+        ValueError: the model has no such blocks, a split is missing, or the folded network does not
+            give what the network with constant gates gives.
     """
     missing = [name for name in ("train", "validation", "test") if name not in data.splits]
     if missing:
@@ -192,152 +255,119 @@ def fold_within(
             "Folding needs training images for the means, validation images to choose by and test "
             f"images to confirm on; there is no split {' and no '.join(missing)}."
         )
+    names = choose_blocks(model, blocks)
     training, validation = (_at_most(data.split(name), images) for name in ("train", "validation"))
-    classes = len(data.class_names)
-    with replacing_folder(folder, MANIFEST) as written:
-        counter = GateCounter(model, np.zeros(len(training), int))  # means need no classes
-        bad: dict[str, set[int]] = dict(train=set(), validation=set())
-        reading = batches(
-            training, preprocessing, classes, batch_size, label="mean gates", bad=bad["train"]
-        )
-        for batch in reading:
-            counter.watch(batch)
-        means = {name: block.mean for name, block in counter.blocks.items()}
-        switched = _Switched(model, means)
-        given = (switched, validation, preprocessing, batch_size)
-        alone = [{name: gate} for name, mean in means.items() for gate in (mean, None)]
-        before, *scores = _scores([{}, *alone], *given, "each gate", bad["validation"])
-        whole, *sizes = _sizes(model, alone[::2], "latency of each")
-        worth = [
-            Worth(name, scores[2 * i], scores[2 * i + 1], *sizes[i]) for i, name in enumerate(means)
-        ]
-        order = [w.block for w in sorted(worth, key=lambda w: (-w.mean.top1, w.mean.loss))]
-        ways = [{name: means[name] for name in order[:k]} for k in range(1, len(order) + 1)]
-        _, *sizes = _sizes(model, ways, "latency together", whole[1])
-        together = _scores(ways, *given, label="together")
-        steps = [Step(None, before, *whole)] + [
-            Step(name, score, *size)
-            for name, score, size in zip(order, together, sizes, strict=True)
-        ]
-        folded = max(
-            k
-            for k, step in enumerate(steps)
+    bad: dict[str, set[int]] = dict(train=set(), validation=set())
+    means = _means(model, names, training, preprocessing, batch_size, bad["train"])
+    refusals = explain_refusals(model, means)
+    switched = SwitchedNetwork(model, names)
+    given = (switched, validation, preprocessing, batch_size)
+    alone = [{name: gate} for name, mean in means.items() for gate in (mean, None)]
+    before, *scores = _scores([{}, *alone], *given, "each gate", bad["validation"])
+    whole, *costs = _costs(model, [{name: None} for name in names], "latency of each")
+    worth = [
+        Worth(name, scores[2 * i], scores[2 * i + 1], costs[i], refusals.get(name))
+        for i, name in enumerate(names)
+    ]
+    order = {
+        w.block: None if w.is_dropped else means[w.block]
+        for w in sorted(worth, key=lambda w: w.best.rank)
+    }
+    ways = [dict(list(order.items())[:k]) for k in range(len(order) + 1)]
+    _, *costs = _costs(model, ways[1:], "latency together", whole.milliseconds)
+    together = _scores(ways[1:], *given, "together")
+    steps = [Step(None, before, whole)] + [
+        Step(name, score, cost) for name, score, cost in zip(order, together, costs, strict=True)
+    ]
+    gates = max(
+        (
+            way
+            for way, step in zip(ways, steps, strict=True)
             if 100 * (before.top1 - step.score.top1) <= max_drop + 1e-9
-        )
-        gates = ways[folded - 1] if folded else {}
-        smaller = with_constant_gates(model, gates) if folded else model
-        difference = _difference(smaller, switched, gates, validation, preprocessing)
-        known = data.class_names
-        test = (data.split("test"), preprocessing, known)
-        first = evaluate(model, *test, batch_size=batch_size, label="test, before")
+        ),
+        key=len,
+    )
+    smaller = with_constant_gates(model, gates)
+    difference = _difference(smaller, switched, gates, validation, preprocessing)
+    test = (data.split("test"), preprocessing, data.class_names)
+    first = evaluate(model, *test, batch_size=batch_size, label="test, before")
+    after = first
+    if gates:
         after = evaluate(smaller, *test, batch_size=batch_size, label="test, after")
-        warnings = (*_describe_bad(bad, training, validation), *after.warnings)
-        result = Folding(worth, steps, folded, first, after, max_drop, difference, warnings)
-        save(gates, written / MODEL)
-        numbers = dict(about or {}) | result.to_json()
-        numbers["warnings"] = [*numbers.get("warnings", ()), *warnings]
-        (written / MANIFEST).write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
-        if run is not None and is_run(run):
-            shutil.copyfile(run / RECORD, written / RECORD)
-        _draw(result, len(validation), written / "tradeoff.png")
-    return result
+    warnings = (*_describe_bad(bad, training, validation), *after.warnings)
+    counted = len(validation) - len(bad["validation"])
+    return Folding(worth, steps, gates, first, after, max_drop, difference, counted, warnings)
 
 
-def table(result: Folding) -> Iterator[str]:
-    """The numbers in lines: each gate alone, then one after the other."""
-    before = result.steps[0]
-    width = max(17, *(len(label_block(w.block)) for w in result.worth))
-    yield (
-        f"{'each gate alone':<{width}}  at its mean    loss    dropped    loss  parameters      ms"
-    )
-    for w in result.worth:
-        yield (
-            f"{label_block(w.block):<{width}}  {w.mean.top1:>11.2%}  {w.mean.loss:>6.4f}  "
-            f"{w.dropped.top1:>9.2%}  {w.dropped.loss:>6.4f}  {w.parameters:>10,}  "
-            f"{w.milliseconds:>6.2f}"
-        )
+def describe_folding(found: Folding) -> Iterator[str]:
+    """The numbers in lines: each gate alone, then one after the other, and what came of it."""
+    width = max(17, *(len(label_block(w.block)) for w in found.worth)) + 2
+    size = f"{'parameters':>12}{'multiply-adds':>16}{'ms':>9}"
+    yield f"{'each gate alone':<{width}}{'its mean':>10}{'loss':>9}{'dropped':>10}{'loss':>9}{size}"
+    for w in found.worth:
+        score = f"{w.mean.top1:>10.2%}{w.mean.loss:>9.4f}{w.dropped.top1:>10.2%}"
+        mark = "  *" if w.refusal else ""
+        yield f"{label_block(w.block):<{width}}{score}{w.dropped.loss:>9.4f}{_sizes(w.cost)}{mark}"
+    for w in found.worth:
+        if w.refusal:
+            yield f"* can only be dropped. {w.refusal}"
     yield ""
-    yield f"{'one after the other':<{width + 2}}   top-1    loss  parameters      ms"
-    for k, step in enumerate(result.steps):
+    yield f"{'one after another':<{width}}{'top-1':>10}{'loss':>9}{'':>19}{size}"
+    dropped = {w.block for w in found.worth if w.is_dropped}
+    for k, step in enumerate(found.steps):
         name = "none folded" if step.block is None else f"+ {label_block(step.block)}"
-        mark = "  <- folded up to here" if k == result.folded else ""
-        yield (
-            f"{name:<{width + 2}}  {step.score.top1:>6.2%}  {step.score.loss:>6.4f}  "
-            f"{step.parameters:>10,}  {step.milliseconds:>6.2f}{mark}"
-        )
+        how = "dropped" if step.block in dropped else "its mean" if step.block else ""
+        mark = "  <- folded up to here" if k == len(found.gates) else ""
+        score = f"{step.score.top1:>10.2%}{step.score.loss:>9.4f}{how:>10}{'':>9}"
+        yield f"{name:<{width}}{score}{_sizes(step.cost)}{mark}"
     yield ""
-    after = result.steps[result.folded]
-    lost = f"{result.drop:.2f} points lost" if result.drop > 0 else "nothing lost"
-    yield (
-        f"{result.folded} of {len(result.worth)} gates folded: top-1 on "
-        f"{len(result.after.labels)} test images {result.before.top1:.2%} before, "
-        f"{result.after.top1:.2%} after ({lost}, {result.max_drop:g} allowed: "
-        f"{'confirmed' if result.drop <= result.max_drop else 'NOT confirmed'}; baseline "
-        f"{result.after.majority[1]:.2%}); parameters "
-        f"{before.parameters:,} to {after.parameters:,}; {before.milliseconds:.2f} to "
-        f"{after.milliseconds:.2f} ms for an image"
+    yield _conclude(found)
+
+
+def _sizes(cost: Cost) -> str:
+    operations = "-" if cost.multiply_adds is None else f"{cost.multiply_adds:,}"
+    return f"{cost.parameters:>12,}{operations:>16}{cost.milliseconds:>9.2f}"
+
+
+def _conclude(found: Folding) -> str:
+    """What was folded and what it cost, a sentence or two."""
+    before, after = found.costs
+    allowed = f"{found.max_drop:g} points of top-1"
+    if not found.gates:
+        first = found.steps[1]
+        lost = 100 * (found.steps[0].score.top1 - first.score.top1)
+        return (
+            f"No gate can go: {allowed} may be lost on {found.images} validation images, and "
+            f"without the cheapest, {label_block(first.block or '')}, {lost:.2f} are. The network "
+            "stays as it is."
+        )
+    return (
+        f"{len(found.gates)} of {len(found.worth)} gates folded: top-1 on "
+        f"{len(found.after.labels)} test images {found.before.top1:.2%} before, "
+        f"{found.after.top1:.2%} after ({allowed} may be lost: "
+        f"{'confirmed' if found.drop <= found.max_drop + 1e-9 else 'NOT confirmed'}; baseline "
+        f"{found.after.majority[1]:.2%}). {found.paired} Parameters {before.parameters:,} to "
+        f"{after.parameters:,}; {before.milliseconds:.2f} to {after.milliseconds:.2f} ms for an "
+        "image."
     )
 
 
-class _Switch(keras.layers.Layer):
-    """Lets a gate pass, or gives a constant in its place; never saved."""
-
-    def __init__(self, axis: int) -> None:
-        super().__init__(dtype="float32")
-        self.axis = axis  # of the channels, where the gate has the shape of maps
-
-    def build(self, shape: Sequence[int | None]) -> None:
-        axis = self.axis % len(shape) if len(shape) == 4 else len(shape) - 1
-        sides = [shape[axis] if i == axis else 1 for i in range(1, len(shape))]
-        self.keep = self.add_weight(shape=(), initializer="ones", trainable=False, name="keep")
-        self.constant = self.add_weight(
-            shape=sides, initializer="zeros", trainable=False, name="constant"
-        )
-
-    def call(self, gate: Any) -> Any:
-        return gate * self.keep + self.constant
-
-    def compute_output_shape(self, shape: Any) -> Any:
-        return shape
-
-    def hold(self, constant: np.ndarray | float | None) -> None:
-        """Give this constant, `(C,)` or one number; without one let the gate pass."""
-        self.keep.assign(1.0 if constant is None else 0.0)
-        given = np.broadcast_to(0.0 if constant is None else constant, np.size(self.constant))
-        self.constant.assign(given.reshape(self.constant.shape).astype("float32"))
-
-
-def _replace(old: Any, new: Any, given: Any) -> Any:
-    return new if given is old else given
-
-
-class _Switched:
-    """A copy of a network whose gates can be held, so that one graph measures all foldings."""
-
-    def __init__(self, model: keras.Model, names: Mapping[str, Any]) -> None:
-        self.switches: dict[str, _Switch] = {}
-        blocks = {block.scale: block for block in blocks_to_fold(model, names)}
-        sources, layout = call_sources(model), Layout(model)
-        for name, block in blocks.items():
-            self.switches[name] = _Switch(layout.find_channel_axis(block.scaled))
-
-        def call(layer, *args, **kwargs):
-            if layer.name in blocks:
-                source = blocks[layer.name].gate
-                gate = find_tensor(source, sources[layer.name, 0], args, kwargs)
-                held = self.switches[layer.name](gate)
-                put = functools.partial(_replace, gate, held)
-                args, kwargs = keras.tree.map_structure(put, (args, kwargs))
-            return layer(*args, **kwargs)
-
-        self.model = rebuild(model, call=call)
-        for layer in model.layers:
-            if layer.weights:
-                set_weights(self.model.get_layer(layer.name), layer.get_weights())
-
-    def hold(self, gates: Gates) -> None:
-        for name, switch in self.switches.items():
-            switch.hold((1.0 if gates[name] is None else gates[name]) if name in gates else None)
+def _means(
+    model: keras.Model,
+    names: Sequence[str],
+    source: Source,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    bad: set[int],
+) -> dict[str, np.ndarray]:
+    """Mean gate of each block, `(C,)`, over images; those that cannot be read go to `bad`."""
+    counter = GateCounter(model, np.zeros(len(source), int))  # means need no classes
+    classes = model.output.shape[-1]
+    for batch in batches(source, preprocessing, classes, batch_size, label="mean gates", bad=bad):
+        counter.watch(batch)
+    if len(bad) == len(source):
+        raise InputError("None of the training images can be read.")
+    return {name: counter.blocks[name].mean for name in names}
 
 
 def _at_most(source: Source, count: int) -> Source:
@@ -360,7 +390,7 @@ def _describe_bad(
 
 def _scores(
     ways: Sequence[Gates],
-    switched: _Switched,
+    switched: SwitchedNetwork,
     source: Source,
     preprocessing: Preprocessing,
     batch_size: int,
@@ -373,9 +403,7 @@ def _scores(
     for batch in batches(source, preprocessing, classes, batch_size, label=label, bad=bad):
         labels = source.labels[batch.indices]
         count += len(labels)
-        for k, gates in enumerate(ways):
-            switched.hold(gates)
-            probabilities = switched.model.predict_on_batch(batch.images)
+        for k, probabilities in enumerate(switched.predict_on_batch(batch.images, ways)):
             right[k] += (probabilities.argmax(axis=1) == labels).sum()
             chosen = probabilities[np.arange(len(labels)), labels].astype("float64")
             loss[k] -= np.log(np.maximum(chosen, 1e-7)).sum()
@@ -384,10 +412,8 @@ def _scores(
     return [Score(float(r / count), float(x / count)) for r, x in zip(right, loss, strict=True)]
 
 
-def _sizes(
-    model: keras.Model, ways: Sequence[Gates], label: str, base: float = 0.0
-) -> list[tuple[int, float]]:
-    """Parameters and milliseconds for one image, of a network and of each folding of it.
+def _costs(model: keras.Model, ways: Sequence[Gates], label: str, base: float = 0.0) -> list[Cost]:
+    """Of a network, and of each folding of it.
 
     Each is timed in turn with the network as it was, and its time is that of the network times the
     ratio, so that a machine that slows down meanwhile does not count. `base` is the time of the
@@ -397,12 +423,20 @@ def _sizes(
     whole, found = _compiled(model, image), []
     with meter(label, len(ways), "networks") as progress:
         for gates in ways:
-            folded = with_constant_gates(model, gates)
+            folded = with_constant_gates(model, dict.fromkeys(gates))  # its values change no cost
             before, after = timing.in_turn([whole, _compiled(folded, image)])
             base = base or 1000 * statistics.median(before)
-            found.append((folded.count_params(), base * timing.ratio(after, before)))
+            found.append(_cost(folded, base * timing.ratio(after, before)))
             progress.advance(1)
-    return [(model.count_params(), base), *found]
+    return [_cost(model, base), *found]
+
+
+def _cost(model: keras.Model, milliseconds: float) -> Cost:
+    try:
+        operations = complexity(model).multiply_adds
+    except InputError:  # a layer is called several times
+        operations = None
+    return Cost(model.count_params(), operations, milliseconds)
 
 
 def _compiled(model: keras.Model, image: np.ndarray) -> Callable[[], Any]:
@@ -430,7 +464,7 @@ def _compiled(model: keras.Model, image: np.ndarray) -> Callable[[], Any]:
 
 def _difference(
     folded: keras.Model,
-    switched: _Switched,
+    switched: SwitchedNetwork,
     gates: Gates,
     source: Source,
     preprocessing: Preprocessing,
@@ -448,15 +482,3 @@ def _difference(
             "which is more than rounding. Nothing was written. Please report this network."
         )
     return difference
-
-
-def _draw(result: Folding, images: int, path: pathlib.Path) -> None:
-    labels = ["none"] + [f"+ {label_block(step.block or '')}" for step in result.steps[1:]]
-    charts.tradeoff(
-        labels,
-        [dataclasses.asdict(step) | dataclasses.asdict(step.score) for step in result.steps],
-        path,
-        chosen=result.folded,
-        allowed=result.steps[0].score.top1 - result.max_drop / 100,
-        title=f"Gates folded one after the other, on {images} validation images",
-    )

@@ -344,26 +344,29 @@ def tradeoff(
     allowed: float,
     title: str = "",
 ) -> None:
-    """Accuracy, loss, parameters and latency as gates are folded one after the other, as a PNG.
+    """Accuracy, loss and costs as gates are folded one after the other, as a PNG.
 
     Args:
         labels: of the steps.
-        steps: each with `top1`, `loss`, `parameters` and `milliseconds`.
+        steps: each with `top1`, `loss`, `parameters`, `multiply_adds` (or `None`) and
+            `milliseconds`.
         path: of the PNG.
         chosen: the step that is taken; it is marked.
         allowed: top-1 that may not be fallen below, 0 to 1.
         title: above the picture.
     """
     places = np.arange(len(steps))
-    figure = Figure(figsize=(min(14, max(6.5, 0.34 * len(places) + 3)), 9), layout="constrained")
+    figure = Figure(figsize=(min(14, max(6.5, 0.34 * len(places) + 3)), 10.5), layout="constrained")
     panels = {
         "top1": ("Top-1, %", 100, BLUE),
         "loss": ("Loss, nats", 1, RED),
         "parameters": ("Parameters, millions", 1e-6, GREY),
+        "multiply_adds": ("Multiply-adds of one image, millions", 1e-6, GREY),
         "milliseconds": ("Milliseconds for one image", 1, ORANGE),
     }
+    panels = {key: panel for key, panel in panels.items() if steps[0][key] is not None}
     for axes, (key, (name, scale, colour)) in zip(
-        figure.subplots(4, 1, sharex=True), panels.items(), strict=True
+        figure.subplots(len(panels), 1, sharex=True), panels.items(), strict=True
     ):
         values = [scale * step[key] for step in steps]
         axes.plot(places, values, color=colour, marker="o", markersize=4)

@@ -47,6 +47,11 @@ class Trained:
     run: pathlib.Path | None = None
     record: Any = None
 
+    @property
+    def folded(self) -> tuple[str, ...]:
+        """The layers that scaled in blocks whose gates were folded away."""
+        return tuple(getattr(getattr(self.model, "card", None), "folded", None) or ())
+
     @functools.cached_property
     def trained_on(self) -> TrainedOn | None:
         """Which images it was trained on; `None` where that is not known.
@@ -73,7 +78,7 @@ def load_trained(trained: TrainedLike, weights: str | os.PathLike | None = None)
     """A network with all it takes to use it, however it is named.
 
     Args:
-        trained: a run folder, or one that `senet fold` or `senet export` wrote; a file of weights
+        trained: a run folder, or one that `senet export` wrote; a file of weights
             that says its class names and preprocessing; published weights by network and tag, as
             `"se_resnet50.imagenet"`; a network from `senet.load`; or a `Trained`, which is given
             back. With `weights` the name of a network, or a file.

@@ -3,7 +3,11 @@
 import operator
 from typing import Any
 
+import keras
+
 from senet.errors import InputError
+from senet.models.graph import find_se_blocks
+from senet.prediction.trained import Trained
 
 
 def require_count(name: str, value: Any, least: int = 1) -> None:
@@ -15,3 +19,27 @@ def require_count(name: str, value: Any, least: int = 1) -> None:
     whole = hasattr(value, "__index__") and not isinstance(value, bool)  # of NumPy too
     if not whole or operator.index(value) < least:
         raise InputError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+
+
+def require_points(name: str, value: Any) -> None:
+    """Refuse what is no number of percentage points.
+
+    Raises:
+        InputError: it is.
+    """
+    if not isinstance(value, int | float) or not 0 <= value <= 100:
+        raise InputError(f"{name} must be from 0 to 100 percentage points; got {value}.")
+
+
+def require_gates(trained: Trained) -> None:
+    """Refuse a network all of whose gates were folded away.
+
+    Raises:
+        InputError: it is one.
+    """
+    gone = trained.folded
+    if gone and isinstance(trained.model, keras.Model) and not find_se_blocks(trained.model):
+        raise InputError(
+            f"{trained.where!r} has no gates left: senet fold took away all {len(gone)}. Name the "
+            "network that it was made of."
+        )

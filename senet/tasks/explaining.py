@@ -16,9 +16,10 @@ from senet.explanation.findings import Finding, label_block
 from senet.explanation.page import NUMBERS, PAGE, write_explanation
 from senet.explanation.statistics import GateStatistics
 from senet.files import replacing_folder
+from senet.foreign import listed
 from senet.prediction.labelled import labelled_images, take_held_out
 from senet.prediction.trained import Trained, TrainedLike, load_in_keras
-from senet.tasks.arguments import require_count
+from senet.tasks.arguments import require_count, require_gates
 
 IMAGES = 2000
 """Images that are looked at, where no number is said."""
@@ -192,6 +193,7 @@ def explain(
         if out is not None:  # a folder that may not be replaced is refused before the work
             written = open_folder.enter_context(replacing_folder(out, NUMBERS))
         loaded = load_in_keras(trained, weights)
+        require_gates(loaded)
         found = labelled_images(loaded, data, split, class_map)
         split = split or found.data.held_out
         source, seen = take_held_out(loaded, found, split)
@@ -206,6 +208,11 @@ def explain(
         )
         about = found.about(split) | seen
         about["warnings"] += explanation.evaluation.warnings
+        if loaded.folded:
+            gone = listed(map(label_block, loaded.folded))
+            about["warnings"].append(
+                f"{len(loaded.folded)} gates were folded away and are not shown: {gone}."
+            )
         if found.own and split == "train" and about["trained_on"] is not None:
             about["trained_on"] = len(explanation.evaluation.labels)  # all of those looked at
         result = ExplanationResult(explanation, about, loaded, source)

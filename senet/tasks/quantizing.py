@@ -12,7 +12,7 @@ from senet.errors import InputError, one_family
 from senet.evaluation import describe_seen
 from senet.prediction.labelled import labelled_images, take_held_out
 from senet.prediction.trained import TrainedLike, load_in_keras
-from senet.tasks.arguments import require_count
+from senet.tasks.arguments import require_count, require_points
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -119,8 +119,7 @@ def quantize(
         (0.9567, 0.9551)
     """
     require_count("images", images, 10)
-    if not isinstance(max_drop, int | float) or not 0 <= max_drop <= 100:
-        raise InputError(f"max_drop must be from 0 to 100 percentage points; got {max_drop}.")
+    require_points("max_drop", max_drop)
     deployment.check_format(format)
     loaded = load_in_keras(trained, weights)
     found = labelled_images(loaded, data, "test", class_map)

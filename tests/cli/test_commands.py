@@ -1020,7 +1020,7 @@ def test_what_a_file_was_trained_on_is_neither_scored_nor_split_anew(
     (file, photos), (known, data) = tiny, noted
 
     def result_of(model, images):
-        out = tmp_path / "out"
+        out = tmp_path / ("out.keras" if command == "fold" else "out")
         done = senet(command, model, "--data", images, "--out", out, *options)
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout.splitlines()[-1])
@@ -1091,7 +1091,7 @@ def test_a_class_map_gives_every_command_the_names_that_the_network_knows(tiny, 
         ("evaluate", []),
         ("explain", ["--out", tmp_path / "inside"]),
         ("quantize", ["--out", tmp_path / "int8", "--images", 10, "--max-drop", 100]),
-        ("fold", ["--out", tmp_path / "folded", "--max-drop", 100]),
+        ("fold", ["--out", tmp_path / "folded.keras", "--max-drop", 100]),
     ):
         given = [command, file, "--data", images, *options]
         assert "rename them with a class map (--class-map)" in error_of(senet(*given)), command
@@ -1155,16 +1155,28 @@ def test_explain_refuses_a_folder_of_others_before_it_reads_images(tiny, tmp_pat
     assert "holds something else" in error_of(refused)
 
 
-def test_fold_writes_a_network_that_is_used_like_a_run(tiny, tmp_path):
+def test_fold_writes_a_network_that_is_used_like_any_other(tiny, tmp_path):
     file, photos = tiny
-    out = tmp_path / "folded"
-    done = senet("fold", file, "--data", photos, "--out", out, "--max-drop", "100")
+    out = tmp_path / "folded.keras"
+    options = "--data", photos, "--max-drop", 100
+    done = senet("fold", file, *options, "--out", out)
     assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    *said, last = done.stdout.splitlines()
+    result = json.loads(last)
     assert (len(result["folded"]), result["blocks"]) == (2, 2)
     assert result["parameters"] < result["parameters_before"]
-    assert {path.name for path in out.iterdir()} == {"model.keras", "fold.json", "tradeoff.png"}
+    assert result["multiply_adds"] < result["multiply_adds_before"]
+    assert f"written: {out}" in said
+    assert sum(line.startswith("+ stage") for line in said) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("folded.keras", "folded.json", "folded.png")
+    }
     again = senet("evaluate", out, "--data", photos)
     assert again.returncode == 0, again.stderr
     done = senet("explain", out, "--data", photos, "--out", tmp_path / "inside")
-    assert "no squeeze-and-excitation blocks" in error_of(done)
+    assert "has no gates left: senet fold took away all 2." in error_of(done)
+    done = senet("fold", file, *options, "--blocks", "stage2_*", "--out", out)
+    assert list(json.loads(done.stdout.splitlines()[-1])["folded"]) == ["stage2_block1_se_scale"]
+    done = senet("fold", file, *options, "--blocks", "stage3_*", "--out", out)
+    assert "No block is called stage3_*; the blocks of" in error_of(done)
+    assert "ends in .keras" in error_of(senet("fold", file, *options, "--out", tmp_path / "folded"))

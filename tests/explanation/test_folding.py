@@ -1,14 +1,15 @@
-import json
-
 import keras
 import numpy as np
 import pytest
+from keras import layers
+from PIL import Image
 
 import senet
-from senet.data.sources import Data
+from senet.data.sources import Data, load_data
 from senet.evaluation import evaluate
-from senet.explanation.folding import _Switched, fold_within, table
+from senet.explanation.folding import choose_blocks, describe_folding, measure_folding
 from senet.models.folding import with_constant_gates
+from tests.conftest import randomise
 from tests.explanation.test_page import small_case
 
 
@@ -17,21 +18,11 @@ def case(tmp_path_factory):
     return small_case(tmp_path_factory.mktemp("folding"))
 
 
-def folded_within(case, out, **options):
-    model, data, preprocessing = case
-
-    def save(gates, path):
-        senet.save(senet.fold_gates(model, gates), path, class_names=data.class_names)
-
-    return fold_within(model, data, preprocessing, out, save=save, **options)
-
-
 def test_images_that_cannot_be_read_are_named(tmp_path):
-    case = small_case(tmp_path)
-    data = case[1]
+    model, data, preprocessing = small_case(tmp_path)
     for name, index in (("train", 1), ("validation", 0), ("test", 0)):
         (tmp_path / "photos" / data.split(name).names[index]).write_bytes(b"no image")
-    result = folded_within(case, tmp_path / "out", max_drop=100, about=dict(warnings=["known"]))
+    result = measure_folding(model, data, preprocessing, max_drop=100)
     training, validation, test = (data.split(name) for name in ("train", "validation", "test"))
     first, second, third, *_ = result.warnings
     assert first == (
@@ -39,86 +30,155 @@ def test_images_that_cannot_be_read_are_named(tmp_path):
     )
     assert second.startswith(f"1 of {len(validation)} validation images")
     assert third.startswith(f"1 of {len(test)} images cannot be read and do not count: ")
-    numbers = json.loads((tmp_path / "out" / "fold.json").read_text())
-    assert numbers["warnings"] == ["known", *result.warnings]
+    assert result.images == len(validation) - 1
+    assert result.paired.images == len(test) - 1
 
 
-def test_every_score_is_that_of_the_folded_network_evaluated(case, tmp_path):
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_images_none_of_which_can_be_read_are_refused(tmp_path, split):
+    model, data, preprocessing = small_case(tmp_path)
+    for name in data.split(split).names:
+        (tmp_path / "photos" / name).write_bytes(b"no image")
+    word = "training" if split == "train" else split
+    with pytest.raises(senet.InputError, match=f"None of the {word} images can be read"):
+        measure_folding(model, data, preprocessing)
+
+
+def test_every_score_is_that_of_the_folded_network_evaluated(case):
     model, data, preprocessing = case
-    result = folded_within(case, tmp_path / "out", max_drop=100)
+    result = measure_folding(model, data, preprocessing, max_drop=100, batch_size=3)
     training = data.split("train")
     inputs = np.stack([preprocessing(training.image(i)) for i in range(len(training))])
     means = {name: gates.mean(axis=0) for name, gates in senet.gates(model, inputs).items()}
 
-    def scored(gates, split="validation"):
-        smaller = with_constant_gates(model, gates) if gates else model
-        found = evaluate(smaller, data.split(split), preprocessing, data.class_names)
-        return found.top1, found.loss, smaller.count_params()
+    def check(score, cost, gates):
+        smaller = with_constant_gates(model, gates)
+        found = evaluate(smaller, data.split("validation"), preprocessing, data.class_names)
+        assert score.top1 == found.top1
+        assert score.loss == pytest.approx(found.loss, rel=1e-4)
+        counted = senet.complexity(smaller)
+        assert cost.parameters == counted.parameters
+        assert cost.multiply_adds == counted.multiply_adds
+        assert cost.milliseconds > 0
 
     for worth in result.worth:
-        for gate, score in ((means[worth.block], worth.mean), (None, worth.dropped)):
-            top1, loss, parameters = scored({worth.block: gate})
-            assert score.top1 == top1
-            assert score.loss == pytest.approx(loss, rel=1e-4)
-            assert worth.parameters == parameters
-    order = [step.block for step in result.steps]
-    best = sorted(result.worth, key=lambda w: (-w.mean.top1, w.mean.loss))
-    assert order == [None, *(worth.block for worth in best)]
-    for k, step in enumerate(result.steps):
-        top1, loss, parameters = scored({name: means[name] for name in order[1 : k + 1]})
-        assert step.score.top1 == top1
-        assert step.score.loss == pytest.approx(loss, rel=1e-4)
-        assert step.parameters == parameters
-        assert step.milliseconds > 0
-    assert result.folded == 3
+        check(worth.mean, worth.cost, {worth.block: means[worth.block]})
+        check(worth.dropped, worth.cost, {worth.block: None})
+        assert worth.refusal is None
+        better = min((worth.mean, worth.dropped), key=lambda score: (-score.top1, score.loss))
+        assert worth.best == better
+        assert worth.is_dropped == (better == worth.dropped != worth.mean)
+    cheapest = sorted(result.worth, key=lambda w: (-w.best.top1, w.best.loss))
+    assert [step.block for step in result.steps] == [None, *(w.block for w in cheapest)]
+    gates = {}
+    check(result.steps[0].score, result.steps[0].cost, gates)
+    for step, worth in zip(result.steps[1:], cheapest, strict=True):
+        gates[step.block] = None if worth.is_dropped else means[step.block]
+        check(step.score, step.cost, gates)
+    assert list(result.gates) == list(gates)
+    for name, gate in result.gates.items():
+        assert (gate is None) == (gates[name] is None)
+        if gate is not None:
+            np.testing.assert_allclose(gate, gates[name], rtol=1e-5)
     assert result.difference < 1e-5
-    saved = senet.load(tmp_path / "out" / "model.keras")
-    assert senet.find_se_blocks(saved) == []
-    assert saved.card.spec.se_at == ()
-    test = evaluate(saved, data.split("test"), preprocessing, data.class_names)
-    np.testing.assert_allclose(test.probabilities, result.after.probabilities, atol=1e-6)
-    assert scored({}, "test")[0] == result.before.top1
-    numbers = json.loads((tmp_path / "out" / "fold.json").read_text())
-    assert numbers["test"]["drop"] == 100 * (result.before.top1 - result.after.top1)
-    assert numbers["folded"] == order[1:]
-    assert (tmp_path / "out" / "tradeoff.png").stat().st_size > 5000
-    lines = list(table(result))
+    test = data.split("test"), preprocessing, data.class_names
+    assert evaluate(model, *test).top1 == result.before.top1
+    after = evaluate(with_constant_gates(model, gates), *test)
+    np.testing.assert_allclose(after.probabilities, result.after.probabilities, atol=1e-6)
+    lines = list(describe_folding(result))
     assert sum(line.startswith("+ ") for line in lines) == 3
     assert "3 of 3 gates folded" in lines[-1]
+    assert str(result.paired) in lines[-1]
 
 
-def test_no_more_is_folded_than_may_be_lost(case, tmp_path):
-    result = folded_within(case, tmp_path / "out", max_drop=0)
+def test_no_more_is_folded_than_may_be_lost(case):
+    result = measure_folding(*case, max_drop=0)
     before = result.steps[0].score.top1
     within = [k for k, step in enumerate(result.steps) if step.score.top1 >= before]
-    assert result.folded == max(within)
+    assert len(result.gates) == max(within)
     assert result.to_json()["test"]["confirmed"] == (result.drop <= 0)
-    saved = senet.load(tmp_path / "out" / "model.keras")
-    assert len(senet.find_se_blocks(saved)) == 3 - result.folded
 
 
-def test_data_without_a_split_to_choose_by_is_refused(case, tmp_path):
+def test_gates_that_nothing_takes_in_are_dropped(tmp_path):
+    _, data, preprocessing = small_case(tmp_path)
+    fields = dict(n_blocks=(1, 2), n_filters=(8, 16), ratio=4, input_shape=(32, 32, 3))
+    model = senet.create("se_resnet50", placement="identity", classes=2, **fields)
+    randomise(model)
+    result = measure_folding(model, data, preprocessing, max_drop=100)
+    reasons = {worth.block: worth.refusal for worth in result.worth}
+    assert [name for name, reason in reasons.items() if reason] == ["stage2_block2_se_scale"]
+    assert result.gates["stage2_block2_se_scale"] is None
+    assert result.to_json()["folded"]["stage2_block2_se_scale"] == "dropped"
+    text = "\n".join(describe_folding(result))
+    assert "* can only be dropped. The gate of 'stage2_block2_se_scale' cannot become" in text
+    assert len(senet.find_se_blocks(senet.fold_gates(model, result.gates))) == 0
+
+
+def make_deciding(folder):
+    """A network that tells dark from bright images by its only gate, and such images."""
+    rng = np.random.default_rng(0)
+    for name, value in (("bright", 220), ("dark", 20)):
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = rng.integers(value, value + 20, (32, 32, 3)).astype("uint8")
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    x = keras.Input((32, 32, 3))
+    y = layers.Conv2D(2, 1, name="maps")(x)  # brightness, and 1
+    z = layers.GlobalAveragePooling2D(keepdims=True)(y)
+    z = layers.Dense(1, "relu", name="reduce")(z)
+    s = layers.Dense(2, "sigmoid", name="excite")(z)  # the second is open for dark images
+    y = layers.GlobalAveragePooling2D()(layers.Multiply(name="scale")([y, s]))
+    model = keras.Model(x, layers.Dense(2, "softmax", name="classifier")(y))
+    for name, kernel, bias in (
+        ("maps", [[1 / 3, 0]] * 3, [0, 1]),
+        ("reduce", [[1], [0]], [0]),
+        ("excite", [[0, -40]], [0, 20]),
+        ("classifier", [[0, 0], [-20, 20]], [10, -10]),
+    ):
+        layer = model.get_layer(name)
+        layer.set_weights([np.reshape(kernel, layer.kernel.shape), np.array(bias)])
+    return model, load_data(str(folder)), senet.Preprocessing.of_values("0-1", 32)
+
+
+def test_where_every_gate_matters_the_network_stays_and_the_cheapest_is_named(tmp_path):
+    result = measure_folding(*make_deciding(tmp_path / "photos"), max_drop=40)
+    assert result.before.top1 == 1.0
+    assert (result.gates, result.drop) == ({}, 0.0)
+    assert result.after is result.before
+    *_, last = describe_folding(result)
+    assert last == (
+        f"No gate can go: 40 points of top-1 may be lost on {result.images} validation images, and "
+        "without the cheapest, scale, 50.00 are. The network stays as it is."
+    )
+    assert result.to_json()["folded"] == {}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ([], [0, 1, 2]),
+        (["stage2_*"], [1, 2]),
+        (["stage2_block2", "stage1_block1_se_scale"], [0, 2]),
+    ],
+)
+def test_blocks_are_named_or_fit_a_pattern(case, wanted, found):
+    model, data, preprocessing = case
+    names = [block.scale for block in senet.find_se_blocks(model)]
+    assert choose_blocks(model, wanted) == [names[i] for i in found]
+    if wanted:
+        result = measure_folding(model, data, preprocessing, blocks=wanted, max_drop=100)
+        assert [worth.block for worth in result.worth] == [names[i] for i in found]
+        assert set(result.gates) == {names[i] for i in found}
+
+
+def test_blocks_that_are_not_there_are_refused(case):
+    message = "No block is called stage3, x_\\*; the blocks of 'se_resnet10' are stage1_block1, "
+    with pytest.raises(senet.InputError, match=message):
+        measure_folding(*case, blocks=["stage3", "stage1_*", "x_*"])
+
+
+def test_data_without_a_split_to_choose_by_is_refused(case):
     model, data, preprocessing = case
     less = Data(data.class_names, {"train": data.split("train"), "test": data.split("test")})
     with pytest.raises(ValueError, match="there is no split validation"):
-        folded_within((model, less, preprocessing), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_blocks_that_share_their_excitation_are_held_apart():
-    x = keras.Input((8, 8, 4))
-    reduce, excite = keras.layers.Dense(2, "relu"), keras.layers.Dense(4, "sigmoid")
-    y = x
-    for i in range(2):
-        z = keras.layers.GlobalAveragePooling2D(keepdims=True)(y)
-        y = keras.layers.Multiply(name=f"scale{i}")([y, excite(reduce(z))])
-        y = keras.layers.Conv2D(4, 1)(y) if i == 0 else y
-    model = keras.Model(x, keras.layers.Conv2D(2, 1)(y))
-    constants = {"scale0": np.linspace(0.1, 0.9, 4), "scale1": np.linspace(0.8, 0.2, 4)}
-    switched = _Switched(model, constants)
-    images = np.random.default_rng(0).normal(size=(3, 8, 8, 4)).astype("float32")
-    for held in ({}, {"scale0": constants["scale0"]}, constants):
-        switched.hold(held)
-        expected = (senet.fold_gates(model, held) if held else model).predict_on_batch(images)
-        found = switched.model.predict_on_batch(images)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        measure_folding(model, less, preprocessing)
