@@ -10,7 +10,7 @@ RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
 .PHONY: demo test check coverage lint format tables test-slow test-backends mutations parity \
-	evidence gates bench clean
+	evidence gate-runs gates folding bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) --out $(RUN) $(ARGS)
@@ -93,15 +93,30 @@ evidence: $(INSTALLED)
 		--out evidence/clothing
 	$(BIN)/python docs/tables.py
 
-# The two networks whose gates docs/gates.md shows, some 20 minutes; a trained one is not trained again.
-gates: $(INSTALLED)
+# The two networks whose gates the pages in docs/ are about, some 20 minutes; a trained one is not
+# trained again.
+gate-runs: $(INSTALLED)
 	[ -f build/gates/digits/result.json ] || $(BIN)/senet train --out build/gates/digits
 	[ -f build/gates/clothing/result.json ] || $(BIN)/senet train --recipe $(RECIPES)/clothing.toml \
 		--model se_resnet18 --size 64 --epochs 34 --data "$(CLOTHING)" --out build/gates/clothing
+
+# What their gates do: docs/gates.md.
+gates: gate-runs
 	for run in digits clothing; do \
 		$(BIN)/senet explain build/gates/$$run --out build/gates/$$run-inside || exit 1; \
 	done
 	$(BIN)/python docs/gates.py build/gates
+	$(BIN)/python docs/tables.py
+
+# What their gates are worth, and how fast they are without them: docs/folding.md.
+folding: gate-runs
+	mkdir -p evidence/folding
+	for run in digits clothing; do \
+		$(BIN)/senet fold build/gates/$$run --out build/gates/$$run-folded.keras || exit 1; \
+		cp build/gates/$$run-folded.png docs/images/folding-$$run.png; \
+		$(BIN)/python benchmarks/folding.py build/gates/$$run build/gates/$$run-folded.keras \
+			--out evidence/folding/$$run.json || exit 1; \
+	done
 	$(BIN)/python docs/tables.py
 
 # Benchmarks; an idle machine gives the figures that the README quotes.

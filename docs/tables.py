@@ -7,10 +7,12 @@ python docs/tables.py --check   exit with 1 if a table is out of date
 import json
 import pathlib
 import sys
+from typing import Any
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = ROOT / "README.md"
 GATES = ROOT / "docs" / "gates.md"
+FOLDING = ROOT / "docs" / "folding.md"
 GOLDEN = ROOT / "tests" / "golden" / "parameters.json"
 
 
@@ -174,6 +176,105 @@ def gates() -> str:
     return "\n".join(rows)
 
 
+def read_folding() -> dict[str, dict[str, Any]]:
+    """What `make folding` measured of each run."""
+    folder = EVIDENCE / "folding"
+    return {
+        name: json.loads((folder / f"{name}.json").read_text()) for name in ("clothing", "digits")
+    }
+
+
+def worth_of_gates() -> str:
+    """What each gate alone is worth, in the runs of `make folding`."""
+    rows = [
+        "| network, validation images | block | as it is | its mean | loss | dropped | loss |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for measured in read_folding().values():
+        found = measured["folding"]
+        images, before = found["validation"]["images"], found["steps"][0]
+        first = f"`{measured['network']}`, {images} of {found['data']}"
+        for one in found["worth"]:
+            cells = [first, one["block"].removesuffix("_se_scale")]
+            cells.append(f"{100 * before['top1']:.2f} % ({before['loss']:.3f})" if first else "")
+            for way in ("mean", "dropped"):
+                cells += [f"{100 * one[way]['top1']:.2f} %", f"{one[way]['loss']:.4f}"]
+            rows.append("| " + " | ".join(cells) + " |")
+            first = ""
+    return "\n".join(rows)
+
+
+def steps_of_folding() -> str:
+    """The networks on the way from all gates to none, in the runs of `make folding`."""
+    rows = [
+        "| network | gone | as | top-1 | loss | parameters | multiply-adds | ms in Keras |",
+        "|---|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for measured in read_folding().values():
+        found, first = measured["folding"], f"`{measured['network']}`"
+        better = {one["block"]: _is_dropped(one) for one in found["worth"]}
+        for k, step in enumerate(found["steps"]):
+            block = (step["block"] or "none").removesuffix("_se_scale")
+            name = f"**{block}**" if k == len(found["folded"]) else block
+            how = {True: "dropped", False: "its mean", None: ""}[better.get(step["block"])]
+            rows.append(
+                f"| {first} | {name} | {how} | {100 * step['top1']:.2f} % | {step['loss']:.4f} "
+                f"| {step['parameters']:,} | {step['multiply_adds']:,} "
+                f"| {step['milliseconds']:.2f} |"
+            )
+            first = ""
+    return "\n".join(rows)
+
+
+def _is_dropped(one: dict[str, Any]) -> bool:
+    mean, dropped = ((-one[way]["top1"], one[way]["loss"]) for way in ("mean", "dropped"))
+    return one["refusal"] is not None or dropped < mean
+
+
+def confirmed_folding() -> str:
+    """What test images said of the folded networks, in the runs of `make folding`."""
+    rows = [
+        "| network | gates gone | test images | before | after | difference, points "
+        "| 95 % interval | McNemar | within 0.1 |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for measured in read_folding().values():
+        found = measured["folding"]
+        test = found["test"]
+        low, high = test["interval_points"]
+        rows.append(
+            f"| `{measured['network']}` | {len(found['folded'])} of {found['blocks']} "
+            f"| {test['images']} | {100 * test['top1_before']:.2f} % | {100 * test['top1']:.2f} % "
+            f"| {test['difference_points']:+.2f} | {low:+.2f} to {high:+.2f} "
+            f"| p = {test['p_value']:.2g} | {'yes' if test['confirmed'] else '**no**'} |"
+        )
+    return "\n".join(rows)
+
+
+def folded_exports() -> str:
+    """Latency of exports with and without gates, in the runs of `make folding`."""
+    rows = [
+        "| network | runs in | images | as trained, ms | folded, ms | plain twin, ms "
+        "| top-1 as trained | top-1 folded |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for measured in read_folding().values():
+        first = f"`{measured['network']}`"
+        cases: dict[tuple[str, int], dict[str, Any]] = {}
+        for row in measured["exports"]:
+            cases.setdefault((row["precision"], row["batch"]), {})[row["network"]] = row
+        for (precision, batch), found in cases.items():
+            times = [
+                "{:.2f} ({:.2f} to {:.2f})".format(*found[name]["milliseconds"])
+                for name in ("as trained", "folded", "plain twin")
+            ]
+            scores = [f"{100 * found[name]['top1']:.2f} %" for name in ("as trained", "folded")]
+            cells = [first, precision, str(batch), *times, *scores]
+            rows.append("| " + " | ".join(cells) + " |")
+            first = ""
+    return "\n".join(rows)
+
+
 TABLES = {
     README: {
         "twin": twin,
@@ -183,6 +284,12 @@ TABLES = {
         "evidence": evidence,
     },
     GATES: {"gates": gates},
+    FOLDING: {
+        "worth": worth_of_gates,
+        "steps": steps_of_folding,
+        "confirmed": confirmed_folding,
+        "exports": folded_exports,
+    },
 }
 """What makes each table, by its page and its name there."""
 

@@ -356,31 +356,32 @@ def tradeoff(
         title: above the picture.
     """
     places = np.arange(len(steps))
-    figure = Figure(figsize=(min(14, max(6.5, 0.34 * len(places) + 3)), 10.5), layout="constrained")
-    panels = {
-        "top1": ("Top-1, %", 100, BLUE),
-        "loss": ("Loss, nats", 1, RED),
-        "parameters": ("Parameters, millions", 1e-6, GREY),
-        "multiply_adds": ("Multiply-adds of one image, millions", 1e-6, GREY),
-        "milliseconds": ("Milliseconds for one image", 1, ORANGE),
-    }
-    panels = {key: panel for key, panel in panels.items() if steps[0][key] is not None}
-    for axes, (key, (name, scale, colour)) in zip(
-        figure.subplots(len(panels), 1, sharex=True), panels.items(), strict=True
-    ):
-        values = [scale * step[key] for step in steps]
-        axes.plot(places, values, color=colour, marker="o", markersize=4)
+    width = min(14, max(6.5, 0.34 * len(places) + 3))
+    figure = Figure(figsize=(width, 8.5), layout="constrained")
+    right, loss, costs = figure.subplots(3, 1, sharex=True)
+    right.plot(places, [100 * step["top1"] for step in steps], color=BLUE, marker="o", markersize=4)
+    right.axhline(100 * allowed, color=RED, linestyle="--", linewidth=1, label="allowed")
+    right.set_title("Top-1, %", fontsize=10)
+    loss.plot(places, [step["loss"] for step in steps], color=RED, marker="o", markersize=4)
+    loss.set_title("Loss, nats", fontsize=10)
+    loss.set_ylim(0, 1.1 * max(step["loss"] for step in steps) or 1)
+    for key, (name, colour, marker) in {
+        "parameters": ("parameters", GREY, "s"),
+        "multiply_adds": ("multiply-adds", BLUE, "^"),
+        "milliseconds": ("time for one image", ORANGE, "o"),
+    }.items():
+        if (whole := steps[0][key]) is not None:
+            values = [100 * step[key] / whole for step in steps]
+            costs.plot(places, values, color=colour, marker=marker, markersize=4, label=name)
+    costs.set_title("What it takes, % of the network as it was", fontsize=10)
+    costs.legend(fontsize=8)
+    for axes in (right, loss, costs):
         axes.axvline(chosen, color="black", linestyle=":", linewidth=1.2, label="folded up to here")
-        axes.set_title(name, fontsize=10)
         axes.grid(alpha=0.3)
-        if key == "top1":
-            axes.axhline(100 * allowed, color=RED, linestyle="--", linewidth=1, label="allowed")
-            figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        else:
-            axes.set_ylim(0, 1.1 * max(values))
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     step = max(1, -(-len(places) // 40))
     shown = [_short(label) for label in labels]
-    axes.set_xticks(places[::step], shown[::step], rotation=90, fontsize=8, parse_math=False)
+    costs.set_xticks(places[::step], shown[::step], rotation=90, fontsize=8, parse_math=False)
     figure.suptitle(title, fontsize=12)
     _save(figure, path)
 
