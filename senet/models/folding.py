@@ -211,7 +211,8 @@ class _Around:
         operation, known = self.operations[name], self._describe(name)
         self._require_one_call(name)
         if self.readers[name] != [reader] or name in self.outputs:
-            others = [other for other in self.readers[name] if other != reader]
+            others = list(self.readers[name])
+            others.remove(reader)  # once: what reads a map twice is another reader of it
             other = repr(others[0]) if others else "the outputs of the network"
             raise _Refused(f"the map of {known} goes to {other} too")
         if type(operation) is layers.Add and self._sums_alike(name):
@@ -323,7 +324,7 @@ def _multiply(layer: Any, gate: np.ndarray, gives: bool) -> None:
             part * own.reshape(shape)
             for part, own in zip(parts, np.split(gate, groups), strict=True)
         ]
-        variable.assign(np.concatenate(scaled, axis=-1).astype("float32"))
+        variable.assign(np.concatenate(scaled, axis=-1))
 
 
 def _without(model: keras.Model, blocks: Mapping[str, SEBlock]) -> keras.Model:

@@ -50,7 +50,8 @@ class Trained:
     @property
     def folded(self) -> tuple[str, ...]:
         """The layers that scaled in blocks whose gates were folded away."""
-        return tuple(getattr(getattr(self.model, "card", None), "folded", None) or ())
+        folded = getattr(getattr(self.model, "card", None), "folded", None) or ()
+        return tuple(map(escape_text, folded))
 
     @functools.cached_property
     def trained_on(self) -> TrainedOn | None:

@@ -17,6 +17,10 @@ LARGEST_SIDE = 2**16
 """Largest side or number of channels of an image that a card is believed about."""
 
 
+FOLDED = ("constant", "dropped")
+"""What became of a gate that is gone: layers around it took it in, or it was 1."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Card:
     """What has to travel with a network's weights so that it can be used.
@@ -37,8 +41,8 @@ class Card:
         preprocessing: how an image becomes an input, where it is known, as plain JSON values.
         trained_on: which images it was trained on, where that is known, as plain JSON values; they
             are checked where they are used.
-        folded: gates that are gone, by the name of the layer that scaled: `"constant"` where layers
-            around it took the gate in as a constant, `"dropped"` where it was 1.
+        folded: which of `FOLDED` became of the gates that are gone, by the name of the layer that
+            scaled.
 
     Raises:
         ValueError: a field is of another kind.
@@ -79,6 +83,9 @@ class Card:
             if not isinstance(getattr(self, field), kind):
                 given = clean_text(reprlib.repr(getattr(self, field)))
                 raise InputError(f"The {field} of a network cannot be {given}.")
+        if not all(kind in FOLDED for kind in (self.folded or {}).values()):
+            given = clean_text(reprlib.repr(self.folded))
+            raise InputError(f"The gates of a network are folded as {FOLDED}; got {given}.")
         if self.class_names is None:
             return
         object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))

@@ -237,6 +237,25 @@ def test_a_constant_of_1_is_no_gate_and_changes_no_weight():
     assert senet.find_se_blocks(folded) == []
 
 
+def test_weights_of_other_precisions_are_multiplied_in_their_own():
+    x = keras.Input((8, 8, 4), dtype="float64")
+    y = layers.Conv2D(4, 1, dtype="float64", name="conv")(x)
+    model = senet.insert(keras.Model(x, layers.ReLU(dtype="float64")(y)), 2, "conv")
+    gate = np.full(4, 1 / 3)
+    folded = with_constant_gates(model, {"conv_se_scale": gate})
+    kernel, scaled = (m.get_layer("conv").get_weights()[0] for m in (model, folded))
+    np.testing.assert_allclose(scaled, kernel * gate, rtol=1e-14)
+
+
+def test_a_map_that_is_added_to_itself_goes_elsewhere_too():
+    x = keras.Input((8, 8, 4))
+    y = layers.Conv2D(4, 1, name="conv")(x)
+    y = layers.Identity(name="scaled")(layers.Add(name="sum")([y, y]))
+    model = senet.insert(keras.Model(x, layers.Add()([y, x])), 2, "scaled")
+    (reason,) = refused(model, {"scaled_se_scale": np.full(4, 0.5)})
+    assert "before it, the map of 'conv' (Conv2D) goes to 'sum' too" in reason
+
+
 def test_layers_that_are_called_twice_take_nothing_in():
     x = keras.Input((8, 8, 4))
     conv = layers.Conv2D(4, 1, name="conv")
