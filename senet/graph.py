@@ -158,6 +158,7 @@ def rebuild(
     model: keras.Model,
     clone: Callable[[Any], Any] | None = None,
     call: Callable[..., Any] | None = None,
+    inputs: Any = None,
 ) -> keras.Model:
     """A functional model that calls other layers, or calls them otherwise; it is not compiled.
 
@@ -166,13 +167,17 @@ def rebuild(
         clone: makes the layer, or the operation, that takes the place of one; by default
             `copy_layer`.
         call: calls one in the graph, as `call(layer, *args, **kwargs)`.
+        inputs: to rebuild on; by default new ones of the same shapes and names.
 
     Raises:
         ValueError: as for `inbound`.
     """
     own = same_layers(functional(model))  # a clone of what is compiled would make an optimizer too
     return keras.models.clone_model(
-        own, input_tensors=fresh_inputs(own), clone_function=clone or copy_layer, call_function=call
+        own,
+        input_tensors=fresh_inputs(own) if inputs is None else inputs,
+        clone_function=clone or copy_layer,
+        call_function=call,
     )
 
 

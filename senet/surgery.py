@@ -62,7 +62,11 @@ def insert(
         Hu et al., arXiv 1709.01507, section 6.1 and table 3 (SE-MobileNet).
     """
     made = with_gates(model, ratio, where, init)
-    _keep_card(model, made, None)
+    folded = getattr(getattr(model, "card", None), "folded", None)
+    if folded is not None:  # a gate that is put in again is not gone
+        blocks = {block.scale for block in find_se_blocks(made)}
+        folded = {name: kind for name, kind in folded.items() if name not in blocks}
+    _keep_card(model, made, None, folded=folded)
     return made
 
 
@@ -114,6 +118,6 @@ def _keep_card(model: keras.Model, made: keras.Model, spec: Spec | None, **about
     """Give a network made of another one its card, with the spec of its own."""
     card = getattr(model, "card", None)
     if isinstance(card, Card):
-        card = note_own_training(model, card)
-        made.card = dataclasses.replace(card, spec=spec, name=made.name, **about)
+        card = dataclasses.replace(note_own_training(model, card), spec=spec, name=made.name)
+        made.card = dataclasses.replace(card, **about)
         note_weights(made)

@@ -55,3 +55,16 @@ def test_inserted_gates_that_learned_nothing_fold_away_to_the_plain_network():
     folded = senet.fold_gates(made, {block.scale: None for block in senet.find_se_blocks(made)})
     assert folded.count_params() == model.count_params()
     assert [layer.name for layer in folded.layers] == [layer.name for layer in model.layers]
+
+
+def test_a_gate_that_is_put_in_again_is_not_said_to_be_gone():
+    model = senet.create("se_resnet10", n_blocks=(1, 1), n_filters=(8, 16), ratio=4, classes=2)
+    first, second = (block.scale for block in senet.find_se_blocks(model))
+    folded = senet.fold_gates(model, {first: None, second: None})
+    name = senet.find_se_blocks(model)[0].scaled
+    again = senet.insert(folded, 4, name)
+    assert again.card.folded == {first: "dropped", second: "dropped"}
+    more = senet.fold_gates(again, {f"{name}_se_scale": None})
+    assert more.card.folded.keys() == {first, second, f"{name}_se_scale"}
+    once_more = senet.insert(more, 4, name)
+    assert once_more.card.folded.keys() == {first, second}

@@ -40,7 +40,7 @@ class SwitchedNetwork:
     needed, in the memory of a batch.
 
     Args:
-        model: a functional Keras model. It stays as it is.
+        model: a functional Keras model of one input and one output. It stays as it is.
         names: of the layers that scale, whose gates are to be held; by default all.
 
     Raises:
@@ -79,7 +79,7 @@ class SwitchedNetwork:
             if layer.weights:
                 set_weights(self.model.get_layer(layer.name), layer.get_weights())
         self.entries = [id(tensor) for tensor in _tensors(self.model.input)]
-        self.output = id(self.model.output)
+        self.output = id(self.model.outputs[0])
         self.pieces = self._cut(calls, levels)
 
     def _cut(self, calls: Sequence["_Call"], levels: Mapping[int, int]) -> list[_Piece]:
@@ -109,8 +109,8 @@ class SwitchedNetwork:
 
     def hold(self, gates: Gates) -> None:
         """Hold these gates in `model`, and let the others pass."""
-        for name, switch in self.switches.items():
-            switch.hold((1.0 if gates[name] is None else gates[name]) if name in gates else None)
+        for name in self.switches:
+            self._hold(name, gates)
 
     def predict_on_batch(self, images: np.ndarray, ways: Sequence[Gates]) -> list[np.ndarray]:
         """What the network gives with each of these sets of gates held, every other gate passing.
@@ -124,29 +124,32 @@ class SwitchedNetwork:
         """
         found: list[Any] = [None] * len(ways)
         names = list(self.switches)
-
-        def go_on(number: int, state: dict[int, Any], open_ways: list[int]) -> None:
+        state = dict.fromkeys(self.entries, images)
+        waiting: list[tuple[int, dict[int, Any], list[int]]] = [(0, state, [*range(len(ways))])]
+        while waiting:
+            number, state, open_ways = waiting.pop()
+            if number:
+                self._hold(names[number - 1], ways[open_ways[0]])
             state = self._compute(self.pieces[number], state)
             if number == len(names):
                 for way in open_ways:
                     found[way] = np.asarray(state[self.output])
-                return
-            name = names[number]
+                continue
             groups: dict[Any, list[int]] = {}
             for way in open_ways:
-                held = id(ways[way][name]) if name in ways[way] else "passes"
-                groups.setdefault(held, []).append(way)
-            # the largest group comes last, when what it starts from is needed by no other
-            for group in sorted(groups.values(), key=len):
-                gates = ways[group[0]]
-                constant = gates.get(name)
-                self.switches[name].hold(
-                    (1.0 if constant is None else constant) if name in gates else None
-                )
-                go_on(number + 1, state, group)
-
-        go_on(0, dict.fromkeys(self.entries, images), list(range(len(ways))))
+                gates, name = ways[way], names[number]
+                groups.setdefault(id(gates[name]) if name in gates else "passes", []).append(way)
+            # The smallest group is taken first, and the state that all of them start from is let go
+            # with the largest: few states wait at a time, not one for each gate.
+            for group in sorted(groups.values(), key=len, reverse=True):
+                waiting.append((number + 1, state, group))
         return found
+
+    def _hold(self, name: str, gates: Gates) -> None:
+        """Hold one gate as these say, or let it pass."""
+        constant = gates.get(name)
+        held = 1.0 if constant is None else constant
+        self.switches[name].hold(held if name in gates else None)
 
     def _compute(self, piece: _Piece, state: dict[int, Any]) -> dict[int, Any]:
         """What is needed behind a piece."""

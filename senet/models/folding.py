@@ -34,6 +34,13 @@ BENT = (keras.activations.relu, keras.activations.leaky_relu)
 """Activations that do so for constants that are not below 0."""
 
 
+CONVOLUTIONS = (
+    *(layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D, layers.SeparableConv2D),
+    layers.Dense,
+)
+"""Layers whose kernels, and the biases of what they give, take a constant in."""
+
+
 class _Refused(Exception):
     """Why no layer takes a constant in, half a sentence."""
 
@@ -215,7 +222,7 @@ class _Around:
             others.remove(reader)  # once: what reads a map twice is another reader of it
             other = repr(others[0]) if others else "the outputs of the network"
             raise _Refused(f"the map of {known} goes to {other} too")
-        if type(operation) is layers.Add and self._sums_alike(name):
+        if type(operation).__name__ == "Add" and self._sums_alike(name):  # a layer, or `a + b`
             return [t for s in self.sources[name] for t in self._before(name, s, axis, positive)]
         if _weights(operation, gives=True) and self._channels_on(axis, name):
             if activation_of(operation) is not None:
@@ -296,13 +303,15 @@ def _weights(layer: Any, gives: bool) -> list[tuple[Any, int]]:
     """
     if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
         return []
-    bias = [(layer.bias, 0)] if getattr(layer, "use_bias", False) else []
     kind = type(layer)
+    bias = [(layer.bias, 0)] if kind in CONVOLUTIONS and layer.use_bias else []
     if kind is layers.BatchNormalization and gives:
         shift = [(layer.beta, 0)] if layer.center else []
         return [(layer.gamma, 0), *shift] if layer.scale else []
     if kind in (layers.Conv2D, layers.Dense):
         return [(layer.kernel, -1), *bias] if gives else [(layer.kernel, -2)]
+    if kind is layers.Conv2DTranspose:
+        return [(layer.kernel, -2), *bias] if gives else [(layer.kernel, -1)]
     if kind is layers.SeparableConv2D:
         pointwise = [(layer.pointwise_kernel, -1), *bias]
         return pointwise if gives else [(layer.depthwise_kernel, -2)]
@@ -315,7 +324,7 @@ def _multiply(layer: Any, gate: np.ndarray, gives: bool) -> None:
     """Take a constant into the weights of a layer."""
     for variable, axis in _weights(layer, gives):
         value = keras.ops.convert_to_numpy(variable).astype("float64")
-        groups = getattr(layer, "groups", 1) if not gives else 1
+        groups = layer.groups if type(layer) is layers.Conv2D and not gives else 1
         # a kernel of groups lists for each output the inputs of its group only
         parts = np.split(value, groups, axis=-1)
         shape = [1] * value.ndim
@@ -324,7 +333,14 @@ def _multiply(layer: Any, gate: np.ndarray, gives: bool) -> None:
             part * own.reshape(shape)
             for part, own in zip(parts, np.split(gate, groups), strict=True)
         ]
-        variable.assign(np.concatenate(scaled, axis=-1))
+        with np.errstate(over="ignore"):
+            variable.assign(np.concatenate(scaled, axis=-1))
+            stored = keras.ops.convert_to_numpy(variable).astype("float64")
+        if np.isfinite(value).all() and not np.isfinite(stored).all():
+            raise InputError(
+                f"A constant of up to {np.abs(gate).max():.3g} makes weights of {layer.name!r} too "
+                f"large for {variable.dtype}."
+            )
 
 
 def _without(model: keras.Model, blocks: Mapping[str, SEBlock]) -> keras.Model:

@@ -166,7 +166,8 @@ def _trained(model: keras.Model, where: str, run: pathlib.Path | None = None) ->
             "softmax, or by logits."
         )
     if card.classifier_activation is None:
-        model = keras.Model(model.input, keras.layers.Softmax(dtype="float32")(model.output))
+        end = keras.layers.Softmax(dtype="float32")(model.output)
+        model = keras.Model(model.input, end, name=model.name)
         model.card = dataclasses.replace(card, classifier_activation="softmax")
     names = tuple(map(escape_text, card.class_names))
     return Trained(model, names, preprocessing, where, run, card.trained_on)

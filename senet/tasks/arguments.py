@@ -1,5 +1,6 @@
 """Checks of arguments that several functions have."""
 
+import numbers
 import operator
 from typing import Any
 
@@ -27,8 +28,9 @@ def require_points(name: str, value: Any) -> None:
     Raises:
         InputError: it is.
     """
-    if not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise InputError(f"{name} must be from 0 to 100 percentage points; got {value}.")
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 100:
+        raise InputError(f"{name} must be a number of percentage points, 0 to 100; got {value!r}.")
 
 
 def require_gates(trained: Trained) -> None:

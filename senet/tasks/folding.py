@@ -1,19 +1,22 @@
 """`senet.fold`: a trained network without the gates that do nothing."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from senet import applications, references, surgery
-from senet.errors import Error, ExistsError, InputError, one_family
+from senet import applications, surgery
+from senet.errors import ExistsError, InputError, one_family
 from senet.evaluation import PairedDifference, describe_seen
 from senet.explanation.findings import label_block
 from senet.explanation.folding import Folding, Step, Worth, describe_folding, measure_folding
-from senet.files import making_parents, write_json
+from senet.files import making_parents, replacing, write_json
+from senet.foreign import read_json
 from senet.plotting import charts
 from senet.prediction.labelled import labelled_images, take_held_out
 from senet.prediction.trained import TrainedLike, load_in_keras
@@ -96,9 +99,19 @@ class FoldingResult:
         with one_family():
             network = _require_place(file)
             with making_parents(network):
-                applications.save(self.model, network)
-                write_json(network.with_suffix(".json"), self.to_json() | {"out": str(network)})
-                self.draw(network.with_suffix(".png"))
+                self._write(network)
+
+    def _write(self, network: pathlib.Path) -> None:
+        """Write the three files; none appears before all are written."""
+        numbers = self.to_json() | {"out": str(network)}
+        with (
+            replacing(network.with_suffix(".json")) as json_file,
+            replacing(network.with_suffix(".png")) as picture,
+            replacing(network) as written,
+        ):
+            applications.save(self.model, written)
+            self.draw(picture)
+            write_json(json_file, numbers)
 
     def draw(self, file: str | os.PathLike) -> None:
         """Write accuracy, loss and costs as gates go one after the other, as a PNG.
@@ -201,20 +214,25 @@ def fold(
         if name in found.data.splits:
             unseen[name], seen = take_held_out(loaded, found, name)
             about |= seen if name == "test" else {f"{name}_trained_on": seen["trained_on"]}
-    folding = measure_folding(
-        loaded.model,
-        dataclasses.replace(found.data, splits=found.data.splits | unseen),
-        loaded.preprocessing,
-        blocks=[blocks] if isinstance(blocks, str) else blocks,
-        max_drop=max_drop,
-        images=images,
-        batch_size=batch_size,
-    )
-    result = FoldingResult(surgery.fold_gates(loaded.model, folding.gates), folding, about)
-    if out is None:
-        return result
-    result.save(out)
-    return dataclasses.replace(result, file=pathlib.Path(out))
+    with contextlib.ExitStack() as place:
+        if out is not None:  # where nothing can be written is said before the work
+            place.enter_context(making_parents(out))
+            tempfile.TemporaryFile(dir=pathlib.Path(out).absolute().parent).close()
+        folding = measure_folding(
+            loaded.model,
+            dataclasses.replace(found.data, splits=found.data.splits | unseen),
+            loaded.preprocessing,
+            blocks=[blocks] if isinstance(blocks, str) else blocks,
+            max_drop=max_drop,
+            images=images,
+            batch_size=batch_size,
+        )
+        result = FoldingResult(surgery.fold_gates(loaded.model, folding.gates), folding, about)
+        if out is None:
+            return result
+        result = dataclasses.replace(result, file=pathlib.Path(out))
+        result._write(pathlib.Path(out))
+    return result
 
 
 def _require_place(file: str | os.PathLike, source: str = "") -> pathlib.Path:
@@ -222,28 +240,32 @@ def _require_place(file: str | os.PathLike, source: str = "") -> pathlib.Path:
 
     Raises:
         InputError: it does not end in `.keras`, or is what is to be folded.
-        ExistsError: it is something else than an earlier folding.
+        ExistsError: there is something else than an earlier folding, or beside it.
     """
     path = pathlib.Path(file)
     if path.suffix != ".keras":
-        raise InputError(
-            f"The folded network goes to a file that ends in .keras; got {str(path)!r}."
-        )
+        raise InputError(f"A folded network goes to a file that ends in .keras; got {str(path)!r}.")
     if source and path.exists() and os.path.exists(source) and os.path.samefile(path, source):
         raise InputError(f"{str(path)!r} is what is to be folded: name another file to write.")
-    if path.is_file() and _is_folding(path):
-        return path
-    for other in (path, path.with_suffix(".json"), path.with_suffix(".png")):
-        if other.exists():
-            raise ExistsError(
-                f"{str(other)!r} exists and was not written by senet fold: name another file."
-            )
+    if not _has_numbers(path):
+        for other in (path, path.with_suffix(".json"), path.with_suffix(".png")):
+            if other.exists():
+                raise ExistsError(
+                    f"{str(other)!r} exists and was not written by senet fold: name another file."
+                )
     return path
 
 
-def _is_folding(path: pathlib.Path) -> bool:
+def _has_numbers(path: pathlib.Path) -> bool:
+    """Whether the numbers of a folding that was written to this file lie beside it."""
     try:
-        card = references.read_card(path)
-    except (Error, ValueError, OSError):
+        numbers = read_json(path.with_suffix(".json"))
+    except (ValueError, OSError):
         return False
-    return card is not None and card.folded is not None
+    return (
+        isinstance(numbers, dict)
+        and {"folded", "worth", "steps"} <= numbers.keys()
+        and isinstance(numbers.get("out"), str)
+        and pathlib.PurePath(numbers["out"]).name == path.name
+        and not path.is_dir()
+    )

@@ -114,6 +114,50 @@ def test_gates_that_nothing_takes_in_are_dropped(tmp_path):
     assert len(senet.find_se_blocks(senet.fold_gates(model, result.gates))) == 0
 
 
+def test_a_network_of_any_size_is_counted_and_timed_at_the_size_of_its_images(tmp_path):
+    _, data, preprocessing = small_case(tmp_path)
+    fields = dict(n_blocks=(1, 1), n_filters=(8, 16), ratio=4, classes=2)
+    model = senet.create("se_resnet10", input_shape=(None, None, 3), **fields)
+    result = measure_folding(model, data, preprocessing, max_drop=100)
+    fixed = senet.complexity(senet.create("se_resnet10", input_shape=(32, 32, 3), **fields))
+    assert result.costs[0].multiply_adds == fixed.multiply_adds
+    assert result.costs[1].multiply_adds < fixed.multiply_adds
+
+
+def test_an_output_in_a_list_is_an_output_and_several_are_refused(tmp_path):
+    model, data, preprocessing = small_case(tmp_path)
+    listed = keras.Model([model.inputs[0]], [model.outputs[0]])
+    one, two = (
+        measure_folding(network, data, preprocessing, max_drop=100) for network in (model, listed)
+    )
+    assert [step.score.top1 for step in one.steps] == [step.score.top1 for step in two.steps]
+    several = keras.Model(model.input, [model.output, model.layers[-2].output])
+    with pytest.raises(senet.InputError, match=r"one input and one output .* it has 1 and 2"):
+        measure_folding(several, data, preprocessing)
+
+
+def test_gates_of_models_inside_stay_and_are_named(tmp_path):
+    _, data, preprocessing = small_case(tmp_path)
+    x = keras.Input((32, 32, 3))
+    maps = layers.Conv2D(4, 3, strides=4, name="conv")
+    backbone = senet.insert(keras.Model(x, layers.ReLU()(maps(x))), 2, "conv", init="paper")
+    backbone = keras.Model(backbone.input, backbone.output, name="backbone")
+    y = layers.Conv2D(4, 1, name="head")(backbone(x))
+    y = layers.Dense(2, "softmax")(layers.GlobalAveragePooling2D()(y))
+    model = senet.insert(keras.Model(x, y), 2, "head", init="paper")
+    result = measure_folding(model, data, preprocessing, max_drop=100)
+    assert list(result.gates) == ["head_se_scale"]
+    assert "Gates of models inside the network stay: backbone/conv_se_scale." in result.warnings
+    with pytest.raises(senet.InputError, match="a model inside"):
+        choose_blocks(model, ["backbone/*"])
+
+
+def test_few_images_are_said_to_allow_no_loss(case):
+    *_, last = describe_folding(measure_folding(*case, max_drop=0.1))
+    count = len(case[1].split("validation"))
+    assert last.endswith(f" (One validation image is {100 / count:.2f} points.)")
+
+
 def make_deciding(folder):
     """A network that tells dark from bright images by its only gate, and such images."""
     rng = np.random.default_rng(0)
@@ -148,7 +192,7 @@ def test_where_every_gate_matters_the_network_stays_and_the_cheapest_is_named(tm
     *_, last = describe_folding(result)
     assert last == (
         f"No gate can go: 40 points of top-1 may be lost on {result.images} validation images, and "
-        "without the cheapest, scale, 50.00 are. The network stays as it is."
+        "every step above loses more; the first, without scale, 50. The network stays as it is."
     )
     assert result.to_json()["folded"] == {}
 

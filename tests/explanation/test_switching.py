@@ -96,6 +96,29 @@ def test_what_lies_before_the_first_held_gate_is_computed_once():
     assert called == [1, 2, 3, 5]
 
 
+def test_few_states_wait_at_a_time():
+    """However many gates there are: the largest set of ways goes on with the state it has."""
+    import weakref
+
+    model = senet.create("se_resnet10", **SMALL | dict(n_blocks=(4, 4)))
+    switched = SwitchedNetwork(model)
+    names, alive, most = list(switched.switches), [], 0
+    for piece in switched.pieces:
+
+        def predict(inputs, real=piece.model.predict_on_batch):
+            nonlocal most
+            outputs = keras.tree.flatten(real(inputs))
+            alive.extend(weakref.ref(array) for array in outputs)
+            most = max(most, sum(ref() is not None for ref in alive))
+            return outputs
+
+        piece.model.predict_on_batch = predict
+    ways = [{}, *({name: None} for name in names)]
+    switched.predict_on_batch(images(), ways)
+    a_state = max(len(piece.later) for piece in switched.pieces)
+    assert most <= 4 * a_state + len(ways)  # and an output of each way
+
+
 def test_only_named_gates_are_held():
     model = senet.create("se_resnet50", **SMALL)
     last = senet.find_se_blocks(model)[-1].scale

@@ -162,7 +162,12 @@ BEFORE = {
     "bent": lambda x: layers.Conv2D(8, 3, activation="leaky_relu")(x),
     "operation": lambda x: keras.ops.relu(layers.Conv2D(8, 3)(x)),
     "sum": lambda x: layers.ReLU()(layers.Add()([layers.Conv2D(8, 1)(x), layers.Dense(8)(x)])),
+    "plus": lambda x: layers.Conv2D(8, 1)(x) + layers.Dense(8, bias_initializer="normal")(x),
+    "transposed": lambda x: layers.Conv2DTranspose(8, 3, bias_initializer="normal")(x),
     "unscaled": lambda x: layers.BatchNormalization(scale=False)(layers.Conv2D(8, 3)(x)),
+    "broadcast": lambda x: layers.Conv2D(8, 1)(x) + layers.Conv2D(1, 1)(x),
+    "shifted": lambda x: layers.Conv2D(8, 1)(x) + 1.0,
+    "attention": lambda x: layers.MultiHeadAttention(2, 4)(x, x),
     "bounded": lambda x: layers.ReLU(6)(layers.Conv2D(8, 3)(x)),
     "both": lambda x: layers.ReLU(max_value=0.1, negative_slope=0.1)(layers.Conv2D(8, 3)(x)),
     "threshold": lambda x: layers.ReLU(threshold=0.1)(layers.Conv2D(8, 3)(x)),
@@ -175,6 +180,7 @@ BEHIND = {
     "depthwise": lambda x: layers.DepthwiseConv2D(3, depth_multiplier=2)(layers.ReLU()(x)),
     "separable": lambda x: layers.SeparableConv2D(8, 3)(layers.ZeroPadding2D()(x)),
     "pooled": lambda x: layers.Dense(4, activation="swish")(layers.GlobalAveragePooling2D()(x)),
+    "transposed": lambda x: layers.Conv2DTranspose(6, 3, strides=2)(x),
     "largest": lambda x: layers.Dense(4)(layers.GlobalMaxPooling2D()(x)),
     "several": lambda x: layers.Add()([layers.Conv2D(8, 1)(x), layers.Conv2D(8, 1)(x)]),
     "sum": lambda x: layers.Add()([layers.Conv2D(8, 1)(x), x]),
@@ -245,6 +251,14 @@ def test_weights_of_other_precisions_are_multiplied_in_their_own():
     folded = with_constant_gates(model, {"conv_se_scale": gate})
     kernel, scaled = (m.get_layer("conv").get_weights()[0] for m in (model, folded))
     np.testing.assert_allclose(scaled, kernel * gate, rtol=1e-14)
+
+
+def test_constants_that_weights_cannot_hold_are_refused():
+    x = keras.Input((8, 8, 4))
+    y = layers.Conv2D(4, 1, dtype="float16", name="conv")(x)
+    model = senet.insert(keras.Model(x, layers.ReLU()(y)), 2, "conv")
+    with pytest.raises(senet.InputError, match="of 'conv' too large for float16"):
+        with_constant_gates(model, {"conv_se_scale": np.full(4, 1e6)})
 
 
 def test_a_map_that_is_added_to_itself_goes_elsewhere_too():

@@ -115,12 +115,60 @@ def test_a_network_without_gates_is_refused_in_a_line(photos, tmp_path):
     assert not (tmp_path / "out.keras").exists()
 
 
+def test_a_network_of_logits_keeps_its_name(photos, tmp_path):
+    file = make_network(tmp_path / "net.keras", classifier_activation=None)
+    found = senet.fold(file, data=photos, max_drop=np.float32(100))
+    assert found.model.name == found.model.card.name == "se_resnet50"
+    assert set(found.folded) == set(BLOCKS)
+
+
 @pytest.mark.parametrize("taken", ["folded.keras", "folded.json", "folded.png"])
 def test_what_is_no_folding_is_not_replaced(network, photos, tmp_path, taken):
     (tmp_path / taken).write_bytes(b"mine")
     with pytest.raises(senet.ExistsError, match=taken):
         senet.fold(network, tmp_path / "folded.keras", data=photos)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {taken: b"mine"}
+
+
+def test_a_network_with_folded_gates_that_was_saved_otherwise_is_not_replaced(
+    network, some_folded, photos, tmp_path
+):
+    file = tmp_path / "best.keras"
+    senet.save(some_folded.model, file)  # as one that was trained on
+    assert senet.load(file).card.folded
+    before = file.read_bytes()
+    for numbers in (None, "{}", json.dumps(some_folded.to_json() | dict(out="other.keras"))):
+        if numbers is not None:
+            file.with_suffix(".json").write_text(numbers)
+        with pytest.raises(senet.ExistsError, match=r"best\.keras"):
+            senet.fold(network, file, data=photos)
+        assert file.read_bytes() == before
+
+
+def test_where_nothing_can_be_written_is_said_before_the_work(
+    network, photos, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("senet.tasks.folding.measure_folding", None)
+    (tmp_path / "file.txt").touch()
+    with pytest.raises(OSError, match="file.txt"):
+        senet.fold(network, tmp_path / "file.txt" / "folded.keras", data=photos)
+
+
+def test_what_fails_half_way_leaves_the_earlier_folding_as_it_was(
+    some_folded, tmp_path, monkeypatch
+):
+    some_folded.save(tmp_path / "new" / "folded.keras")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
+
+    def fail(*given, **options):
+        raise OSError("no space")
+
+    monkeypatch.setattr("senet.tasks.folding.write_json", fail)
+    for folder in ("new", "other"):
+        with pytest.raises(OSError, match="no space"):
+            some_folded.save(tmp_path / folder / "folded.keras")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()} == before
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_network_is_not_folded_onto_itself(some_folded, photos):
@@ -134,7 +182,8 @@ def test_a_network_is_not_folded_onto_itself(some_folded, photos):
     ("options", "message"),
     [
         (dict(out="folded"), r"ends in \.keras; got 'folded'"),
-        (dict(max_drop=101), "max_drop must be from 0 to 100"),
+        (dict(max_drop=101), "max_drop must be a number of percentage points, 0 to 100; got 101"),
+        (dict(max_drop=True), "max_drop must be a number of percentage points"),
         (dict(images=9), "images must be a whole number of at least 10"),
         (dict(batch_size=0), "batch_size must be"),
         (dict(blocks=["stage9"]), "No block is called stage9; the blocks of 'se_resnet50' are"),
