@@ -7,7 +7,14 @@ from PIL import Image
 import senet
 from senet.data.sources import Data, load_data
 from senet.evaluation import evaluate
-from senet.explanation.folding import choose_blocks, describe_folding, measure_folding
+from senet.explanation.folding import (
+    Cost,
+    Score,
+    Worth,
+    choose_blocks,
+    describe_folding,
+    measure_folding,
+)
 from senet.models.folding import with_constant_gates
 from tests.conftest import randomise
 from tests.explanation.test_page import small_case
@@ -89,6 +96,22 @@ def test_every_score_is_that_of_the_folded_network_evaluated(case):
     assert sum(line.startswith("+ ") for line in lines) == 3
     assert "3 of 3 gates folded" in lines[-1]
     assert str(result.paired) in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("mean", "dropped", "refusal", "is_dropped"),
+    [
+        (Score(0.9, 0.5), Score(0.8, 0.1), None, False),  # top-1 counts
+        (Score(0.8, 0.1), Score(0.9, 0.5), None, True),
+        (Score(0.9, 0.5), Score(0.9, 0.4), None, True),  # of equal ones the loss
+        (Score(0.9, 0.5), Score(0.9, 0.5), None, False),
+        (Score(0.9, 0.5), Score(0.8, 0.6), "nothing takes it in", True),
+    ],
+)
+def test_a_gate_goes_in_the_better_way_or_the_only_one(mean, dropped, refusal, is_dropped):
+    worth = Worth("block", mean, dropped, Cost(1, 1, 1.0), refusal)
+    assert worth.is_dropped == is_dropped
+    assert worth.best == (dropped if is_dropped else mean)
 
 
 def test_no_more_is_folded_than_may_be_lost(case):
@@ -185,16 +208,18 @@ def make_deciding(folder):
 
 
 def test_where_every_gate_matters_the_network_stays_and_the_cheapest_is_named(tmp_path):
-    result = measure_folding(*make_deciding(tmp_path / "photos"), max_drop=40)
+    case = make_deciding(tmp_path / "photos")
+    result = measure_folding(*case, max_drop=49.5)
     assert result.before.top1 == 1.0
     assert (result.gates, result.drop) == ({}, 0.0)
     assert result.after is result.before
     *_, last = describe_folding(result)
     assert last == (
-        f"No gate can go: 40 points of top-1 may be lost on {result.images} validation images, and "
+        f"No gate can go: 49.5 points of top-1 may be lost on {result.images} validation images, and "
         "every step above loses more; the first, without scale, 50. The network stays as it is."
     )
     assert result.to_json()["folded"] == {}
+    assert list(measure_folding(*case, max_drop=50).gates) == ["scale"]
 
 
 @pytest.mark.parametrize(
