@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from senet.evaluation import (
     Evaluation,
@@ -94,8 +95,6 @@ def test_the_ends_of_the_wilson_interval_are_196_standard_errors_from_the_score(
 
 
 def test_the_wilson_interval_agrees_with_scipy():
-    from scipy.stats import binomtest
-
     expected = binomtest(349, 359).proportion_ci(0.95, "wilson")
     assert wilson_interval(349 / 359, 359) == pytest.approx((expected.low, expected.high))
 
@@ -171,6 +170,19 @@ def test_the_interval_of_a_paired_difference_is_as_wide_as_the_images_are_few():
     ends = paired(0, 50, 0, 0).interval  # from all right to all wrong
     assert ends[0] == pytest.approx(-100)
     assert -100 < ends[1] < -85
+
+
+def test_the_interval_of_a_paired_difference_is_that_of_newcombe():
+    """His method 10, with the correlation corrected for continuity."""
+    low, high = binomtest(95, 100).proportion_ci(0.95, "wilson")
+    below, above = 0.95 - low, high - 0.95
+    phi = (95 * 5 - 100 / 2) / (95 * 5)
+    half = 100 * np.sqrt(below**2 - 2 * phi * below * above + above**2)
+    assert paired(0, 0, 95, 5).interval == pytest.approx((-half, half))
+    phi = -9 * 3 / np.sqrt(9 * 3 * 9 * 3)  # below 0 there is no correction
+    low, high = binomtest(9, 12).proportion_ci(0.95, "wilson")
+    below = 100 * np.sqrt((0.75 - low) ** 2 * (2 - 2 * phi))
+    assert paired(9, 3, 0, 0).interval[0] == pytest.approx(50 - below)
 
 
 def test_mcnemar_is_the_binomial_test_of_the_images_that_changed():

@@ -131,6 +131,8 @@ def test_gates_that_nothing_takes_in_are_dropped(tmp_path):
     reasons = {worth.block: worth.refusal for worth in result.worth}
     assert [name for name, reason in reasons.items() if reason] == ["stage2_block2_se_scale"]
     assert result.gates["stage2_block2_se_scale"] is None
+    cheapest = sorted(result.worth, key=lambda w: (-w.best.top1, w.best.loss))
+    assert list(result.gates) == [worth.block for worth in cheapest]
     assert result.to_json()["folded"]["stage2_block2_se_scale"] == "dropped"
     text = "\n".join(describe_folding(result))
     assert "* can only be dropped. The gate of 'stage2_block2_se_scale' cannot become" in text
@@ -215,8 +217,8 @@ def test_where_every_gate_matters_the_network_stays_and_the_cheapest_is_named(tm
     assert result.after is result.before
     *_, last = describe_folding(result)
     assert last == (
-        f"No gate can go: 49.5 points of top-1 may be lost on {result.images} validation images, and "
-        "every step above loses more; the first, without scale, 50. The network stays as it is."
+        f"No gate can go: 49.5 points of top-1 may be lost on {result.images} validation images, "
+        "and every step above loses more; the first, without scale, 50. The network stays as it is."
     )
     assert result.to_json()["folded"] == {}
     assert list(measure_folding(*case, max_drop=50).gates) == ["scale"]
