@@ -284,10 +284,7 @@ def measure_folding(
         Worth(name, scores[2 * i], scores[2 * i + 1], costs[i], refusals.get(name))
         for i, name in enumerate(names)
     ]
-    order = {
-        w.block: None if w.is_dropped else means[w.block]
-        for w in sorted(worth, key=lambda w: w.best.rank)
-    }
+    order = {w.block: None if w.is_dropped else means[w.block] for w in cheapest_first(worth)}
     ways = [dict(list(order.items())[:k]) for k in range(len(order) + 1)]
     _, *costs = _costs(sized, ways[1:], "latency together", whole.milliseconds)
     together = _scores(ways[1:], *given, "together")
@@ -322,6 +319,11 @@ def measure_folding(
     return Folding(
         worth, steps, gates, first, after, max_drop, difference, counted, tuple(warnings)
     )
+
+
+def cheapest_first(worth: Sequence[Worth]) -> list[Worth]:
+    """Gates in the order in which they go: by what is left in the better way of each."""
+    return sorted(worth, key=lambda w: w.best.rank)
 
 
 def describe_folding(found: Folding) -> Iterator[str]:

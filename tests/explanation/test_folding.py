@@ -11,6 +11,7 @@ from senet.explanation.folding import (
     Cost,
     Score,
     Worth,
+    cheapest_first,
     choose_blocks,
     describe_folding,
     measure_folding,
@@ -112,6 +113,17 @@ def test_a_gate_goes_in_the_better_way_or_the_only_one(mean, dropped, refusal, i
     worth = Worth("block", mean, dropped, Cost(1, 1, 1.0), refusal)
     assert worth.is_dropped == is_dropped
     assert worth.best == (dropped if is_dropped else mean)
+
+
+def test_the_cheapest_gate_in_its_better_way_goes_first():
+    cost = Cost(1, 1, 1.0)
+    good, fair, bad = Score(0.9, 0.1), Score(0.8, 0.1), Score(0.5, 0.1)
+    worth = [
+        Worth("fair", fair, bad, cost),
+        Worth("only dropped", good, bad, cost, "nothing takes it in"),
+        Worth("good when dropped", bad, good, cost),
+    ]
+    assert [w.block for w in cheapest_first(worth)] == ["good when dropped", "fair", "only dropped"]
 
 
 def test_no_more_is_folded_than_may_be_lost(case):
