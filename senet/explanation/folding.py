@@ -24,7 +24,7 @@ from senet.explanation.sampling import spread_evenly
 from senet.explanation.statistics import GateCounter
 from senet.explanation.switching import Gates, SwitchedNetwork
 from senet.foreign import listed
-from senet.graph import rebuild, set_weights
+from senet.graph import functional, rebuild, set_weights
 from senet.models.complexity import complexity
 from senet.models.folding import blocks_to_fold, explain_refusals, with_constant_gates
 from senet.models.graph import se_blocks
@@ -238,7 +238,7 @@ def measure_folding(
 
     Training images are read once, for the means; validation images twice, for each gate alone and
     for the gates one after the other; test images twice, before and after. For each candidate the
-    network is computed from the first block on whose gate is held.
+    network is computed from the first block whose gate is held.
 
     Args:
         model: a functional Keras model with squeeze and excitation that gives probabilities.
@@ -263,6 +263,7 @@ def measure_folding(
             "Folding needs training images for the means, validation images to choose by and test "
             f"images to confirm on; there is no split {' and no '.join(missing)}."
         )
+    model = functional(model)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise InputError(
             f"{model.name!r} must have one input and one output to be measured on labelled images; "
