@@ -243,6 +243,7 @@ def test_a_constant_of_1_is_no_gate_and_changes_no_weight():
     assert senet.find_se_blocks(folded) == []
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")  # of JAX
 def test_weights_of_other_precisions_are_multiplied_in_their_own():
     x = keras.Input((8, 8, 4), dtype="float64")
     y = layers.Conv2D(4, 1, dtype="float64", name="conv")(x)
