@@ -46,7 +46,7 @@ MAY_USE = {
     },
     "tasks": {
         *("data", "deployment", "evaluation", "explanation", "files", "foreign", "plotting"),
-        *("applications", "models", "prediction", "recipes", "references", "runs", "surgery"),
+        *("applications", "models", "prediction", "recipes", "runs", "surgery"),
         *("training",),
     },
 }
