@@ -17,6 +17,7 @@ from senet.explanation.folding import (
     measure_folding,
 )
 from senet.models.folding import with_constant_gates
+from senet.tasks.folding import FoldingResult
 from tests.conftest import randomise
 from tests.explanation.test_page import small_case
 
@@ -171,6 +172,48 @@ def test_an_output_in_a_list_is_an_output_and_several_are_refused(tmp_path):
     several = keras.Model(model.input, [model.output, model.layers[-2].output])
     with pytest.raises(senet.InputError, match=r"one input and one output .* it has 1 and 2"):
         measure_folding(several, data, preprocessing)
+
+
+def test_what_cannot_be_counted_is_said_and_left_out_of_the_picture(tmp_path):
+    _, data, preprocessing = small_case(tmp_path)
+    x = keras.Input((32, 32, 3))
+    twice = layers.Conv2D(3, 3, padding="same", name="twice")
+    y = layers.Conv2D(4, 1, name="maps")(twice(twice(x)))
+    y = layers.Dense(2, "softmax")(layers.GlobalAveragePooling2D()(y))
+    model = senet.insert(keras.Model(x, y), 2, "maps", init="paper")
+    result = measure_folding(model, data, preprocessing, max_drop=100)
+    assert [step.cost.multiply_adds for step in result.steps] == [None, None]
+    lines = list(describe_folding(result))
+    assert "Multiply-adds are not counted, because a layer is called several times." in lines
+    FoldingResult(model, result, dict(warnings=[])).draw(tmp_path / "tradeoff.png")
+    assert (tmp_path / "tradeoff.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_folded_network_that_differs_by_more_than_rounding_is_told(tmp_path, monkeypatch, policy):
+    _, data, preprocessing = small_case(tmp_path)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        fields = dict(n_blocks=(1, 1), n_filters=(8, 16), ratio=4, classes=2)
+        model = senet.create("se_resnet10", input_shape=(32, 32, 3), **fields)
+    finally:
+        keras.config.set_dtype_policy(before)
+    monkeypatch.setattr("senet.explanation.folding._difference", lambda *given: 0.5)
+    found = measure_folding(model, data, preprocessing, max_drop=100)
+    told = [line for line in found.warnings if "differ by up to 5.0e-01" in line]
+    assert len(told) == (policy == "float32")
+
+
+def test_a_network_whose_call_is_its_own_is_refused(case):
+    model, data, preprocessing = case
+
+    class Own(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(senet.InputError, match="Own has a call of its own"):
+        measure_folding(Own(model.input, model.output), data, preprocessing)
 
 
 def test_gates_of_models_inside_stay_and_are_named(tmp_path):
