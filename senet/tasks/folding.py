@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from senet import applications, surgery
-from senet.errors import ExistsError, InputError, one_family
+from senet.errors import ExistsError, FileError, InputError, one_family
 from senet.evaluation import PairedDifference, describe_seen
 from senet.explanation.findings import label_block
 from senet.explanation.folding import Folding, Step, Worth, describe_folding, measure_folding
@@ -189,6 +189,7 @@ def fold(
             class names or preprocessing; or the data have no training, validation and test images.
         NotFoundError: there is no such network or data.
         ExistsError: there is something else at `out`, or beside it.
+        FileError: no file can be written there, which is said before the work.
 
     Example:
         >>> found = senet.fold("runs/digits", "folded.keras", max_drop=1, blocks="stage3_*")
@@ -217,7 +218,7 @@ def fold(
     with contextlib.ExitStack() as place:
         if out is not None:  # where nothing can be written is said before the work
             place.enter_context(making_parents(out))
-            tempfile.TemporaryFile(dir=pathlib.Path(out).absolute().parent).close()
+            _require_writable(pathlib.Path(out).absolute().parent)
         folding = measure_folding(
             loaded.model,
             dataclasses.replace(found.data, splits=found.data.splits | unseen),
@@ -233,6 +234,18 @@ def fold(
         result = dataclasses.replace(result, file=pathlib.Path(out))
         result._write(pathlib.Path(out))
     return result
+
+
+def _require_writable(folder: pathlib.Path) -> None:
+    """Refuse a folder in which no file can be made.
+
+    Raises:
+        FileError: it is one.
+    """
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise FileError(f"No file can be written in {str(folder)!r}: {error.strerror}.") from None
 
 
 def _require_place(file: str | os.PathLike, source: str = "") -> pathlib.Path:
