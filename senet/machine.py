@@ -1,7 +1,8 @@
-"""What the machine has: memory and cores, as far as it tells."""
+"""What the machine has, memory and cores, as far as it tells; and more processes on it."""
 
 import os
 import pathlib
+import sys
 
 MOST_MEMORY = 2**40
 """Bytes that a machine is thought to have where it does not say."""
@@ -24,3 +25,20 @@ def count_memory() -> int:
 def count_cores() -> int:
     """Processors of the machine."""
     return os.cpu_count() or 1
+
+
+def own_program(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """What starts a module of this package in a process of its own.
+
+    It imports from where this one does. Code that lies in the current folder is not run: people
+    work in folders of others.
+
+    Args:
+        module: to run as a program.
+        arguments: of it.
+
+    Returns:
+        The command, and the environment for it.
+    """
+    seen = os.pathsep.join(filter(None, sys.path))
+    return [sys.executable, "-P", "-m", module, *arguments], os.environ | {"PYTHONPATH": seen}

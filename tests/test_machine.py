@@ -1,3 +1,6 @@
+import os
+import subprocess
+
 from senet import machine
 
 
@@ -13,3 +16,12 @@ def test_a_container_has_no_more_than_its_limit(tmp_path, monkeypatch):
 def test_a_machine_has_memory_and_cores():
     assert machine.count_memory() > 2**28
     assert machine.count_cores() >= 1
+
+
+def test_a_process_of_our_own_runs_nothing_of_the_current_folder(tmp_path):
+    (tmp_path / "json.py").write_text("raise SystemExit('code of a stranger')")
+    command, environment = machine.own_program("senet", "list", "--help")
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "senet list" in done.stdout
+    assert os.environ.get("PYTHONPATH") != environment["PYTHONPATH"]

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from senet.machine import own_program
+
 ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 PROCESSES = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 RANK = "KERAS_DISTRIBUTION_PROCESS_ID"
@@ -51,9 +53,10 @@ def launch(arguments: Sequence[str], processes: int) -> int:
             for rank in range(processes):
                 about = {ADDRESSES: address, PROCESSES: str(processes), RANK: str(rank)}
                 output = files.enter_context(tempfile.TemporaryFile()) if rank else None
+                command, environment = own_program("senet", *arguments)
                 process = subprocess.Popen(  # noqa: S603  our own program
-                    [sys.executable, "-m", "senet", *arguments],
-                    env=os.environ | about | {"KERAS_BACKEND": "jax"},
+                    command,
+                    env=environment | about | {"KERAS_BACKEND": "jax"},
                     stdout=subprocess.DEVNULL if rank else None,
                     stderr=output,
                     start_new_session=True,  # Ctrl-C reaches it through us, once
