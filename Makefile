@@ -50,10 +50,11 @@ format: $(INSTALLED)
 tables: $(INSTALLED)
 	$(BIN)/python docs/tables.py
 
-# The networks, the twin and training on JAX and PyTorch, each in an environment of its own.
+# The networks, the twin, training and exports on JAX and PyTorch, each in an environment of its own.
+# TensorFlow is there too: it writes what they export.
 BACKEND_TESTS = tests/models tests/acceleration tests/training tests/test_applications.py \
 	tests/test_other_networks.py tests/test_inserted_networks.py tests/test_surgery.py \
-	tests/explanation tests/tasks/test_explaining.py \
+	tests/explanation tests/tasks/test_explaining.py tests/deployment \
 	tests/weights/test_transfer.py \
 	tests/weights/test_state_dicts.py tests/weights/test_limits.py
 PARITY = tests/backends/parity.py
@@ -139,7 +140,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 .venv-%/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/pip install --disable-pip-version-check -c constraints.txt -e ".[$*,dev]"
+	.venv-$*/bin/pip install --disable-pip-version-check -c constraints.txt -e ".[$*,tensorflow,dev]"
 	touch $@
 
 clean:

@@ -1,6 +1,7 @@
 """The errors of senet: one family, each of them also the built-in error that it is a kind of."""
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -108,6 +109,20 @@ def one_family() -> Iterator[None]:
         ) from error
 
 
+def require_libraries(*names: str) -> None:
+    """Say which of some libraries is not installed, and how it is.
+
+    Args:
+        names: as they are imported: backends, and optional libraries of this package.
+
+    Raises:
+        LibraryError: one is missing.
+    """
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise LibraryError(_how_to_add(name), name=name)
+
+
 def _of_system(error: OSError) -> FileError:
     """The error of the system as one of the family, with its number and file."""
     kind = OF_SYSTEM[type(error)]
@@ -130,4 +145,9 @@ def _how_to_install(library: str) -> str:
             f'pip install "senet[{library}]", or set KERAS_BACKEND to one of '
             f"{', '.join(BACKENDS)} that is."
         )
-    return f'This needs {library}, which is not installed: pip install "senet[{EXTRAS[library]}]".'
+    return _how_to_add(library)
+
+
+def _how_to_add(library: str) -> str:
+    extra = EXTRAS.get(library, library)
+    return f'This needs {library}, which is not installed: pip install "senet[{extra}]".'

@@ -6,6 +6,7 @@ import pathlib
 import click
 
 from senet.cli.command import command_of, say, say_warnings
+from senet.deployment.formats import FORMATS
 
 
 @command_of("export")
@@ -16,7 +17,7 @@ from senet.cli.command import command_of, say, say_warnings
 @click.option(
     "--format",
     "style",
-    type=click.Choice(["openvino", "onnx", "saved_model", "litert", "triton"]),
+    type=click.Choice(list(FORMATS)),
     default="openvino",
     show_default=True,
     help="What the runtime reads.",

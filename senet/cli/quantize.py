@@ -6,6 +6,7 @@ import pathlib
 import click
 
 from senet.cli.command import command_of, say, say_warnings
+from senet.deployment.formats import QUANTIZABLE
 
 
 @command_of("quantize")
@@ -16,7 +17,7 @@ from senet.cli.command import command_of, say, say_warnings
 @click.option(
     "--format",
     "style",
-    type=click.Choice(["openvino", "onnx", "triton"]),
+    type=click.Choice(QUANTIZABLE),
     default="openvino",
     show_default=True,
     help="What the runtime reads.",

@@ -1,27 +1,25 @@
 """Write a network for a runtime, and publish it only when it answers as Keras does."""
 
 import dataclasses
-import importlib
-import json
 import os
 import pathlib
-import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import numpy as np
 
 from senet.data.preprocessing import Preprocessing
 from senet.data.trained_on import TrainedOn
-from senet.deployment.exported import MANIFEST, PRECISIONS, Exported, Manifest
+from senet.deployment.exported import Exported
+from senet.deployment.formats import find_format
+from senet.deployment.formats.format import INPUT
 from senet.deployment.inference import in_float32, inference_model
+from senet.deployment.manifest import MANIFEST, Manifest
 from senet.deployment.verify import AGREEMENT, Comparison, compare
+from senet.deployment.writing import require_writer, write
 from senet.errors import InputError
 from senet.files import replacing_folder
 
-ENTRY = "image"
-"""Name of the input of an exported network."""
 BATCH = 16
 """Images in a batch of the comparison; two sizes are tried, the last one is what is left."""
 
@@ -53,7 +51,7 @@ def export(
             `(N, H, W, 3)`.
         class_names: one for each class.
         preprocessing: how an image becomes an input.
-        precision: to run in, of `PRECISIONS[format]`; int8 is what `quantize` makes.
+        precision: to run in, of those of the format; int8 is what `quantize` makes.
         pixels: whether the graph normalises pixels 0-255 (`uint8`) itself.
         trained_on: which images it was trained on, to travel with it.
 
@@ -86,17 +84,17 @@ def check_precision(format: str, precision: str | None) -> str:
     """The precision to run in; int8 is for `quantize` only.
 
     Raises:
-        ValueError: the format is unknown, or does not run in that precision.
+        InputError: the format is unknown, or does not run in that precision.
+        LibraryError: what writes or runs it is not installed.
     """
-    if format not in PRECISIONS:
-        raise InputError(f"format must be one of {', '.join(PRECISIONS)}; got {format!r}.")
-    if precision is None:
-        return PRECISIONS[format][0]
+    style = find_format(format)
+    precision = precision or style.precisions[0]
     if precision == "int8":
         raise InputError("int8 needs images to calibrate on: use senet quantize.")
-    if precision not in PRECISIONS[format]:
-        known = ", ".join(name for name in PRECISIONS[format] if name != "int8")
+    if precision not in style.precisions:
+        known = ", ".join(style.precisions)
         raise InputError(f"{format} runs in {known}; got precision {precision!r}.")
+    require_writer(style)
     return precision
 
 
@@ -115,7 +113,7 @@ def write_network(
     if pixels:
         graph = _of_pixels(graph, preprocessing)
         preprocessing = _pixels_only(preprocessing)
-    file = WRITERS[format](graph, folder, tuple(class_names))
+    file = write(graph, find_format(format), folder, tuple(class_names))
     manifest = Manifest(
         network=model.name,
         format=format,
@@ -126,13 +124,8 @@ def write_network(
         pixels=pixels,
         trained_on=None if trained_on is None else trained_on.to_json(),
     )
-    write_manifest(folder, manifest)
+    manifest.write(folder)
     return manifest
-
-
-def write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:
-    """Write a manifest beside what the runtime reads."""
-    (folder / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n", "utf-8")
 
 
 def prove(
@@ -168,8 +161,7 @@ def prove(
         ours = batches(Exported(folder).predict_on_batch, inputs)
     comparison = compare(expected, ours, manifest.precision, float32)
     comparison.check(agreement)
-    checked = dataclasses.replace(manifest, checked=comparison.to_json())
-    write_manifest(folder, checked)
+    dataclasses.replace(manifest, checked=comparison.to_json()).write(folder)
     return comparison
 
 
@@ -182,7 +174,7 @@ def batches(predict: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> 
 def _of_pixels(graph: keras.Model, preprocessing: Preprocessing) -> keras.Model:
     """The graph with the normalisation of pixels 0-255 before it."""
     mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
-    pixels = keras.Input(graph.input_shape[1:], dtype="uint8", name=ENTRY)
+    pixels = keras.Input(graph.input_shape[1:], dtype="uint8", name=INPUT)
     normalise = keras.layers.Rescaling((1 / (255 * std)).tolist(), (-mean / std).tolist())
     return keras.Model(pixels, graph(normalise(pixels)), name=graph.name)
 
@@ -190,93 +182,3 @@ def _of_pixels(graph: keras.Model, preprocessing: Preprocessing) -> keras.Model:
 def _pixels_only(preprocessing: Preprocessing) -> Preprocessing:
     """Resizing and cropping as before; values stay 0-255."""
     return dataclasses.replace(preprocessing, mean=(0.0,) * 3, std=(1 / 255,) * 3)
-
-
-def _write_onnx(graph: keras.Model, folder: pathlib.Path, class_names: tuple[str, ...]) -> str:
-    _keras_export(graph, folder / "model.onnx", "onnx", ("tf2onnx", "onnx"))
-    return "model.onnx"
-
-
-def _write_openvino(graph: keras.Model, folder: pathlib.Path, class_names: tuple[str, ...]) -> str:
-    _keras_export(graph, folder / "model.xml", "openvino", ("openvino",))
-    return "model.xml"
-
-
-def _write_litert(graph: keras.Model, folder: pathlib.Path, class_names: tuple[str, ...]) -> str:
-    _keras_export(graph, folder / "model.tflite", "litert", ("ai_edge_litert",))
-    return "model.tflite"
-
-
-def _write_saved_model(
-    graph: keras.Model, folder: pathlib.Path, class_names: tuple[str, ...]
-) -> str:
-    _keras_export(graph, folder / "1", "tf_saved_model", ())  # TensorFlow Serving numbers versions
-    return "1"
-
-
-def _write_triton(graph: keras.Model, folder: pathlib.Path, class_names: tuple[str, ...]) -> str:
-    """A model repository: `NAME/config.pbtxt`, `NAME/labels.txt`, `NAME/1/model.onnx`."""
-    version = folder / graph.name / "1"
-    version.mkdir(parents=True)
-    file = _write_onnx(graph, version, class_names)
-    labels = "".join(f"{name}\n" for name in class_names)
-    (folder / graph.name / "labels.txt").write_text(labels, "utf-8")
-    config = _triton_config(graph.name, version / file)
-    (folder / graph.name / "config.pbtxt").write_text(config, "utf-8")
-    return f"{graph.name}/1/{file}"
-
-
-LABELS = ' label_filename: "labels.txt"'
-TRITON_TYPES = {"tensor(float)": "TYPE_FP32", "tensor(uint8)": "TYPE_UINT8"}
-
-
-def _triton_config(name: str, file: pathlib.Path) -> str:
-    """The configuration of a model for Triton's ONNX Runtime backend."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    (entry,), (outlet,) = session.get_inputs(), session.get_outputs()
-
-    def tensor(of: Any, more: str = "") -> str:
-        dims = ", ".join(map(str, of.shape[1:]))
-        return (
-            f'[{{ name: "{of.name}" data_type: {TRITON_TYPES[of.type]} dims: [ {dims} ]{more} }}]'
-        )
-
-    return (
-        f'name: "{name}"\n'
-        'platform: "onnxruntime_onnx"\n'
-        "max_batch_size: 64\n"
-        f"input {tensor(entry)}\n"
-        f"output {tensor(outlet, LABELS)}\n"
-        "dynamic_batching { }\n"
-    )
-
-
-WRITERS: dict[str, Callable[[keras.Model, pathlib.Path, tuple[str, ...]], str]] = {
-    "onnx": _write_onnx,
-    "openvino": _write_openvino,
-    "saved_model": _write_saved_model,
-    "litert": _write_litert,
-    "triton": _write_triton,
-}
-"""For each format what writes it: graph, folder and class names to the file for the runtime."""
-
-
-def _keras_export(
-    graph: keras.Model, path: pathlib.Path, format: str, needs: Sequence[str]
-) -> None:
-    for library in needs:
-        importlib.import_module(library)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            signature = [keras.InputSpec(graph.input.dtype, graph.input_shape, name=ENTRY)]
-            graph.export(str(path), format=format, verbose=False, input_signature=signature)
-    except (MemoryError, ImportError, OSError):
-        raise
-    except Exception as error:  # each converter has exceptions of its own
-        raise InputError(
-            f"Keras on {keras.backend.backend()} cannot export {format}: "
-            f"{str(error).strip().splitlines()[0][:300]}"
-        ) from error

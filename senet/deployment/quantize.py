@@ -7,13 +7,9 @@ multiplies a whole channel.
 """
 
 import dataclasses
-import io
 import os
 import pathlib
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stdout
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -22,14 +18,14 @@ from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
 from senet.data.trained_on import TrainedOn
 from senet.deployment.export import prove, write_network
-from senet.deployment.exported import MANIFEST, Exported
+from senet.deployment.exported import Exported
+from senet.deployment.formats import QUANTIZABLE, find_format
+from senet.deployment.manifest import MANIFEST
 from senet.deployment.verify import Comparison, Disagreement
+from senet.deployment.writing import require_writer
 from senet.errors import InputError
 from senet.evaluation import Evaluation, evaluate
 from senet.files import replacing_folder
-from senet.progress import meter
-
-FORMATS = ("openvino", "onnx", "triton")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,14 +83,13 @@ def quantize(
         ModuleNotFoundError: the library that quantises is not installed.
         FileExistsError: the folder holds something else.
     """
-    check_format(format)
-    names = tuple(class_names)
+    make_int8, names = check_format(format), tuple(class_names)
     with replacing_folder(folder, MANIFEST) as written:
         manifest = write_network(
             model, written, format, "int8", names, preprocessing, trained_on=trained_on
         )
         inputs = np.stack([preprocessing.normalise(image) for image in images])
-        QUANTIZERS[format](written / manifest.file, inputs)
+        make_int8(written / manifest.file, inputs)
         comparison = prove(model, written, manifest, images, preprocessing, agreement=0.0)
         before = evaluate(model, held_out, preprocessing, names, label="before")
         after = evaluate(Exported(written), held_out, preprocessing, names, label="after")
@@ -108,108 +103,16 @@ def quantize(
         return result
 
 
-def check_format(format: str) -> None:
-    """Refuse a format that has no int8.
+def check_format(format: str) -> Callable[[pathlib.Path, np.ndarray], None]:
+    """What makes int8 of a format.
 
     Raises:
-        ValueError: it is none of `FORMATS`.
+        InputError: it has no int8.
+        LibraryError: what writes, quantises or runs it is not installed.
     """
-    if format not in FORMATS:
-        raise InputError(f"format must be one of {', '.join(FORMATS)} for int8; got {format!r}.")
-
-
-def _openvino(file: pathlib.Path, inputs: np.ndarray) -> None:
-    import nncf
-    import openvino
-
-    graph = openvino.Core().read_model(file)
-    with meter("calibrating", len(inputs)) as progress, redirect_stdout(io.StringIO()):
-
-        def counted(row: np.ndarray) -> np.ndarray:
-            if progress.done < progress.total:  # later steps read some images again
-                progress.advance(1)
-            return row[None]
-
-        smaller = nncf.quantize(
-            graph,
-            nncf.Dataset(inputs, counted),
-            subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(names=_excitations_of_openvino(graph)),
-        )
-    with tempfile.TemporaryDirectory(dir=file.parent) as beside:  # weights are read from `file`
-        written = pathlib.Path(beside, file.name)
-        openvino.save_model(smaller, written, compress_to_fp16=False)
-        for suffix in (".xml", ".bin"):
-            written.with_suffix(suffix).replace(file.with_suffix(suffix))
-
-
-def _onnx(file: pathlib.Path, inputs: np.ndarray) -> None:
-    import onnx
-    from onnxruntime import quantization
-
-    graph = onnx.load(file)
-    name = graph.graph.input[0].name
-
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.rows: Iterator[np.ndarray] = iter(inputs)
-
-        def get_next(self) -> dict[str, Any] | None:
-            row = next(self.rows, None)
-            return None if row is None else {name: row[None]}
-
-    quantization.quantize_static(
-        graph,
-        file,
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        nodes_to_exclude=_excitations_of_onnx(graph),
-    )
-
-
-QUANTIZERS = {"openvino": _openvino, "onnx": _onnx, "triton": _onnx}
-POOLS = ("ReduceMean", "ReduceMax", "GlobalAveragePool", "GlobalMaxPool")
-LONGEST = 12
-"""Most nodes between a squeeze and its gate; converters add some that move axes."""
-
-
-def _excitations_of_openvino(graph: Any) -> list[str]:
-    def before(node: Any) -> Any:
-        return node.input_value(0).get_node() if node.get_input_size() else None
-
-    nodes = graph.get_ordered_ops()
-    chains = (
-        _excitation(node, before, lambda n: n.get_type_name())
-        for node in nodes
-        if node.get_type_name() == "Sigmoid"
-    )
-    return [node.get_friendly_name() for chain in chains for node in chain]
-
-
-def _excitations_of_onnx(graph: Any) -> list[str]:
-    makers = {output: node for node in graph.graph.node for output in node.output}
-
-    def before(node: Any) -> Any:
-        return makers.get(node.input[0]) if node.input else None
-
-    chains = (
-        _excitation(node, before, lambda n: n.op_type)
-        for node in graph.graph.node
-        if node.op_type == "Sigmoid"
-    )
-    return [node.name for chain in chains for node in chain]
-
-
-def _excitation(
-    sigmoid: Any, before: Callable[[Any], Any], kind: Callable[[Any], str]
-) -> list[Any]:
-    """The nodes from a global pooling to a gate, without the pooling; none if there is no such."""
-    chain: list[Any] = []
-    node = sigmoid
-    while node is not None and len(chain) < LONGEST:
-        if kind(node) in POOLS:
-            return chain
-        chain.append(node)
-        node = before(node)
-    return []
+    style = find_format(format) if format in QUANTIZABLE else None
+    if style is None or style.quantize is None:
+        known = ", ".join(QUANTIZABLE)
+        raise InputError(f"format must be one of {known} for int8; got {format!r}.")
+    require_writer(style, quantized=True)
+    return style.quantize

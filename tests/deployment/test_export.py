@@ -1,37 +1,28 @@
 import importlib.util
 import json
 
-import keras
 import numpy as np
 import pytest
 
 from senet.deployment import export as export_module
 from senet.deployment.export import export
-from senet.deployment.exported import MANIFEST, PRECISIONS, Exported, Manifest, is_exported
+from senet.deployment.exported import Exported, is_exported
+from senet.deployment.formats import FORMATS
 from senet.deployment.images import photographs
+from senet.deployment.inference import inference_model
+from senet.deployment.manifest import MANIFEST, Manifest
 from senet.deployment.verify import Disagreement, compare
 from senet.foreign import MAX_FILE
 
-NEEDS = {
-    "onnx": ("tf2onnx", "onnxruntime"),
-    "openvino": ("openvino",),
-    "saved_model": ("tensorflow",),
-    "litert": ("tensorflow", "ai_edge_litert"),
-    "triton": ("tf2onnx", "onnxruntime"),
+LIBRARIES = {"tensorflow"} | {
+    name for style in FORMATS.values() for name in (*style.written_by, *style.run_by)
 }
-on_tensorflow = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="one backend writes the files of all tests"
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, LIBRARIES)), reason="the runtimes are an extra"
 )
-pytestmark = [
-    on_tensorflow,
-    pytest.mark.skipif(
-        not all(importlib.util.find_spec(name) for names in NEEDS.values() for name in names),
-        reason="the runtimes are an extra",
-    ),
-]
 
 
-@pytest.fixture(scope="module", params=["onnx", "openvino", "saved_model", "litert"])
+@pytest.fixture(scope="module", params=list(FORMATS))
 def exported(request, case, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / request.param
     comparison = export(case.model, folder, request.param, images=case.pixels(), **case.about)
@@ -51,13 +42,77 @@ def test_what_was_exported_answers_as_keras_does(exported, case):
     assert 0.5 < expected.max(axis=1).mean() < 1
 
 
+def entries_of(folder):
+    """Name, shape and type of what a runtime takes and gives, as it says itself."""
+    manifest = Manifest.read(folder)
+    file = str(folder / manifest.file)
+    if manifest.format in ("onnx", "triton"):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        ends = (*session.get_inputs(), *session.get_outputs())
+        return [(end.name, end.shape, end.type) for end in ends]
+    if manifest.format == "openvino":
+        import openvino
+
+        network = openvino.Core().read_model(file)
+        ends = (*network.inputs, *network.outputs)
+        kinds = [(end.any_name, str(end.partial_shape), str(end.element_type)) for end in ends]
+        assert [len(end.names) for end in ends] == [1, 1]
+        return kinds
+    if manifest.format == "litert":
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(file)
+        (named,) = interpreter.get_signature_list().values()
+        (entry,), (outlet,) = interpreter.get_input_details(), interpreter.get_output_details()
+        both = [(*entry["shape_signature"],), (*outlet["shape_signature"],)]
+        kinds = [entry["dtype"].__name__, outlet["dtype"].__name__]
+        return list(zip(named["inputs"] + named["outputs"], both, kinds, strict=True))
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(file).signatures["serving_default"]
+    ends = [*serve.structured_input_signature[1].items(), *serve.structured_outputs.items()]
+    return [(name, tuple(end.shape), end.dtype.name) for name, end in ends]
+
+
+ENTRIES = {
+    "onnx": [
+        ("image", ["batch", 32, 32, 3], "tensor(float)"),
+        ("probabilities", ["batch", 2], "tensor(float)"),
+    ],
+    "openvino": [
+        ("image", "[?,32,32,3]", "<Type: 'float32'>"),
+        ("probabilities", "[?,2]", "<Type: 'float32'>"),
+    ],
+    "saved_model": [
+        ("image", (None, 32, 32, 3), "float32"),
+        ("probabilities", (None, 2), "float32"),
+    ],
+    "litert": [("image", (-1, 32, 32, 3), "float32"), ("probabilities", (-1, 2), "float32")],
+}
+
+
+def test_input_output_and_batch_have_names_that_say_what_they_are(exported):
+    folder, _ = exported
+    style = Manifest.read(folder).format
+    assert entries_of(folder) == ENTRIES["onnx" if style == "triton" else style]
+
+
+def test_every_weight_is_stored_once(exported, case):
+    folder, _ = exported
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    weights = 4 * inference_model(case.model).count_params()
+    assert weights <= size < 1.02 * weights + 250_000
+
+
 def test_the_manifest_says_what_was_compared_and_how_to_use_it(exported, case):
     folder, comparison = exported
     manifest = Manifest.read(folder)
     assert manifest.checked == comparison.to_json()
     assert manifest.class_names == ("circle", "square")
     assert manifest.preprocessing == case.preprocessing.to_json()
-    assert manifest.precision == PRECISIONS[manifest.format][0]
+    assert manifest.precision == FORMATS[manifest.format].precisions[0]
     assert is_exported(folder)
 
 
@@ -113,7 +168,7 @@ def test_an_earlier_export_is_replaced_and_another_folder_is_not(case, tmp_path)
 @pytest.mark.parametrize(
     ("style", "precision", "said"),
     [
-        ("tensorrt", None, "must be one of onnx, openvino"),
+        ("tensorrt", None, "must be one of openvino, onnx"),
         ("onnx", "bfloat16", "onnx runs in float32; got precision 'bfloat16'"),
         ("openvino", "int8", "senet quantize"),
     ],

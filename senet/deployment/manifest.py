@@ -1,0 +1,100 @@
+"""What travels with an exported network, beside what the runtime reads."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from senet.deployment.formats import FORMATS
+from senet.errors import InputError, NotFoundError
+from senet.foreign import MAX_PATH, clean_text, read_json
+
+MANIFEST = "senet.json"
+"""The file of it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What it takes to use an exported network, and how it was proved.
+
+    Args:
+        network: name of the network it was made of.
+        format: one of `FORMATS`.
+        precision: that it runs in.
+        file: what the runtime reads, relative to the folder.
+        class_names: one for each class.
+        preprocessing: how an image becomes an input, as plain JSON values.
+        pixels: whether inputs are pixels 0-255 (`uint8`), which the graph normalises itself.
+        checked: what the comparison with Keras gave.
+        trained_on: which images it was trained on, where that is known, as plain JSON values; they
+            are checked where they are used.
+
+    Raises:
+        ValueError: a field is missing, unknown or of another kind.
+    """
+
+    network: str
+    format: str
+    precision: str
+    file: str
+    class_names: tuple[str, ...]
+    preprocessing: dict[str, Any]
+    pixels: bool = False
+    checked: dict[str, Any] = dataclasses.field(default_factory=dict)
+    trained_on: Any = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.class_names, list):
+            object.__setattr__(self, "class_names", tuple(self.class_names))
+        kinds: dict[str, Any] = dict(
+            network=str,
+            format=str,
+            precision=str,
+            file=str,
+            class_names=tuple,
+            preprocessing=dict,
+            pixels=bool,
+            checked=dict,
+        )
+        for field, kind in kinds.items():
+            if not isinstance(getattr(self, field), kind):
+                given = clean_text(repr(getattr(self, field)))
+                raise InputError(f"the {field} cannot be {given}")
+        if not all(isinstance(name, str) for name in self.class_names):
+            raise InputError("the class_names cannot be other than texts")
+        if self.format not in FORMATS or not FORMATS[self.format].runs_in(self.precision):
+            kind = f"{clean_text(self.format)!r} in {clean_text(self.precision)!r}"
+            raise InputError(f"{kind} is not known")
+        if len(self.file) > MAX_PATH or not self.file.isprintable():
+            raise InputError(f"{clean_text(self.file)!r} is no name of a file")
+        if pathlib.PurePath(self.file).is_absolute() or ".." in pathlib.PurePath(self.file).parts:
+            raise InputError(f"{clean_text(self.file)!r} is outside of the folder")
+
+    def to_json(self) -> dict[str, Any]:
+        """This record as plain JSON values; `read` reads it back from a file."""
+        return {"version": 1, **vars(self)}
+
+    def write(self, folder: pathlib.Path) -> None:
+        """Write it beside what the runtime reads."""
+        (folder / MANIFEST).write_text(json.dumps(self.to_json(), indent=1) + "\n", "utf-8")
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike) -> "Manifest":
+        """The manifest of an exported network.
+
+        Raises:
+            FileNotFoundError: the folder has none.
+            ValueError: it is damaged, larger than any that senet writes, or of a later version.
+        """
+        path = pathlib.Path(folder, MANIFEST)
+        if not path.exists():
+            raise NotFoundError(f"{str(folder)!r} is no exported network: it has no {MANIFEST}.")
+        values = read_json(path)
+        try:
+            if values.pop("version", None) != 1:
+                raise InputError("it was written by a later version of senet")
+            return cls(**values)
+        except (ValueError, TypeError, AttributeError) as error:
+            reason = clean_text(error, MAX_PATH)
+            raise InputError(f"{str(path)!r} cannot be used: {reason}.") from error
