@@ -98,9 +98,14 @@ class Preprocessing:
         mean, std = VALUES[values]
         return cls(size, crop_fraction=crop_fraction, mean=mean, std=std)
 
+    @property
+    def shorter_edge(self) -> int:
+        """What the shorter edge of an image is resized to, pixels."""
+        return math.floor(self.size / self.crop_fraction)
+
     def crop(self, image: Image.Image) -> Image.Image:
         """Resize the shorter edge and cut out the centre: `size` x `size` pixels."""
-        edge = math.floor(self.size / self.crop_fraction)
+        edge = self.shorter_edge
         if edge * edge * max(image.size) > MAX_ENLARGED * min(image.size):
             image = _trim(image)
         shorter = min(image.size)
@@ -122,6 +127,25 @@ class Preprocessing:
         """Undo `normalise`: pixels 0-255 as uint8, to show an input."""
         pixels = (inputs * np.array(self.std) + np.array(self.mean)) * 255
         return pixels.clip(0, 255).round().astype("uint8")
+
+    def describe_steps(self) -> dict[str, dict[str, Any]]:
+        """The same rule as the steps that a program of somebody else takes, as plain JSON values.
+
+        `resize`: the shorter edge, the other one in proportion, rounded down. `crop`: the centre,
+        from half of what is over, rounded. `scale`: `(pixels - mean) / std`, of pixels 0-255.
+
+        Example:
+            >>> Preprocessing.of_values("-1-1", 224).describe_steps()["scale"]
+            {'mean': [127.5, 127.5, 127.5], 'std': [127.5, 127.5, 127.5]}
+        """
+        scale = dict(mean=self.mean, std=self.std)
+        return dict(
+            resize=dict(
+                shorter_edge=self.shorter_edge, interpolation=self.interpolation, antialias=True
+            ),
+            crop=dict(size=self.size, where="centre"),
+            scale={k: [float(f"{255 * part:.12g}") for part in v] for k, v in scale.items()},
+        )
 
     def to_json(self) -> dict[str, Any]:
         """This record as plain JSON values; `from_json` reads it back."""

@@ -120,7 +120,7 @@ def write_network(
         precision=precision,
         file=file,
         class_names=tuple(class_names),
-        preprocessing=preprocessing.to_json(),
+        preprocessing=preprocessing,
         pixels=pixels,
         trained_on=None if trained_on is None else trained_on.to_json(),
     )
@@ -149,8 +149,7 @@ def prove(
     Raises:
         Disagreement: it must not be published.
     """
-    own = Preprocessing.from_json(manifest.preprocessing)
-    inputs = np.stack([own.normalise(image) for image in images])
+    inputs = np.stack([manifest.preprocessing.normalise(image) for image in images])
     theirs = np.stack([preprocessing.normalise(image) for image in images])
     # Under a mixed policy Keras rounds more than the graph, which would hide what is wrong with it.
     expected = batches(in_float32(model).predict_on_batch, theirs)

@@ -6,12 +6,16 @@ import os
 import pathlib
 from typing import Any
 
+from senet.data.preprocessing import COLOURS, Preprocessing
 from senet.deployment.formats import FORMATS
+from senet.deployment.formats.format import BATCH, INPUT, OUTPUT
 from senet.errors import InputError, NotFoundError
 from senet.foreign import MAX_PATH, clean_text, read_json
 
 MANIFEST = "senet.json"
 """The file of it."""
+USE = ("input", "resize", "crop", "scale", "output")
+"""Fields that only programs without senet read: they follow from the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Manifest:
         precision: that it runs in.
         file: what the runtime reads, relative to the folder.
         class_names: one for each class.
-        preprocessing: how an image becomes an input, as plain JSON values.
+        preprocessing: how an image becomes an input.
         pixels: whether inputs are pixels 0-255 (`uint8`), which the graph normalises itself.
         checked: what the comparison with Keras gave.
         trained_on: which images it was trained on, where that is known, as plain JSON values; they
@@ -39,7 +43,7 @@ class Manifest:
     precision: str
     file: str
     class_names: tuple[str, ...]
-    preprocessing: dict[str, Any]
+    preprocessing: Preprocessing
     pixels: bool = False
     checked: dict[str, Any] = dataclasses.field(default_factory=dict)
     trained_on: Any = None
@@ -47,13 +51,16 @@ class Manifest:
     def __post_init__(self) -> None:
         if isinstance(self.class_names, list):
             object.__setattr__(self, "class_names", tuple(self.class_names))
+        if isinstance(self.preprocessing, dict):
+            made = Preprocessing.from_json(self.preprocessing)
+            object.__setattr__(self, "preprocessing", made)
         kinds: dict[str, Any] = dict(
             network=str,
             format=str,
             precision=str,
             file=str,
             class_names=tuple,
-            preprocessing=dict,
+            preprocessing=Preprocessing,
             pixels=bool,
             checked=dict,
         )
@@ -71,9 +78,19 @@ class Manifest:
         if pathlib.PurePath(self.file).is_absolute() or ".." in pathlib.PurePath(self.file).parts:
             raise InputError(f"{clean_text(self.file)!r} is outside of the folder")
 
+    def describe_use(self) -> dict[str, Any]:
+        """All that a program without senet has to know, as plain JSON values."""
+        size, classes = self.preprocessing.size, len(self.class_names)
+        kind = "uint8" if self.pixels else "float32"
+        entry = dict(name=INPUT, shape=[BATCH, size, size, COLOURS], layout="NHWC", colours="RGB")
+        outlet = dict(name=OUTPUT, shape=[BATCH, classes], type="float32")
+        steps = self.preprocessing.describe_steps()
+        return dict(input=entry | dict(type=kind)) | steps | dict(output=outlet)
+
     def to_json(self) -> dict[str, Any]:
         """This record as plain JSON values; `read` reads it back from a file."""
-        return {"version": 1, **vars(self)}
+        own = vars(self) | dict(preprocessing=self.preprocessing.to_json())
+        return {"version": 1, **self.describe_use(), **own}
 
     def write(self, folder: pathlib.Path) -> None:
         """Write it beside what the runtime reads."""
@@ -94,7 +111,15 @@ class Manifest:
         try:
             if values.pop("version", None) != 1:
                 raise InputError("it was written by a later version of senet")
-            return cls(**values)
+            stated = {key: values.pop(key) for key in USE if key in values}
+            manifest = cls(**values)
+            own = manifest.describe_use()
+            if wrong := [key for key, value in stated.items() if value != own[key]]:
+                raise InputError(
+                    f"its {', '.join(wrong)} and the rest say two different things: senet goes by "
+                    "preprocessing, pixels and class_names, from which the others follow"
+                )
+            return manifest
         except (ValueError, TypeError, AttributeError) as error:
             reason = clean_text(error, MAX_PATH)
             raise InputError(f"{str(path)!r} cannot be used: {reason}.") from error

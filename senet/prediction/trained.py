@@ -115,9 +115,8 @@ def load_trained(trained: TrainedLike, weights: str | os.PathLike | None = None)
     if is_exported(path):
         exported = Exported(path)
         about = exported.manifest
-        own = _preprocessing(about.preprocessing, str(path))
         names = tuple(map(escape_text, about.class_names))
-        return Trained(exported, names, own, str(path), record=about.trained_on)
+        return Trained(exported, names, about.preprocessing, str(path), record=about.trained_on)
     found = locate_weights(trained)
     run = path if path.is_dir() else None
     where = str(found) if isinstance(found, pathlib.Path) else found.id

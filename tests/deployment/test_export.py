@@ -111,9 +111,31 @@ def test_the_manifest_says_what_was_compared_and_how_to_use_it(exported, case):
     manifest = Manifest.read(folder)
     assert manifest.checked == comparison.to_json()
     assert manifest.class_names == ("circle", "square")
-    assert manifest.preprocessing == case.preprocessing.to_json()
+    assert manifest.preprocessing == case.preprocessing
     assert manifest.precision == FORMATS[manifest.format].precisions[0]
     assert is_exported(folder)
+
+
+def test_the_manifest_has_the_whole_rule_for_a_program_without_senet(exported):
+    folder, _ = exported
+    rule = json.loads((folder / MANIFEST).read_text())
+    assert rule["input"] == dict(
+        name="image", shape=["batch", 32, 32, 3], layout="NHWC", colours="RGB", type="float32"
+    )
+    assert rule["resize"] == dict(shorter_edge=32, interpolation="bicubic", antialias=True)
+    assert rule["crop"] == dict(size=32, where="centre")
+    assert rule["scale"]["mean"] == [102, 127.5, 153]
+    np.testing.assert_allclose(rule["scale"]["std"], [58.395, 57.12, 57.375], rtol=1e-12)
+    assert rule["output"] == dict(name="probabilities", shape=["batch", 2], type="float32")
+
+
+def test_a_manifest_that_says_two_different_things_is_refused(exported, tmp_path):
+    folder, _ = exported
+    rule = json.loads((folder / MANIFEST).read_text())
+    rule["scale"]["mean"][0] += 1
+    (tmp_path / MANIFEST).write_text(json.dumps(rule))
+    with pytest.raises(ValueError, match="its scale and the rest say two different things"):
+        Manifest.read(tmp_path)
 
 
 def test_nothing_else_is_left_beside_an_export(exported):
@@ -213,6 +235,7 @@ def test_a_manifest_with_other_classes_than_the_network_is_named(case, tmp_path,
     folder = tmp_path / "out"
     export(case.model, folder, "onnx", images=case.pixels(), **case.about)
     manifest = json.loads((folder / "senet.json").read_text())
+    manifest["output"]["shape"][1] = len(names)
     (folder / "senet.json").write_text(json.dumps(manifest | dict(class_names=names)))
     with pytest.raises(ValueError, match=rf"out' is damaged: its senet.json names {len(names)} cl"):
         Exported(folder).predict_on_batch(np.zeros((1, 32, 32, 3), "float32"))
@@ -225,7 +248,7 @@ ABOUT = dict(
     precision="bfloat16",
     file="model.xml",
     class_names=["a", "b"],
-    preprocessing={},
+    preprocessing={"size": 32},
 )
 
 
