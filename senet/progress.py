@@ -88,6 +88,26 @@ def meter(label: str, total: int, unit: str = "images", done: int = 0) -> Iterat
         yield Bar(label, total, unit, done)
 
 
+@contextmanager
+def working(label: str) -> Iterator[None]:
+    """Show on a terminal that something goes on whose length is not known.
+
+    Args:
+        label: what is being done.
+
+    Example:
+        >>> with working("writing onnx"):
+        ...     pass
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(label):
+        yield
+
+
 def clock(seconds: float) -> str:
     """A duration as people read it: `45 s`, `3 min 20 s`, `2 h 05 min`."""
     if seconds == float("inf"):

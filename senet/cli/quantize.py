@@ -44,6 +44,7 @@ from senet.deployment.formats import QUANTIZABLE
     show_default=True,
     help="Top-1 that may be lost on held-out images, percentage points.",
 )
+@click.option("--pixels", is_flag=True, help="Let the graph normalise pixels 0-255 (uint8).")
 def command(
     model: pathlib.Path,
     weights: str | None,
@@ -53,6 +54,7 @@ def command(
     class_map: str | None,
     images: int,
     max_drop: float,
+    pixels: bool,
 ) -> None:
     """Write a trained network in int8, if it stays as good on held-out images.
 
@@ -75,6 +77,7 @@ def command(
         class_map=class_map,
         images=images,
         max_drop=max_drop,
+        pixels=pixels,
     )
     say(result)
     say_warnings(result.warnings)

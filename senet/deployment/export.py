@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ from senet.deployment.verify import AGREEMENT, Comparison, compare
 from senet.deployment.writing import require_writer, write
 from senet.errors import InputError
 from senet.files import replacing_folder
+from senet.progress import meter, working
 
 BATCH = 16
 """Images in a batch of the comparison; two sizes are tried, the last one is what is left."""
@@ -113,7 +114,8 @@ def write_network(
     if pixels:
         graph = _of_pixels(graph, preprocessing)
         preprocessing = _pixels_only(preprocessing)
-    file = write(graph, find_format(format), folder, tuple(class_names))
+    with working(f"writing {format}"):
+        file = write(graph, find_format(format), folder, tuple(class_names))
     manifest = Manifest(
         network=model.name,
         format=format,
@@ -149,25 +151,32 @@ def prove(
     Raises:
         Disagreement: it must not be published.
     """
-    inputs = np.stack([manifest.preprocessing.normalise(image) for image in images])
+    inputs = manifest.make_inputs(images)
     theirs = np.stack([preprocessing.normalise(image) for image in images])
     # Under a mixed policy Keras rounds more than the graph, which would hide what is wrong with it.
-    expected = batches(in_float32(model).predict_on_batch, theirs)
+    expected = _run(in_float32(model), theirs, "running Keras")
+    label = f"running {manifest.format} in"
     float32 = ours = None
     if manifest.precision != "int8":
-        float32 = ours = batches(Exported(folder, precision="float32").predict_on_batch, inputs)
+        exact = Exported(folder, precision="float32")
+        float32 = ours = _run(exact, inputs, f"{label} float32")
     if ours is None or manifest.precision != "float32":
-        ours = batches(Exported(folder).predict_on_batch, inputs)
+        ours = _run(Exported(folder), inputs, f"{label} {manifest.precision}")
     comparison = compare(expected, ours, manifest.precision, float32)
     comparison.check(agreement)
     dataclasses.replace(manifest, checked=comparison.to_json()).write(folder)
     return comparison
 
 
-def batches(predict: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
+def _run(network: keras.Model | Exported, inputs: np.ndarray, label: str) -> np.ndarray:
     """Outputs for all inputs, `BATCH` at a time."""
-    parts = [inputs[i : i + BATCH] for i in range(0, len(inputs), BATCH)]
-    return np.concatenate([np.asarray(predict(part), "float32") for part in parts])
+    outputs = []
+    with meter(label, len(inputs)) as progress:
+        for i in range(0, len(inputs), BATCH):
+            part = inputs[i : i + BATCH]
+            outputs.append(np.asarray(network.predict_on_batch(part), "float32"))
+            progress.advance(len(part))
+    return np.concatenate(outputs)
 
 
 def _of_pixels(graph: keras.Model, preprocessing: Preprocessing) -> keras.Model:

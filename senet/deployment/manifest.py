@@ -6,6 +6,8 @@ import os
 import pathlib
 from typing import Any
 
+import numpy as np
+
 from senet.data.preprocessing import COLOURS, Preprocessing
 from senet.deployment.formats import FORMATS
 from senet.deployment.formats.format import BATCH, INPUT, OUTPUT
@@ -77,6 +79,19 @@ class Manifest:
             raise InputError(f"{clean_text(self.file)!r} is no name of a file")
         if pathlib.PurePath(self.file).is_absolute() or ".." in pathlib.PurePath(self.file).parts:
             raise InputError(f"{clean_text(self.file)!r} is outside of the folder")
+
+    def make_inputs(self, images: np.ndarray) -> np.ndarray:
+        """What the network reads, of images that were cropped for it.
+
+        Args:
+            images: pixels 0-255, `(N, size, size, 3)`.
+
+        Returns:
+            `(N, size, size, 3)`: uint8 if the graph normalises, else float32.
+        """
+        if self.pixels:
+            return np.asarray(images, "uint8")
+        return np.stack([self.preprocessing.normalise(image) for image in images])
 
     def describe_use(self) -> dict[str, Any]:
         """All that a program without senet has to know, as plain JSON values."""

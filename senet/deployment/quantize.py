@@ -58,6 +58,7 @@ def quantize(
     class_names: Sequence[str],
     preprocessing: Preprocessing,
     max_drop: float = 0.5,
+    pixels: bool = False,
     trained_on: TrainedOn | None = None,
 ) -> Quantized:
     """Write a network in int8 into a folder, if it is as good as before.
@@ -72,6 +73,7 @@ def quantize(
         class_names: one for each class.
         preprocessing: how an image becomes an input.
         max_drop: top-1 that may be lost on them, percentage points.
+        pixels: whether the graph normalises pixels 0-255 (`uint8`) itself.
         trained_on: which images it was trained on, to travel with it.
 
     Returns:
@@ -86,13 +88,13 @@ def quantize(
     make_int8, names = check_format(format), tuple(class_names)
     with replacing_folder(folder, MANIFEST) as written:
         manifest = write_network(
-            model, written, format, "int8", names, preprocessing, trained_on=trained_on
+            model, written, format, "int8", names, preprocessing, pixels, trained_on
         )
-        inputs = np.stack([preprocessing.normalise(image) for image in images])
-        make_int8(written / manifest.file, inputs)
+        make_int8(written / manifest.file, manifest.make_inputs(images))
         comparison = prove(model, written, manifest, images, preprocessing, agreement=0.0)
         before = evaluate(model, held_out, preprocessing, names, label="before")
-        after = evaluate(Exported(written), held_out, preprocessing, names, label="after")
+        own = manifest.preprocessing
+        after = evaluate(Exported(written), held_out, own, names, label="after")
         result = Quantized(comparison, before, after)
         if not result.drop <= max_drop:
             raise Disagreement(

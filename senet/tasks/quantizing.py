@@ -88,6 +88,7 @@ def quantize(
     class_map: str | os.PathLike | None = None,
     images: int = 300,
     max_drop: float = 0.5,
+    pixels: bool = False,
 ) -> QuantizationResult:
     """Write a trained network in int8, if it stays as good on held-out images.
 
@@ -103,6 +104,7 @@ def quantize(
         class_map: file that renames or merges classes, `.csv` or `.json`.
         images: training images to calibrate on, at least 10.
         max_drop: top-1 that may be lost on held-out images, percentage points, 0 to 100.
+        pixels: whether the graph normalises pixels 0-255 (`uint8`) itself.
 
     Returns:
         A `QuantizationResult`.
@@ -143,6 +145,7 @@ def quantize(
         class_names=loaded.class_names,
         preprocessing=loaded.preprocessing,
         max_drop=max_drop,
+        pixels=pixels,
         trained_on=loaded.trained_on,
     )
     return QuantizationResult(pathlib.Path(out), format, quantized, about)

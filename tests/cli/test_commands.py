@@ -935,8 +935,11 @@ def test_an_exported_network_is_used_like_a_run(trained, tmp_path):
 
 def test_quantize_prints_the_score_before_and_after(trained, tmp_path):
     run, _, _ = trained
-    done = senet("quantize", run, "--out", tmp_path / "int8", "--images", 20, "--max-drop", 100)
+    options = ["--pixels", "--images", 20, "--max-drop", 100]
+    done = senet("quantize", run, "--out", tmp_path / "int8", *options)
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert json.loads((tmp_path / "int8" / "senet.json").read_text())["input"]["type"] == "uint8"
     result = json.loads(done.stdout.splitlines()[-1])
     assert {"top1_before", "top1", "agreement"} <= set(result)
     assert (result["images"], result["own_split"], result["trained_on"]) == (10, True, 0)

@@ -1,12 +1,14 @@
 """ONNX, which ONNX Runtime and many others read."""
 
 import pathlib
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from senet.deployment.formats.excitations import find_excitation
 from senet.deployment.formats.format import BATCH, INPUT, OUTPUT, Format, Run
 from senet.deployment.formats.saved_model import serve
+from senet.progress import meter
 
 if TYPE_CHECKING:
     import keras
@@ -69,28 +71,39 @@ def run(file: str, precision: str = "float32", threads: int = 0) -> Run:
 
 
 def quantize(file: pathlib.Path, inputs: "np.ndarray") -> None:
-    """Make int8 of it by the static quantisation of ONNX Runtime (QDQ)."""
+    """Make int8 of it by the static quantisation of ONNX Runtime (QDQ).
+
+    Shapes are inferred and nodes joined before, as the runtime advises: what it would join later
+    must not have its own scale in between.
+    """
     import onnx
     from onnxruntime import quantization
 
-    graph = onnx.load(file)
+    with tempfile.TemporaryDirectory(dir=file.parent) as beside:
+        ready = pathlib.Path(beside, file.name)
+        quantization.quant_pre_process(file, ready, skip_symbolic_shape=True)
+        graph = onnx.load(ready)
+    with meter("calibrating", len(inputs)) as progress:
 
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.rows: Iterator[np.ndarray] = iter(inputs)
+        class Reader(quantization.CalibrationDataReader):
+            def __init__(self) -> None:
+                self.rows: Iterator[np.ndarray] = iter(inputs)
 
-        def get_next(self) -> dict[str, Any] | None:
-            row = next(self.rows, None)
-            return None if row is None else {INPUT: row[None]}
+            def get_next(self) -> dict[str, Any] | None:
+                row = next(self.rows, None)
+                if row is None:
+                    return None
+                progress.advance(1)
+                return {INPUT: row[None]}
 
-    quantization.quantize_static(
-        graph,
-        file,
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        nodes_to_exclude=_find_excitations(graph.graph),
-    )
+        quantization.quantize_static(
+            graph,
+            file,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            nodes_to_exclude=_find_excitations(graph.graph),
+        )
 
 
 def _find_excitations(graph: Any) -> list[str]:

@@ -1,9 +1,11 @@
 """OpenVINO's own format: the fastest of them on a processor of Intel or AMD."""
 
+import contextlib
 import io
+import logging
 import pathlib
 import tempfile
-from contextlib import redirect_stdout
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from senet.deployment.formats import onnx
@@ -69,7 +71,7 @@ def quantize(file: pathlib.Path, inputs: "np.ndarray") -> None:
     import openvino
 
     graph = openvino.Core().read_model(file)
-    with meter("calibrating", len(inputs)) as progress, redirect_stdout(io.StringIO()):
+    with meter("calibrating", len(inputs)) as progress, _quiet_nncf():
 
         def counted(row: "np.ndarray") -> "np.ndarray":
             if progress.done < progress.total:  # later steps read some images again
@@ -87,6 +89,19 @@ def quantize(file: pathlib.Path, inputs: "np.ndarray") -> None:
         _save(smaller, written)
         for suffix in (".xml", ".bin"):
             written.with_suffix(suffix).replace(file.with_suffix(suffix))
+
+
+@contextlib.contextmanager
+def _quiet_nncf() -> Iterator[None]:
+    """Keep back its bars, and the two lines that it writes for each excitation left out."""
+    logger = logging.getLogger("nncf")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _find_excitations(graph: Any) -> list[str]:
