@@ -141,6 +141,14 @@ def test_a_manifest_that_says_two_different_things_is_refused(exported, tmp_path
 def test_nothing_else_is_left_beside_an_export(exported):
     folder, _ = exported
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert [path.name for path in folder.rglob("*") if path.name.startswith((".", "tmp"))] == []
+
+
+def test_no_path_of_this_machine_is_in_an_export(exported):
+    folder, _ = exported
+    home = str(folder.parent.parent).encode()
+    for path in folder.rglob("*"):
+        assert path.is_dir() or home not in path.read_bytes(), path
 
 
 @pytest.mark.parametrize("style", ["openvino", "saved_model"])

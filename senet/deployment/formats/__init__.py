@@ -1,18 +1,20 @@
-"""The formats that networks are exported in: each is a file here and a line in the list below."""
+"""The formats that networks are exported in: each is a file here and a name in the list below."""
 
-from senet.deployment.formats import litert, onnx, openvino, saved_model, triton
+import importlib
+
 from senet.deployment.formats.format import Format
 from senet.errors import InputError
 
+NAMES = (
+    "openvino",
+    "onnx",
+    "saved_model",
+    "litert",
+    "triton",
+)
+"""Of the files, in the order in which people read of them; a file describes its `FORMAT`."""
 FORMATS: dict[str, Format] = {
-    style.name: style
-    for style in (
-        openvino.FORMAT,
-        onnx.FORMAT,
-        saved_model.FORMAT,
-        litert.FORMAT,
-        triton.FORMAT,
-    )
+    name: importlib.import_module(f"{__name__}.{name}").FORMAT for name in NAMES
 }
 """Every format by its name."""
 QUANTIZABLE = tuple(name for name, style in FORMATS.items() if style.quantize)

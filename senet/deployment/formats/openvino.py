@@ -42,9 +42,11 @@ def write_by_torch(graph: "keras.Model", folder: pathlib.Path, class_names: tupl
 
 
 def _save(converted: Any, path: pathlib.Path) -> None:
-    """Write a network whose input and output have our names alone."""
+    """Write a network whose input and output have our names alone, and no path of this machine."""
     import openvino
 
+    if "conversion_parameters" in converted.rt_info:
+        del converted.rt_info["conversion_parameters"]  # where the file lay that it was made of
     converted.input(0).set_names({INPUT})
     converted.output(0).set_names({OUTPUT})
     openvino.save_model(converted, path, compress_to_fp16=False)
