@@ -9,7 +9,6 @@ it; its graph pads and turns axes around each convolution.
 import importlib.util
 import json
 import pathlib
-import signal
 import subprocess
 import tempfile
 import warnings
@@ -20,12 +19,14 @@ import keras
 
 from senet.deployment.child import ANSWER, NETWORK, REQUEST
 from senet.deployment.formats.format import Format
-from senet.errors import CapacityError, InputError, require_libraries
+from senet.errors import CapacityError, FileError, InputError, require_libraries
 from senet.graph import functional, is_readable
 from senet.machine import own_program
 
 WRITER = "tensorflow"
 """The backend that writes every format."""
+KILLED = -9
+"""Status of a process that the system ended for want of memory."""
 
 
 def require_writer(style: Format, quantized: bool = False) -> None:
@@ -126,12 +127,14 @@ def write_in_child(
         )
         try:
             answer = json.loads((between / ANSWER).read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # it ended before, or while it wrote that
             answer = {}
     if "file" in answer:
         return answer["file"]
-    if done.returncode == -signal.SIGKILL:
+    if done.returncode == KILLED or answer.get("kind") == "MemoryError":
         raise CapacityError(f"There is not enough memory to write {style.name}.")
+    if answer.get("kind") == "OSError":
+        raise FileError(f"{style.name} cannot be written: {answer['error']}")
     said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
     reason = answer.get("error", f"TensorFlow ended with status {done.returncode}: {said[-1]}")
     raise InputError(f"{style.name} cannot hold this network: {reason[:300]}")
