@@ -22,6 +22,8 @@ VALUES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]
 """What networks read, and the mean and deviation that make it of values between 0 and 1."""
 MAX_SIZE = 4096
 """Largest side of an input, pixels."""
+LARGEST = 1_000_000
+"""Largest mean or deviation, of values between 0 and 1: no network reads more."""
 MAX_ENLARGED = 5_000_000
 """Largest enlarged strip, pixels. Only the centre of a larger one is resized, which shifts it by a
 fraction of a pixel."""
@@ -64,7 +66,7 @@ class Preprocessing:
         numbers = (self.crop_fraction, *self.mean, *self.std) if lists else ("",)
         if (
             not (isinstance(self.size, int) and 1 <= self.size <= MAX_SIZE)
-            or not all(isinstance(number, (int, float)) for number in numbers)
+            or not all(isinstance(n, (int, float)) and -LARGEST <= n <= LARGEST for n in numbers)
             or not 0.01 <= self.crop_fraction <= 1
             or (len(self.mean), len(self.std)) != (3, 3)
             or min(self.std) <= 0
@@ -73,7 +75,7 @@ class Preprocessing:
             raise InputError(
                 f"A preprocessing needs a size from 1 to {MAX_SIZE} pixels, a crop fraction from "
                 f"0.01 to 1, interpolation {' or '.join(INTERPOLATIONS)}, and mean and positive "
-                f"deviation of each of 3 channels; got {self}."
+                f"deviation of each of 3 channels, up to {LARGEST:,}; got {self}."
             )
 
     @classmethod

@@ -271,6 +271,11 @@ ABOUT = dict(
         dict(class_names=None),
         dict(precision=8),
         dict(version=2),
+        dict(preprocessing={}),
+        dict(preprocessing={"size": 32, "mean": [10**400, 0, 0]}),
+        dict(preprocessing={"size": 32, "std": [float("nan")] * 3}),
+        dict(preprocessing=3),
+        dict(input=3),
         dict(extra=1),
     ],
 )
