@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+import senet
 from senet.deployment import export as export_module
 from senet.deployment.export import export
 from senet.deployment.exported import Exported, is_exported
@@ -12,6 +13,7 @@ from senet.deployment.images import photographs
 from senet.deployment.inference import inference_model
 from senet.deployment.manifest import MANIFEST, Manifest
 from senet.deployment.verify import Disagreement, compare
+from senet.deployment.writing import write
 from senet.foreign import MAX_FILE
 
 LIBRARIES = {"tensorflow"} | {
@@ -225,6 +227,18 @@ def test_tritons_repository_has_its_configuration(case, tmp_path):
     assert 'TYPE_FP32 dims: [ 2 ] label_filename: "labels.txt"' in config
     assert (model / "labels.txt").read_text() == "circle\nsquare\n"
     assert (model / "1" / "model.onnx").is_file()
+
+
+def test_triton_is_told_which_sides_are_open(tmp_path):
+    model = senet.create("se_resnet10", classes=2, input_shape=(None, None, 3))
+    (tmp_path / "out").mkdir()
+    file = write(inference_model(model), FORMATS["triton"], tmp_path / "out", ("a", "b"))
+    config = (tmp_path / "out" / "se_resnet10" / "config.pbtxt").read_text()
+    assert 'name: "image" data_type: TYPE_FP32 dims: [ -1, -1, 3 ]' in config
+    network = FORMATS["triton"].run(str(tmp_path / "out" / file), "float32", 0)
+    for size in (32, 48):
+        images = np.random.default_rng(size).random((2, size, size, 3)).astype("float32")
+        np.testing.assert_allclose(network(images), model.predict_on_batch(images), atol=1e-5)
 
 
 def test_a_damaged_export_is_named(case, tmp_path):

@@ -133,6 +133,13 @@ def test_without_tensorflow_one_line_says_what_to_install(case, tmp_path, style)
     assert not any(tmp_path.iterdir())
 
 
+def test_a_runtime_that_is_not_installed_is_named(case, tmp_path, request):
+    export(case.model, tmp_path / "out", "saved_model", images=case.pixels(), **case.about)
+    request.getfixturevalue("without_tensorflow")
+    with pytest.raises(LibraryError, match=r"^This needs tensorflow, which is not installed: pip"):
+        Exported(tmp_path / "out")
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="the others do not write files by themselves")
 @pytest.mark.parametrize("style", ["onnx", "openvino", "triton"])
 @pytest.mark.usefixtures("without_tensorflow")
