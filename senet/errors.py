@@ -109,6 +109,37 @@ def one_family() -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Let what another library raises in the body leave it as an `InputError` of one line.
+
+    What says nothing against the input stays what it is: the system, memory, a missing library.
+
+    Args:
+        what: does not work, the beginning of the line.
+
+    Example:
+        >>> with explained("'a.onnx' cannot be run"):
+        ...     int("a")
+        Traceback (most recent call last):
+        senet.errors.InputError: 'a.onnx' cannot be run: invalid literal for int() with base 10: 'a'
+    """
+    try:
+        yield
+    except (Error, MemoryError, ImportError, OSError):
+        raise
+    except Exception as error:
+        if _is_exhausted(error):
+            raise
+        raise InputError(f"{what}: {name_reason(error)}") from error
+
+
+def name_reason(error: BaseException) -> str:
+    """The first line of an error of another library, or its kind where it has no text."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
 def require_libraries(*names: str) -> None:
     """Say which of some libraries is not installed, and how it is.
 
@@ -149,5 +180,6 @@ def _how_to_install(library: str) -> str:
 
 
 def _how_to_add(library: str) -> str:
-    extra = EXTRAS.get(library, library)
-    return f'This needs {library}, which is not installed: pip install "senet[{extra}]".'
+    known = EXTRAS | dict(zip(BACKENDS, BACKENDS, strict=True))
+    what = f'"senet[{known[library]}]"' if library in known else library
+    return f"This needs {library}, which is not installed: pip install {what}."

@@ -30,7 +30,7 @@ def count_cores() -> int:
 def own_program(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """What starts a module of this package in a process of its own.
 
-    It imports from where this one does. Code that lies in the current folder is not run: people
+    It imports from where this one does, but not what happens to lie in the current folder: people
     work in folders of others.
 
     Args:
@@ -40,5 +40,7 @@ def own_program(module: str, *arguments: str) -> tuple[list[str], dict[str, str]
     Returns:
         The command, and the environment for it.
     """
-    seen = os.pathsep.join(filter(None, sys.path))
-    return [sys.executable, "-P", "-m", module, *arguments], os.environ | {"PYTHONPATH": seen}
+    own, here = str(pathlib.Path(__file__).parent.parent), pathlib.Path.cwd()
+    others = [str(place) for place in sys.path if str(place) and pathlib.Path(place) != here]
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    return command, os.environ | {"PYTHONPATH": os.pathsep.join([own, *others])}

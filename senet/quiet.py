@@ -7,6 +7,7 @@ what they write goes past `sys.stderr`, straight to the file descriptor. So does
 import contextlib
 import importlib.abc
 import importlib.machinery
+import io
 import logging
 import os
 import sys
@@ -79,6 +80,26 @@ def held_output() -> Iterator[None]:
         finally:
             os.dup2(before, 2)
             os.close(before)
+
+
+@contextlib.contextmanager
+def quiet_library(name: str) -> Iterator[None]:
+    """Keep back what a library prints and logs below an error while the body runs.
+
+    Args:
+        name: of its logger.
+    """
+    if debugging():
+        yield
+        return
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _in_one_line(message: Any, *_: Any, **__: Any) -> None:

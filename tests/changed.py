@@ -14,9 +14,9 @@ OF_FILES = {
     "senet/__init__.py": "tests/test_public_names.py",
     "senet/__main__.py": "tests/cli",
     "senet/graph.py": "tests/models",
-    "senet/progress.py": "tests/test_evaluation.py",
     "README.md": "tests/test_readme.py",
     "docs/tables.py": "tests/test_readme.py",
+    "docs/deployment.md": "tests/deployment",
 }
 """Files whose tests do not have their name."""
 

@@ -1,5 +1,6 @@
 """Libraries do not speak on standard error, and our own warnings take one line."""
 
+import logging
 import os
 import re
 import subprocess
@@ -26,6 +27,19 @@ def test_what_is_written_past_python_is_held_back(capfd):
         subprocess.run([sys.executable, "-c", "import os; os.write(2, b'Me too.')"], check=True)
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_library_is_quiet_unless_somebody_debugs(capsys, caplog, monkeypatch, debug):
+    monkeypatch.setenv(quiet.DEBUG, debug)
+    logger = logging.getLogger("nncf")
+    with quiet.quiet_library("nncf"):
+        print("a bar")
+        logger.warning("a line")
+    logger.warning("after")
+    assert capsys.readouterr().out == ("a bar\n" if debug else "")
+    said = [record.getMessage() for record in caplog.records]
+    assert said == (["a line", "after"] if debug else ["after"])
 
 
 def test_what_was_held_back_is_shown_where_something_failed(capfd):

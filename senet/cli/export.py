@@ -30,8 +30,8 @@ from senet.deployment.formats import FORMATS
 )
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
-    help="To run in; bfloat16 for openvino and float32 for the others by default.",
+    type=click.Choice(sorted({name for style in FORMATS.values() for name in style.precisions})),
+    help="To run in; by default bfloat16 for openvino, float32 for the others.",
 )
 @click.option("--pixels", is_flag=True, help="Let the graph normalise pixels 0-255 (uint8).")
 @click.option("--data", help="Images to compare on; by default those that the run held out.")

@@ -69,7 +69,8 @@ class Preprocessing:
             or not all(isinstance(n, (int, float)) and -LARGEST <= n <= LARGEST for n in numbers)
             or not 0.01 <= self.crop_fraction <= 1
             or (len(self.mean), len(self.std)) != (3, 3)
-            or min(self.std) <= 0
+            or min(self.std) < 1 / LARGEST
+            or any(isinstance(number, bool) for number in (self.size, *numbers))
             or self.interpolation not in list(INTERPOLATIONS)
         ):
             raise InputError(

@@ -3,14 +3,15 @@
 import json
 import pathlib
 import sys
+from typing import Any
 
+from senet.errors import CapacityError, name_reason, one_family
 from senet.quiet import hush
 
 NETWORK, REQUEST, ANSWER = "network.keras", "request.json", "answer.json"
 """Files between the two processes, in a folder that the parent makes and removes."""
-
-KINDS = (MemoryError, OSError)
-"""Errors that say nothing against the network."""
+MEMORY, SYSTEM, LOADING = "memory", "system", "loading"
+"""What may go wrong that says nothing against the network."""
 
 
 def main(folder: str) -> None:
@@ -21,21 +22,30 @@ def main(folder: str) -> None:
             for the runtime, or with the reason why there is none.
     """
     hush()
+    between = pathlib.Path(folder)
+    request = json.loads((between / REQUEST).read_text("utf-8"))
+    (between / ANSWER).write_text(json.dumps(_answer(between, request)), "utf-8")
+
+
+def _answer(between: pathlib.Path, request: dict[str, Any]) -> dict[str, str]:
     import keras
 
     from senet.deployment.formats import FORMATS
-    from senet.deployment.writing import name_reason
 
-    between = pathlib.Path(folder)
-    request = json.loads((between / REQUEST).read_text("utf-8"))
-    written, names = pathlib.Path(request["folder"]), tuple(request["class_names"])
     try:
         graph = keras.saving.load_model(between / NETWORK, compile=False)
-        answer = dict(file=FORMATS[request["format"]].write(graph, written, names))
+    except Exception as error:
+        return dict(error=name_reason(error), kind=LOADING)
+    folder, names = pathlib.Path(request["folder"]), tuple(request["class_names"])
+    try:
+        with one_family():
+            return dict(file=FORMATS[request["format"]].write(graph, folder, names))
+    except CapacityError as error:
+        return dict(error=name_reason(error), kind=MEMORY)
+    except (OSError, ImportError) as error:
+        return dict(error=name_reason(error), kind=SYSTEM)
     except Exception as error:  # each converter has exceptions of its own
-        kinds = [kind for kind in KINDS if isinstance(error, kind)]
-        answer = dict(error=name_reason(error), kind=kinds[0].__name__ if kinds else "")
-    (between / ANSWER).write_text(json.dumps(answer), "utf-8")
+        return dict(error=name_reason(error), kind="")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 
 import keras
@@ -111,6 +112,7 @@ def write_network(
 ) -> Manifest:
     """Fill a folder with what the runtime reads, and its manifest, without any comparison."""
     graph = inference_model(model)
+    graph = keras.Model(graph.input, graph.output, name=_name_plainly(model.name))
     if pixels:
         graph = _of_pixels(graph, preprocessing)
         preprocessing = _pixels_only(preprocessing)
@@ -179,11 +181,17 @@ def _run(network: keras.Model | Exported, inputs: np.ndarray, label: str) -> np.
     return np.concatenate(outputs)
 
 
+def _name_plainly(name: str) -> str:
+    """A name of a network as TensorFlow, a folder and a text of Triton's can have it."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip("_.-") or "network"
+
+
 def _of_pixels(graph: keras.Model, preprocessing: Preprocessing) -> keras.Model:
     """The graph with the normalisation of pixels 0-255 before it."""
     mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
     pixels = keras.Input(graph.input_shape[1:], dtype="uint8", name=INPUT)
-    normalise = keras.layers.Rescaling((1 / (255 * std)).tolist(), (-mean / std).tolist())
+    scale, offset = (1 / (255 * std)).tolist(), (-mean / std).tolist()
+    normalise = keras.layers.Rescaling(scale, offset, dtype="float32")
     return keras.Model(pixels, graph(normalise(pixels)), name=graph.name)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from senet.deployment.formats import FORMATS
 from senet.deployment.manifest import MANIFEST, Manifest
-from senet.errors import InputError, NotFoundError, require_libraries
+from senet.errors import InputError, NotFoundError, explained, require_libraries
 
 
 class Exported:
@@ -41,15 +41,12 @@ class Exported:
         if not file.exists():
             raise NotFoundError(f"{str(self.folder)!r} lacks {self.manifest.file!r}.")
         style = FORMATS[self.manifest.format]
+        precision = precision or self.manifest.precision
+        if not style.runs_in(precision):
+            raise InputError(f"{style.name} does not run in {precision!r}.")
         require_libraries(*style.run_by)
-        try:
-            self._run = style.run(str(file), precision or self.manifest.precision, threads)
-        except (ImportError, MemoryError):
-            raise
-        except Exception as error:  # each runtime has exceptions of its own
-            raise InputError(
-                f"{str(file)!r} cannot be run: {str(error).strip().splitlines()[0][:300]}"
-            ) from error
+        with explained(f"{str(file)!r} cannot be run"):
+            self._run = style.run(str(file), precision, threads)
 
     def predict_on_batch(self, inputs: np.ndarray) -> np.ndarray:
         """Outputs for a batch of inputs, as a Keras model gives them.
@@ -61,11 +58,13 @@ class Exported:
             `(N, C)` float32.
 
         Raises:
-            ValueError: it does not give a number for each class that the manifest names.
+            ValueError: the inputs are not such as it takes, or it does not give a number for each
+                class that the manifest names.
         """
         if self.manifest.pixels:
             inputs = np.rint(inputs).clip(0, 255).astype("uint8")
-        outputs = np.asarray(self._run(np.ascontiguousarray(inputs)), "float32")
+        with explained(f"{str(self.folder)!r} cannot be run on inputs {inputs.shape}"):
+            outputs = np.asarray(self._run(np.ascontiguousarray(inputs)), "float32")
         classes = len(self.manifest.class_names)
         if outputs.shape != (len(inputs), classes):
             raise InputError(

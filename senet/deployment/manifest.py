@@ -77,7 +77,8 @@ class Manifest:
             raise InputError(f"{kind} is not known")
         if len(self.file) > MAX_PATH or not self.file.isprintable():
             raise InputError(f"{clean_text(self.file)!r} is no name of a file")
-        if pathlib.PurePath(self.file).is_absolute() or ".." in pathlib.PurePath(self.file).parts:
+        both = (pathlib.PurePosixPath(self.file), pathlib.PureWindowsPath(self.file))
+        if any(path.anchor or ".." in path.parts for path in both):
             raise InputError(f"{clean_text(self.file)!r} is outside of the folder")
 
     def make_inputs(self, images: np.ndarray) -> np.ndarray:
@@ -124,17 +125,18 @@ class Manifest:
             raise NotFoundError(f"{str(folder)!r} is no exported network: it has no {MANIFEST}.")
         values = read_json(path)
         try:
-            if values.pop("version", None) != 1:
+            version = values.pop("version", None)
+            if version != 1 or isinstance(version, bool):
                 raise InputError("it was written by a later version of senet")
             stated = {key: values.pop(key) for key in USE if key in values}
             manifest = cls(**values)
             own = manifest.describe_use()
             if wrong := [key for key, value in stated.items() if value != own[key]]:
                 raise InputError(
-                    f"its {', '.join(wrong)} and the rest say two different things: senet goes by "
-                    "preprocessing, pixels and class_names, from which the others follow"
+                    f"its {', '.join(wrong)} and its preprocessing, pixels and class_names say two "
+                    "different things: correct what is wrong, or export again"
                 )
             return manifest
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             reason = clean_text(error, MAX_PATH)
             raise InputError(f"{str(path)!r} cannot be used: {reason}.") from error

@@ -1,9 +1,8 @@
 """Post-training quantisation: convolutions in int8, calibrated on the user's images.
 
 OpenVINO's networks go through NNCF, ONNX files through the static quantisation of ONNX Runtime
-(QDQ). Both read what a few hundred images give at every layer and choose the ranges from that. The
-excitations stay in floating point: they are a thousandth of the work, and a gate in 256 steps
-multiplies a whole channel.
+(QDQ). Both read what a few hundred images give at every layer and choose the ranges from that. What
+stays in floating point, `formats/excitations.py` says.
 """
 
 import dataclasses
@@ -23,7 +22,7 @@ from senet.deployment.formats import QUANTIZABLE, find_format
 from senet.deployment.manifest import MANIFEST
 from senet.deployment.verify import Comparison, Disagreement
 from senet.deployment.writing import require_writer
-from senet.errors import InputError
+from senet.errors import InputError, explained
 from senet.evaluation import Evaluation, evaluate
 from senet.files import replacing_folder
 
@@ -90,7 +89,8 @@ def quantize(
         manifest = write_network(
             model, written, format, "int8", names, preprocessing, pixels, trained_on
         )
-        make_int8(written / manifest.file, manifest.make_inputs(images))
+        with explained(f"int8 cannot be made of this network for {format}"):
+            make_int8(written / manifest.file, manifest.make_inputs(images))
         comparison = prove(model, written, manifest, images, preprocessing, agreement=0.0)
         before = evaluate(model, held_out, preprocessing, names, label="before")
         own = manifest.preprocessing

@@ -12,16 +12,15 @@ import pathlib
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable
-from typing import Any
 
 import keras
 
-from senet.deployment.child import ANSWER, NETWORK, REQUEST
-from senet.deployment.formats.format import Format
-from senet.errors import CapacityError, FileError, InputError, require_libraries
+from senet.deployment.child import ANSWER, LOADING, MEMORY, NETWORK, REQUEST, SYSTEM
+from senet.deployment.formats.format import Format, Write
+from senet.errors import CapacityError, FileError, InputError, explained, require_libraries
 from senet.graph import functional, is_readable
 from senet.machine import own_program
+from senet.quiet import debugging
 
 WRITER = "tensorflow"
 """The backend that writes every format."""
@@ -35,19 +34,15 @@ def require_writer(style: Format, quantized: bool = False) -> None:
     Raises:
         LibraryError: it is not installed; the message has the command that installs it.
     """
-    require_libraries(*style.written_by, *style.run_by)
-    if quantized:
-        require_libraries(*style.quantized_by)
-    if not _writes_by_torch(style):
-        require_libraries(WRITER)
+    writers = style.written_by_torch if _find_torch_writer(style) else (WRITER, *style.written_by)
+    require_libraries(*writers, *style.run_by, *(style.quantized_by if quantized else ()))
 
 
-def _writes_by_torch(style: Format) -> bool:
-    return (
-        keras.backend.backend() == "torch"
-        and style.write_by_torch is not None
-        and importlib.util.find_spec(WRITER) is None
-    )
+def _find_torch_writer(style: Format) -> Write | None:
+    """What writes it on PyTorch, if it is to be used."""
+    if keras.backend.backend() != "torch" or importlib.util.find_spec(WRITER) is not None:
+        return None
+    return style.write_by_torch
 
 
 def write(
@@ -68,28 +63,12 @@ def write(
         InputError: the format cannot hold the graph.
         CapacityError: there is not enough memory.
     """
-    if keras.backend.backend() == WRITER:
-        return _try(style.write, graph, style.name, folder, class_names)
-    if _writes_by_torch(style) and style.write_by_torch is not None:
-        return _try(style.write_by_torch, graph, style.name, folder, class_names)
-    return write_in_child(graph, style, folder, class_names)
-
-
-def _try(write: Callable[..., str], graph: keras.Model, name: str, *where: Any) -> str:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return write(graph, *where)
-    except (MemoryError, ImportError, OSError):
-        raise
-    except Exception as error:  # each converter has exceptions of its own
-        raise InputError(f"{name} cannot hold this network: {name_reason(error)}") from error
-
-
-def name_reason(error: BaseException) -> str:
-    """The first line of an error of another library, or its kind where it has no text."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    here = style.write if keras.backend.backend() == WRITER else _find_torch_writer(style)
+    if here is None:
+        return write_in_child(graph, style, folder, class_names)
+    with explained(f"{style.name} cannot hold this network"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return here(graph, folder, class_names)
 
 
 def write_in_child(
@@ -104,11 +83,7 @@ def write_in_child(
         CapacityError: there is not enough memory.
     """
     if strange := sorted(_find_strange_layers(graph)):
-        raise InputError(
-            f"TensorFlow writes {style.name} in a process of its own, which cannot know layers "
-            f"that are not of Keras ({', '.join(strange)}). With KERAS_BACKEND=tensorflow it is "
-            "written in this process."
-        )
+        raise InputError(f"{_cannot_pass(style)} (here {', '.join(strange)}).")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as beside:
         between = pathlib.Path(beside)
         graph.save(between / NETWORK)
@@ -123,7 +98,8 @@ def write_in_child(
             command,
             env=environment | about,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.DEVNULL,
+            stderr=None if debugging() else subprocess.PIPE,
         )
         try:
             answer = json.loads((between / ANSWER).read_text("utf-8"))
@@ -131,13 +107,25 @@ def write_in_child(
             answer = {}
     if "file" in answer:
         return answer["file"]
-    if done.returncode == KILLED or answer.get("kind") == "MemoryError":
+    reason, kind = answer.get("error", ""), answer.get("kind", "")
+    if done.returncode == KILLED or kind == MEMORY:
         raise CapacityError(f"There is not enough memory to write {style.name}.")
-    if answer.get("kind") == "OSError":
-        raise FileError(f"{style.name} cannot be written: {answer['error']}")
-    said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-    reason = answer.get("error", f"TensorFlow ended with status {done.returncode}: {said[-1]}")
-    raise InputError(f"{style.name} cannot hold this network: {reason[:300]}")
+    if kind == SYSTEM:
+        raise FileError(f"{style.name} cannot be written: {reason}")
+    if kind == LOADING:
+        raise InputError(f"{_cannot_pass(style)}: {reason}")
+    if not answer:
+        said = (done.stderr or b"").decode(errors="replace").strip().splitlines()
+        last = said[-1][:300] if said else "it said nothing"
+        reason = f"TensorFlow ended with status {done.returncode}: {last}"
+    raise InputError(f"{style.name} cannot hold this network: {reason}")
+
+
+def _cannot_pass(style: Format) -> str:
+    return (
+        f"TensorFlow writes {style.name} in a process of its own, which knows the layers and "
+        "functions of Keras alone; with KERAS_BACKEND=tensorflow it is written in this process"
+    )
 
 
 def _find_strange_layers(graph: keras.Model) -> set[str]:

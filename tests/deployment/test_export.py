@@ -1,6 +1,8 @@
 import importlib.util
 import json
+import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -136,7 +138,7 @@ def test_a_manifest_that_says_two_different_things_is_refused(exported, tmp_path
     rule = json.loads((folder / MANIFEST).read_text())
     rule["scale"]["mean"][0] += 1
     (tmp_path / MANIFEST).write_text(json.dumps(rule))
-    with pytest.raises(ValueError, match="its scale and the rest say two different things"):
+    with pytest.raises(ValueError, match=r"its scale and its preprocessing, .* say two diff"):
         Manifest.read(tmp_path)
 
 
@@ -279,6 +281,9 @@ ABOUT = dict(
     [
         dict(file="../model.xml"),
         dict(file="/etc/passwd"),
+        dict(file="C:evil.onnx"),
+        dict(file="\\evil.onnx"),
+        dict(version=True),
         dict(format="pickle"),
         dict(class_names="ab"),
         dict(class_names=[1, 2]),
@@ -288,6 +293,8 @@ ABOUT = dict(
         dict(preprocessing={}),
         dict(preprocessing={"size": 32, "mean": [10**400, 0, 0]}),
         dict(preprocessing={"size": 32, "std": [float("nan")] * 3}),
+        dict(preprocessing={"size": 32, "std": [1e-300] * 3}),
+        dict(preprocessing={"size": True}),
         dict(preprocessing=3),
         dict(input=3),
         dict(extra=1),
@@ -341,6 +348,75 @@ def test_a_saved_model_that_reads_files_is_not_run(case, tmp_path):
     tf.saved_model.save(spy, str(folder / "1"), signatures={"serving_default": spy.serve})
     with pytest.raises(ValueError, match=r"\(ReadFile, StringLength\), so it is not run"):
         Exported(folder)
+
+
+def test_a_saved_model_that_runs_something_while_it_is_loaded_is_not_loaded(case, tmp_path):
+    import tensorflow as tf
+
+    folder, stolen = tmp_path / "out", tmp_path / "stolen"
+    export(case.model, folder, "saved_model", images=case.pixels(), **case.about)
+
+    class Thing(tf.saved_model.experimental.TrackableResource):
+        def _create_resource(self):
+            return tf.raw_ops.VarHandleOp(dtype="float32", shape=())
+
+        def _initialize(self):
+            tf.io.write_file(str(stolen), "written while it was loaded")
+
+    class Spy(tf.Module):
+        def __init__(self):
+            self.thing = Thing()
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3), name="image")])
+        def serve(self, image):
+            return tf.reduce_mean(image, (1, 2))[:, :2]
+
+    spy = Spy()
+    tf.saved_model.save(spy, str(folder / "1"), signatures={"serving_default": spy.serve})
+    with pytest.raises(ValueError, match=r"while they are loaded \(resource\), so it is"):
+        Exported(folder)
+    assert not stolen.exists()
+
+
+@pytest.mark.parametrize("change", [dict(pixels=True), dict(preprocessing={"size": 16})])
+def test_a_manifest_of_other_inputs_than_the_network_has_is_one_line(exported, tmp_path, change):
+    folder, _ = exported
+    shutil.copytree(folder, tmp_path / "out")
+    rule = json.loads((folder / MANIFEST).read_text())
+    for key in ("input", "resize", "crop", "scale"):
+        del rule[key]
+    (tmp_path / "out" / MANIFEST).write_text(json.dumps(rule | change))
+    network = Exported(tmp_path / "out")
+    images = np.zeros((2, 32, 32, 3) if "pixels" in change else (2, 16, 16, 3), "float32")
+    takes = {"pixels": ("openvino",), "preprocessing": ("saved_model", "litert")}
+    if network.manifest.format in takes[next(iter(change))]:  # these convert types, or any size
+        assert network.predict_on_batch(images).shape == (2, 2)
+        return
+    with pytest.raises(senet.InputError, match=r"cannot be run on inputs \(2, ") as error:
+        network.predict_on_batch(images)
+    assert "\n" not in str(error.value)
+
+
+def test_a_precision_that_the_runtime_does_not_have_is_refused(exported):
+    folder, _ = exported
+    with pytest.raises(senet.InputError, match="does not run in 'float8'"):
+        Exported(folder, precision="float8")
+
+
+def test_a_name_that_a_folder_or_a_text_cannot_have_is_made_plain(case, tmp_path):
+    model = keras.Model(case.model.input, case.model.output, name="..my>net")
+    export(model, tmp_path / "out", "triton", images=case.pixels(), **case.about)
+    assert Manifest.read(tmp_path / "out").file == "my_net/1/model.onnx"
+    config = (tmp_path / "out" / "my_net" / "config.pbtxt").read_text()
+    assert 'name: "my_net"' in config
+
+
+def test_pixels_are_normalised_in_float32_under_any_policy(case, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    comparison = export(
+        case.model, tmp_path / "out", "onnx", images=case.pixels(), pixels=True, **case.about
+    )
+    assert comparison.difference < 1e-5
 
 
 def test_outputs_that_are_no_numbers_never_agree():

@@ -14,7 +14,7 @@ NAMES = (
 )
 """Of the files, in the order in which people read of them; a file describes its `FORMAT`."""
 FORMATS: dict[str, Format] = {
-    name: importlib.import_module(f"{__name__}.{name}").FORMAT for name in NAMES
+    name: importlib.import_module(f"senet.deployment.formats.{name}").FORMAT for name in NAMES
 }
 """Every format by its name."""
 QUANTIZABLE = tuple(name for name, style in FORMATS.items() if style.quantize)

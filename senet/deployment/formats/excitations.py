@@ -1,6 +1,7 @@
 """Excitations in the graph of another library, which stay in floating point where the rest is int8.
 
-They are a thousandth of the work, and a gate in 256 steps multiplies a whole channel.
+Those that end in a sigmoid are found. They are a thousandth of the work, and a gate in 256 steps
+multiplies a whole channel.
 """
 
 from collections.abc import Callable

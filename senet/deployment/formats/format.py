@@ -36,6 +36,7 @@ class Format:
         write_by_torch: fills an empty folder on PyTorch where TensorFlow is not installed.
         quantize: makes int8 of a file in its place, calibrated on inputs `(N, H, W, 3)`.
         written_by: libraries that write it, beside TensorFlow.
+        written_by_torch: libraries that `write_by_torch` needs.
         run_by: libraries that run it.
         quantized_by: libraries that make int8 of it.
     """
@@ -47,6 +48,7 @@ class Format:
     write_by_torch: Write | None = None
     quantize: Callable[[pathlib.Path, "np.ndarray"], None] | None = None
     written_by: tuple[str, ...] = ()
+    written_by_torch: tuple[str, ...] = ()
     run_by: tuple[str, ...] = ()
     quantized_by: tuple[str, ...] = ()
 

@@ -27,7 +27,7 @@ def write(graph: "keras.Model", folder: pathlib.Path, class_names: tuple[str, ..
     return FILE
 
 
-def run(file: str, precision: str = "float32", threads: int = 0) -> Run:
+def run(file: str, precision: str, threads: int) -> Run:
     """Run a LiteRT file on the processor."""
     from ai_edge_litert.interpreter import Interpreter
 

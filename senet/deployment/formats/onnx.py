@@ -58,7 +58,7 @@ def _name_batch(made: Any) -> None:
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
 
 
-def run(file: str, precision: str = "float32", threads: int = 0) -> Run:
+def run(file: str, precision: str, threads: int) -> Run:
     """Run it with ONNX Runtime on the processor."""
     import onnxruntime
 
@@ -128,6 +128,7 @@ FORMAT = Format(
     write_by_torch=write_by_torch,
     quantize=quantize,
     written_by=("tf2onnx", "onnx"),
+    written_by_torch=("onnx",),
     run_by=("onnxruntime",),
     quantized_by=("onnx",),
 )

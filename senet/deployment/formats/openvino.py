@@ -1,11 +1,7 @@
 """OpenVINO's own format: the fastest of them on a processor of Intel or AMD."""
 
-import contextlib
-import io
-import logging
 import pathlib
 import tempfile
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from senet.deployment.formats import onnx
@@ -13,6 +9,7 @@ from senet.deployment.formats.excitations import find_excitation
 from senet.deployment.formats.format import INPUT, OUTPUT, Format, Run
 from senet.deployment.formats.saved_model import write_saved_model
 from senet.progress import meter
+from senet.quiet import quiet_library
 
 if TYPE_CHECKING:
     import keras
@@ -52,7 +49,7 @@ def _save(converted: Any, path: pathlib.Path) -> None:
     openvino.save_model(converted, path, compress_to_fp16=False)
 
 
-def run(file: str, precision: str = "bfloat16", threads: int = 0) -> Run:
+def run(file: str, precision: str, threads: int) -> Run:
     """Run it on the processor; int8 leaves the rest to bfloat16."""
     import openvino
 
@@ -73,7 +70,7 @@ def quantize(file: pathlib.Path, inputs: "np.ndarray") -> None:
     import openvino
 
     graph = openvino.Core().read_model(file)
-    with meter("calibrating", len(inputs)) as progress, _quiet_nncf():
+    with meter("calibrating", len(inputs)) as progress, quiet_library("nncf"):
 
         def counted(row: "np.ndarray") -> "np.ndarray":
             if progress.done < progress.total:  # later steps read some images again
@@ -89,21 +86,9 @@ def quantize(file: pathlib.Path, inputs: "np.ndarray") -> None:
     with tempfile.TemporaryDirectory(dir=file.parent) as beside:  # weights are read from `file`
         written = pathlib.Path(beside, file.name)
         _save(smaller, written)
+        del graph, smaller  # Windows replaces no file that is still read
         for suffix in (".xml", ".bin"):
             written.with_suffix(suffix).replace(file.with_suffix(suffix))
-
-
-@contextlib.contextmanager
-def _quiet_nncf() -> Iterator[None]:
-    """Keep back its bars, and the two lines that it writes for each excitation left out."""
-    logger = logging.getLogger("nncf")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(before)
 
 
 def _find_excitations(graph: Any) -> list[str]:
@@ -125,6 +110,7 @@ FORMAT = Format(
     run,
     write_by_torch=write_by_torch,
     quantize=quantize,
+    written_by_torch=onnx.FORMAT.written_by_torch,
     run_by=("openvino",),
     quantized_by=("nncf",),
 )

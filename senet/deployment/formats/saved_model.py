@@ -4,6 +4,7 @@ It is what the other formats are made of too: one function with one named input 
 output, whose variables are stored once.
 """
 
+import contextlib
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,15 @@ def serve(graph: "keras.Model") -> tuple[Any, Any]:
     return archive, function
 
 
-def run(folder: str, precision: str = "float32", threads: int = 0) -> Run:
+def run(folder: str, precision: str, threads: int) -> Run:
     """Run it with TensorFlow, after its operations were looked through."""
+    import keras
     import tensorflow as tf
 
     _check_operations(folder)
+    if keras.backend.backend() != "tensorflow":
+        with contextlib.suppress(RuntimeError):  # it has begun already
+            tf.config.set_visible_devices([], "GPU")  # that memory is the backend's
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     loaded = tf.saved_model.load(folder)
@@ -69,8 +74,16 @@ OPERATIONS = frozenset(
 """Operations that networks of images are made of; none of them reads or writes a file."""
 
 
+KINDS = frozenset(("user_object", "variable", "function", "bare_concrete_function", "constant"))
+"""What lies in a SavedModel of ours. Others, as tables and assets, run functions of their own while
+they are loaded."""
+
+
 def _check_operations(folder: str) -> None:
-    """Refuse to run a SavedModel whose answers come of other operations, as `ReadFile`."""
+    """Refuse to load a SavedModel that runs other operations than networks do, as `ReadFile`.
+
+    Those that its answers come of are looked through, and that nothing is run before.
+    """
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -84,6 +97,14 @@ def _check_operations(folder: str) -> None:
         waiting: list[Any] = [nodes[output.name.split(":")[0]] for output in outputs]
     except (DecodeError, KeyError, ValueError) as error:
         raise InputError("it is no SavedModel of one graph with a serving signature") from error
+    for thing in graph.object_graph_def.nodes:
+        saves = any(f.save_function or f.restore_function for f in thing.saveable_objects.values())
+        if thing.WhichOneof("kind") not in KINDS or thing.registered_saver or saves:
+            kind = thing.WhichOneof("kind")
+            raise InputError(
+                f"it has parts that run functions of their own while they are loaded ({kind}), so "
+                "it is not loaded: a graph of TensorFlow can read and write files"
+            )
     used: set[str] = set()
     called: set[str] = set()
     reached = {node.name for node in waiting}

@@ -66,6 +66,7 @@ FORMAT = Format(
     write_by_torch=write_by_torch,
     quantize=onnx.quantize,
     written_by=onnx.FORMAT.written_by,
+    written_by_torch=onnx.FORMAT.written_by_torch,
     run_by=onnx.FORMAT.run_by,
     quantized_by=onnx.FORMAT.quantized_by,
 )
