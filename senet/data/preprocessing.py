@@ -75,8 +75,9 @@ class Preprocessing:
         ):
             raise InputError(
                 f"A preprocessing needs a size from 1 to {MAX_SIZE} pixels, a crop fraction from "
-                f"0.01 to 1, interpolation {' or '.join(INTERPOLATIONS)}, and mean and positive "
-                f"deviation of each of 3 channels, up to {LARGEST:,}; got {self}."
+                f"0.01 to 1, interpolation {' or '.join(INTERPOLATIONS)}, and for each of 3 "
+                f"channels a mean, up to {LARGEST:,}, and a deviation, from {1 / LARGEST:.6f} to "
+                f"{LARGEST:,}; got {self}."
             )
 
     @classmethod

@@ -1,9 +1,9 @@
 """Write what a runtime reads, whatever Keras computes with.
 
-TensorFlow writes every format, so that a network gives the same file on every backend. Where Keras
-computes with another one, the graph goes to TensorFlow in a process of its own: two such libraries
-in one process fight over processors and memory. PyTorch alone can write ONNX and what is made of
-it; its graph pads and turns axes around each convolution.
+TensorFlow writes every format, so that a network gives the same nodes and weights on each. Where
+Keras computes with another one, the graph goes to TensorFlow in a process of its own: two such
+libraries in one process fight over processors and memory. PyTorch alone can write ONNX and what is
+made of it; its graph pads and turns axes around each convolution.
 """
 
 import importlib.util

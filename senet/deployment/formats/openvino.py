@@ -1,4 +1,4 @@
-"""OpenVINO's own format: the fastest of them on a processor of Intel or AMD."""
+"""OpenVINO's own format: for processors, in bfloat16 where they compute in it."""
 
 import pathlib
 import tempfile

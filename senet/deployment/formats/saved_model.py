@@ -82,7 +82,7 @@ they are loaded."""
 def _check_operations(folder: str) -> None:
     """Refuse to load a SavedModel that runs other operations than networks do, as `ReadFile`.
 
-    Those that its answers come of are looked through, and that nothing is run before.
+    Its answers must come of known operations, and nothing of it may run while it is loaded.
     """
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
