@@ -9,8 +9,8 @@ ARGS ?=
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
-.PHONY: demo test check coverage lint format tables test-slow test-backends mutations parity \
-	evidence gate-runs gates folding bench clean
+.PHONY: demo test check coverage lint format docs pictures tutorial start tables test-slow \
+	test-backends mutations parity evidence gate-runs gates folding bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) --out $(RUN) $(ARGS)
@@ -46,8 +46,28 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Rewrite the generated tables of the README.
+# The book as pages for a browser, in site/: site/index.html is the first.
+docs: $(INSTALLED)
+	$(BIN)/python docs/book.py
+
+# Rewrite what is generated in the README and the book.
 tables: $(INSTALLED)
+	$(BIN)/python docs/tables.py
+
+# The diagrams of the README and the book.
+pictures: $(INSTALLED)
+	$(BIN)/senet draw se_resnet50 --out build/pictures
+	cp build/pictures/*.svg docs/images/
+
+# Run the notebook from top to bottom, and keep what it shows.
+tutorial: $(INSTALLED)
+	$(BIN)/python docs/notebook.py
+
+# The run of the first page, seven minutes; the picture of its report takes Chromium.
+start: $(INSTALLED)
+	[ -f build/start/result.json ] || $(BIN)/senet train --data "$(CLOTHING)" \
+		--model se_resnet10 --size 96 --out build/start
+	$(BIN)/python docs/start.py build/start
 	$(BIN)/python docs/tables.py
 
 # The networks, the twin, training and exports on JAX and PyTorch, each in an environment of its own.
@@ -81,7 +101,7 @@ parity: $(INSTALLED) .venv-parity/installed
 	$(BIN)/python tests/parity/back.py write build/parity
 	.venv-parity/bin/python tests/parity/back.py compare build/parity
 
-# The experiments that the README quotes, some hours; what is there already is not trained again.
+# The experiments that the book quotes, some hours; what is there already is not trained again.
 # CLOTHING is the zip file of the photographs.
 CLOTHING = clothing-small-128.zip
 RECIPES = evidence/recipes
@@ -92,6 +112,9 @@ evidence: $(INSTALLED)
 	$(BIN)/senet experiment $(FASHION) --vary ratio=4,8,16 --out evidence/ratio
 	$(BIN)/senet experiment --recipe $(RECIPES)/clothing.toml --epochs 20 --data "$(CLOTHING)" \
 		--out evidence/clothing
+	for name in fashion_mnist ratio; do \
+		cp evidence/$$name/results.png docs/images/gain-$$name.png || exit 1; \
+	done
 	$(BIN)/python docs/tables.py
 
 # The two networks whose gates the pages in docs/ are about, some 20 minutes; a trained one is not
@@ -120,12 +143,13 @@ folding: gate-runs
 	done
 	$(BIN)/python docs/tables.py
 
-# Benchmarks; an idle machine gives the figures that the README quotes.
+# Benchmarks; an idle machine gives the figures that the README and the book quote.
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/building.py
-	$(BIN)/python benchmarks/loading.py
-	$(BIN)/python benchmarks/twin.py
+	$(BIN)/python benchmarks/building.py --out evidence/building.json
+	$(BIN)/python benchmarks/loading.py --out evidence/loading.json
+	$(BIN)/python benchmarks/twin.py --out evidence/twin.json
 	$(BIN)/python benchmarks/ideas.py
+	$(BIN)/python docs/tables.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -144,4 +168,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-jax .venv-torch .venv-parity build dist *.egg-info
+	rm -rf .venv .venv-jax .venv-torch .venv-parity build site dist *.egg-info

@@ -1,18 +1,21 @@
 """How long a named network takes to build, beside the plain Keras layers it consists of.
 
-python benchmarks/building.py [PATTERN] [--repeats 5]
+python benchmarks/building.py [PATTERN] [--repeats 5] [--out evidence/building.json]
 
 The peer is the least that any code could do: the same layers, with the same arguments, called on
 the same graph in the order of the network, straight from a list. Both are built in turn.
 """
 
 import argparse
+import json
+import pathlib
 import statistics
 import time
 
 import keras
 
 import senet
+from senet.runs.machine import describe_machine
 
 
 def recorded(model):
@@ -57,8 +60,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pattern", nargs="?", default="se*")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=pathlib.Path, help="JSON file for the numbers")
     options = parser.parse_args()
     print(f"{'network':<24}{'layers':>7}{'ours, s':>20}{'plain, s':>20}{'ratio':>7}")
+    found = {}
     for name in senet.list_models(options.pattern):
         shape, steps = recorded(senet.create(name))
         ours, plain = [], []
@@ -68,6 +73,10 @@ def main():
         cells = [f"{statistics.median(t):.2f} ({min(t):.2f}-{max(t):.2f})" for t in (ours, plain)]
         ratio = statistics.median(ours) / statistics.median(plain)
         print(f"{name:<24}{len(steps):>7}{cells[0]:>20}{cells[1]:>20}{ratio:>7.2f}", flush=True)
+        found[name] = dict(layers=len(steps), ours=ours, plain=plain, ratio=ratio)
+    if options.out:
+        numbers = dict(machine=describe_machine(), repeats=options.repeats, networks=found)
+        options.out.write_text(json.dumps(numbers, indent=1) + "\n")
 
 
 if __name__ == "__main__":

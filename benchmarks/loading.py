@@ -1,6 +1,6 @@
 """How long weights take to load into a built network, and how much memory.
 
-python benchmarks/loading.py [--repeats 9]
+python benchmarks/loading.py [--repeats 9] [--out evidence/loading.json]
 
 The peer reads the same file with the safetensors package and copies its arrays once, which is the
 least that a loader can do. Both are run in turn. Memory is the greatest resident size while
@@ -18,6 +18,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 import senet
+from senet.runs.machine import describe_machine
 from senet.weights import transfer
 
 
@@ -65,8 +66,9 @@ def main():
     """Print a table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
-    repeats = parser.parse_args().repeats
-    found = {}
+    parser.add_argument("--out", type=pathlib.Path, help="JSON file for the numbers")
+    options = parser.parse_args()
+    repeats, found = options.repeats, dict(machine=describe_machine())
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         model, path = built("se_resnet50", folder)
@@ -87,6 +89,8 @@ def main():
         print(f"{'peak above the built network':<32}{peak / 1e6:.0f} MB, {peak / size:.2f} of it")
         found |= dict(senet154_file=size, senet154_peak=peak)
     print(json.dumps(found))
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Rewrite the generated tables of the README and of docs/, each between a pair of markers.
+"""Rewrite what is generated in the README and the pages of docs/, each between a pair of markers.
 
 python docs/tables.py           write
 python docs/tables.py --check   exit with 1 if a table is out of date
@@ -6,13 +6,13 @@ python docs/tables.py --check   exit with 1 if a table is out of date
 
 import json
 import pathlib
+import statistics
 import sys
+import textwrap
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parent.parent
-README = ROOT / "README.md"
-GATES = ROOT / "docs" / "gates.md"
-FOLDING = ROOT / "docs" / "folding.md"
+DOCS = ROOT / "docs"
 GOLDEN = ROOT / "tests" / "golden" / "parameters.json"
 
 
@@ -139,14 +139,20 @@ def evidence() -> str:
     return "\n".join(rows)
 
 
+def describe(machine: dict[str, Any]) -> str:
+    """A machine in words."""
+    return f"{machine['cores']} cores of an {machine['processor']}"
+
+
 def twin() -> str:
     """Times of stock networks and their twins, as `benchmarks/twin.py` measured them."""
+    found = json.loads((EVIDENCE / "twin.json").read_text())
     rows = [
-        "| network, batch | | as Keras has it | twin | ratio |",
+        f"| on {describe(found['machine'])} | | as Keras has it | twin | ratio |",
         "|---|---|--:|--:|--:|",
     ]
     titles = {"first": "first step", "steps": "step of training", "scoring": "step of scoring"}
-    for case in json.loads((EVIDENCE / "twin.json").read_text())["results"]:
+    for case in found["results"]:
         what = f"`{case['network']}`, {case['batch_size']} images of {case['size']} pixels"
         for name, title in titles.items():
             cells = [
@@ -155,6 +161,57 @@ def twin() -> str:
             ]
             rows.append(f"| {what} | {title} | {' | '.join(cells)} | {case[f'{name}_ratio']:.1f} |")
             what = ""
+    return "\n".join(rows)
+
+
+def speed() -> str:
+    """Steps of training with stock layers and with the twin, of what `twin` has more of."""
+    found = json.loads((EVIDENCE / "twin.json").read_text())
+    rows = [
+        f"| on {describe(found['machine'])} | stock Keras layers | `senet.accelerate` | ratio |",
+        "|---|--:|--:|--:|",
+    ]
+    for case in found["results"]:
+        what = f"`{case['network']}`, {case['batch_size']} images of {case['size']} pixels"
+        cells = [f"{statistics.median(case[f'steps_{kind}']):.3g} s" for kind in ("stock", "twin")]
+        rows.append(f"| {what} | {' | '.join(cells)} | {case['steps_ratio']:.1f} |")
+    return "\n".join(rows)
+
+
+def start() -> str:
+    """The result of the run of `make start`, a sentence."""
+    run = json.loads((EVIDENCE / "start.json").read_text())
+    minutes, seconds = divmod(round(run["seconds"]), 60)
+    text = (
+        f"On {run['trained_on']:,} photographs of clothes (`{run['data']}`), from scratch: "
+        f"**{run['top1']:.1%} of {run['images']} {run['split']} images right**, where always "
+        f"saying the most frequent class is right for {run['baseline']:.1%}. "
+        f"{run['epochs']} epochs took "
+        f"{minutes} min {seconds:02d} s on {describe(run['machine'])}, without a GPU "
+        "(`make start`)."
+    )
+    return "\n".join(textwrap.wrap(text, 120))
+
+
+def loading() -> str:
+    """How long weights take to load and networks to build, as `make bench` measured it."""
+    found = json.loads((EVIDENCE / "loading.json").read_text())
+    built = json.loads((EVIDENCE / "building.json").read_text())
+    ratios = sorted(one["ratio"] for one in built["networks"].values())
+    ours, theirs = (
+        f"{statistics.median(times):.3f} s ({min(times):.3f} to {max(times):.3f})"
+        for times in (found["ours"], found["safetensors"])
+    )
+    peak, size = found["senet154_peak"], found["senet154_file"]
+    rows = [
+        f"| on {describe(found['machine'])} | senet | peer | ratio |",
+        "|---|--:|--:|--:|",
+        "| SE-ResNet-50 from a `.safetensors` file into a built network "
+        f"| {ours} | {theirs} | {found['ratio']:.1f} |",
+        f"| memory above the built network, SENet-154, a file of {size / 1e6:.0f} MB "
+        f"| {peak / 1e6:.0f} MB | | |",
+        f"| building each of {len(ratios)} networks | | | {ratios[0]:.2f} to {ratios[-1]:.2f} |",
+    ]
     return "\n".join(rows)
 
 
@@ -276,15 +333,13 @@ def folded_exports() -> str:
 
 
 TABLES = {
-    README: {
-        "twin": twin,
-        "parameters": parameters,
-        "complexity": complexity,
-        "weights": weights,
-        "evidence": evidence,
-    },
-    GATES: {"gates": gates},
-    FOLDING: {
+    ROOT / "README.md": {"start": start, "speed": speed},
+    DOCS / "index.md": {"start": start},
+    DOCS / "networks.md": {"parameters": parameters, "complexity": complexity},
+    DOCS / "weights.md": {"weights": weights, "loading": loading},
+    DOCS / "training.md": {"evidence": evidence, "twin": twin},
+    DOCS / "gates.md": {"gates": gates},
+    DOCS / "folding.md": {
         "worth": worth_of_gates,
         "steps": steps_of_folding,
         "confirmed": confirmed_folding,

@@ -14,11 +14,12 @@ OF_FILES = {
     "senet/__init__.py": "tests/test_public_names.py",
     "senet/__main__.py": "tests/cli",
     "senet/graph.py": "tests/models",
-    "README.md": "tests/test_readme.py",
-    "docs/tables.py": "tests/test_readme.py",
-    "docs/deployment.md": "tests/deployment",
+    "README.md": "tests/docs",
+    "mkdocs.yml": "tests/docs",
 }
 """Files whose tests do not have their name."""
+BOOK = "docs"
+"""A folder whose tests have its name, as the rooms of the package."""
 
 
 def select_tests(changed: list[str]) -> set[str]:
@@ -30,6 +31,8 @@ def select_tests(changed: list[str]) -> set[str]:
 def place_of(path: pathlib.PurePosixPath) -> str | None:
     """`senet/data/decode.py` and `tests/data/x.py` have `tests/data`; `senet/files.py` its file."""
     folder, *rest = path.parts
+    if folder == BOOK:
+        return f"tests/{BOOK}"
     if folder not in ("senet", "tests") or not rest:
         return None
     if len(rest) > 1:

@@ -16,8 +16,10 @@ from senet.deployment.export import export
 from senet.deployment.quantize import quantize
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "deployment.md"
-PROGRAMS = re.findall(r"^```python (\w+)\n(.*?)^```", PAGE.read_text(), flags=re.S | re.M)
-STYLES = {"onnxruntime": "onnx", "openvino": "openvino", "litert": "litert"}
+STYLES = {"ONNX Runtime": "onnx", "OpenVINO": "openvino", "LiteRT": "litert"}
+PROGRAMS = re.findall(
+    rf"^## ({'|'.join(STYLES)})\n\n```python\n(.*?)^```", PAGE.read_text(), flags=re.S | re.M
+)
 OTHERS = "import sys\nfor name in ('senet', 'keras', 'tensorflow'): sys.modules[name] = None\n"
 """Importing them raises then."""
 CLOSE = 1e-4

@@ -6,8 +6,6 @@ import hashlib
 import http.server
 import json
 import os
-import pathlib
-import re
 import subprocess
 import sys
 import threading
@@ -17,96 +15,28 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
 
 import senet
-from senet.models.complexity import shapes_only
-from senet.weights import catalogue, hub, imagenet, schemes
-from tests.weights import generated
-
-NETWORK = "se_resnet50"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Hub(http.server.BaseHTTPRequestHandler):
-    """Serves one file of one repository; `broken` cuts each answer off after so many bytes."""
-
-    repository = file = None
-    broken = None
-    requests = None
-
-    def do_HEAD(self):
-        self._answer(body=False)
-
-    def do_GET(self):
-        self._answer(body=True)
-
-    def _answer(self, body):
-        Hub.requests.append((self.command, self.path))
-        parts = self.path.strip("/").split("/")
-        if "/".join(parts[:2]) != self.repository or parts[-1] != "model.safetensors":
-            self.send_response(404)
-            self.send_header("X-Error-Code", "RepoNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        data = self.file.read_bytes()
-        start = 0
-        if requested := self.headers.get("Range"):
-            start = int(requested.removeprefix("bytes=").split("-")[0])
-        self.send_response(206 if requested else 200)
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-        self.send_header("Content-Length", str(len(data) - start))
-        if requested:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.end_headers()
-        if body:
-            end = len(data) if self.broken is None else start + self.broken
-            self.wfile.write(data[start:end])
-            if self.broken is not None:
-                self.wfile.flush()
-                self.connection.close()
-
-    def log_message(self, *arguments):
-        pass
+from senet.weights import catalogue, hub, imagenet
+from tests.weights.stand_in import NETWORK, SETTINGS, Hub, serve, write_published
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """Generated weights of a published network as the hub would have them."""
-    row = catalogue.published(NETWORK, "imagenet")
-    with shapes_only():
-        model = senet.create(NETWORK, variant="torch")
-    arrays = {
-        slot.name: generated.values(slot.name, slot.shape)
-        for slot in schemes.slots(model, schemes.SCHEMES["timm"], model.card.spec)
-    }
-    path = tmp_path_factory.mktemp("hub") / "model.safetensors"
-    save_file(arrays, path, {"format": "pt"})
-    return row, path
+    return write_published(tmp_path_factory.mktemp("hub"))
 
 
 @pytest.fixture
-def endpoint(published, monkeypatch):
-    """Address of the server, and the class that answers."""
-    row, path = published
-    monkeypatch.setattr(Hub, "repository", row.repository)
-    monkeypatch.setattr(Hub, "file", path)
-    monkeypatch.setattr(Hub, "broken", None)
-    monkeypatch.setattr(Hub, "requests", [])
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+def endpoint(published):
+    """Address of the server; `Hub` is the class that answers."""
+    with serve(*published) as address:
+        yield address
 
 
 def run(home, endpoint, *command, cwd=None, **more):
     environment = os.environ | {
-        **{"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"},
-        **{"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
-        **{"HF_HUB_DOWNLOAD_TIMEOUT": "3", "HF_HUB_ETAG_TIMEOUT": "3"},
+        **SETTINGS,
+        **{"HF_HOME": str(home), "HF_ENDPOINT": endpoint},
         **more,
     }
     done = subprocess.run(
@@ -137,15 +67,6 @@ def test_a_photograph_is_named_by_published_weights_and_again_without_a_connecti
     assert ("GET", f"/{Hub.repository}/resolve/main/model.safetensors") in Hub.requests
     again = run(tmp_path / "home", "http://127.0.0.1:9", *command, HF_HUB_OFFLINE="1")
     assert again.stdout == done.stdout
-
-
-def test_the_program_of_the_readme_runs(tmp_path, endpoint):
-    readme = pathlib.Path(__file__).parent.parent.parent / "README.md"
-    (program,) = re.findall(r"^```python download\n(.*?)^```", readme.read_text(), re.S | re.M)
-    (tmp_path / "seresnet50_ra2.safetensors").symlink_to(Hub.file)
-    done = run(tmp_path / "home", endpoint, "-c", program, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "one of 37 classes" in done.stderr
 
 
 def test_without_connection_and_cache_the_way_out_is_named(tmp_path):
