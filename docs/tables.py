@@ -332,6 +332,24 @@ def folded_exports() -> str:
     return "\n".join(rows)
 
 
+def commands() -> str:
+    """The help of every command, by the groups of `senet --help`."""
+    import click
+
+    from senet.cli.main import GROUPS, senet_command
+
+    parts = []
+    with click.Context(senet_command, info_name="senet") as group:
+        for title, names in GROUPS.items():
+            parts.append(f"## {title}")
+            for name in names:
+                context = click.Context(
+                    senet_command.get_command(group, name), group, name, terminal_width=96
+                )
+                parts.append(f"### senet {name}\n\n```text\n{context.get_help()}\n```")
+    return "\n\n".join(parts)
+
+
 TABLES = {
     ROOT / "README.md": {"start": start, "speed": speed},
     DOCS / "index.md": {"start": start},
@@ -339,6 +357,7 @@ TABLES = {
     DOCS / "weights.md": {"weights": weights, "loading": loading},
     DOCS / "training.md": {"evidence": evidence, "twin": twin},
     DOCS / "gates.md": {"gates": gates},
+    DOCS / "commands.md": {"commands": commands},
     DOCS / "folding.md": {
         "worth": worth_of_gates,
         "steps": steps_of_folding,

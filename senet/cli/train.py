@@ -66,7 +66,7 @@ def command(
     senet train --preset finetune --data photos.zip --weights seresnet50.safetensors
     senet train --preset finetune --data others/ --weights runs/photos
     senet train --resume runs/photos
-    senet train --resume runs/photos --epochs 60    longer, with --schedule constant or plateau
+    senet train --resume runs/photos --epochs 60    longer, of --schedule constant or plateau
     """
     from senet.tasks import training
 

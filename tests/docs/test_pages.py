@@ -3,6 +3,7 @@
 import importlib.util
 import pathlib
 import re
+import shlex
 
 import click
 import pytest
@@ -28,7 +29,7 @@ def load_script(name):
 
 def test_the_generated_tables_are_up_to_date():
     tables = load_script("tables")
-    assert len(tables.TABLES) == 7
+    assert len(tables.TABLES) == 8
     for page in tables.TABLES:
         assert tables.rewritten(page) == page.read_text(), page.name
 
@@ -84,6 +85,17 @@ def flags_of(name):
         command = senet_command.get_command(context, name)
     options = [p for p in command.params if isinstance(p, click.Option)]
     return {"--help", *(flag for o in options for flag in (*o.opts, *o.secondary_opts))}
+
+
+def test_every_example_of_the_help_is_one_that_its_command_takes():
+    (*texts,) = (b.text for b in read_blocks(PAGES["commands.md"]) if b.language == "text")
+    examples = re.findall(r"^  (senet .*?)(?:   .*)?$", "".join(texts), flags=re.M)
+    assert len(examples) >= 20
+    for example in examples:
+        _, name, *words = shlex.split(example)
+        with click.Context(senet_command) as group:
+            command = senet_command.get_command(group, name)
+            command.make_context(name, words, parent=group)  # raises what a user would see
 
 
 @every_page
