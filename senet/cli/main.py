@@ -13,21 +13,41 @@ from senet import quiet
 from senet.cli.command import HELP, allow_debugging, complain, escape_lines
 from senet.errors import Error, one_family
 
-COMMANDS = {
-    "train": "Train a network on images.",
-    "experiment": "Compare networks under one recipe, with several seeds.",
-    "evaluate": "Score a trained network on labelled images.",
-    "compare": "Put training runs side by side.",
-    "predict": "Name what is on images.",
-    "explain": "Show what the gates of a network do, and where it looks.",
-    "fold": "Take out the gates that can be constants.",
-    "export": "Write a network for another runtime, proved equal.",
-    "quantize": "Write a network in int8, if it stays as good.",
-    "list": "List the networks of the family.",
-    "info": "Show parameters, multiply-adds and stages of a network.",
-    "convert": "Write a network to another kind of weights file.",
-    "draw": "Draw a network and its blocks as SVG and PNG.",
+GROUPS = {
+    "From data to a network": {
+        "train": "Train a network on images.",
+        "evaluate": "Score a trained network on labelled images.",
+        "predict": "Name what is on images.",
+        "compare": "Put training runs side by side.",
+        "experiment": "Compare networks under one recipe, with several seeds.",
+    },
+    "Look inside": {
+        "explain": "Show what the gates of a network do, and where it looks.",
+        "fold": "Take out the gates that can be constants.",
+    },
+    "Deploy": {
+        "export": "Write a network for another runtime, proved equal.",
+        "quantize": "Write a network in int8, if it stays as good.",
+    },
+    "Tools": {
+        "list": "List the networks of the family.",
+        "info": "Show parameters, multiply-adds and stages of a network.",
+        "draw": "Draw a network and its blocks as SVG and PNG.",
+        "convert": "Write a network to another kind of weights file.",
+    },
 }
+"""The commands as the help groups them, each with its line."""
+COMMANDS = {name: line for group in GROUPS.values() for name, line in group.items()}
+FIRST = {
+    "Train on handwritten digits; it says where the RUN is that it leaves": "senet train",
+    "Train on your photographs, a folder for each class": (
+        "senet train --data photos.zip --model se_resnet10 --size 96"
+    ),
+    "Name what is on another photograph": "senet predict photo.jpg --model RUN",
+    "See what the gates of the network do, and where it looks": "senet explain RUN --out inside",
+    "Take it to another runtime": "senet export RUN --format onnx --out FOLDER",
+}
+"""The commands to start with, which `senet` alone shows, by what they are for."""
 FAILED, INTERRUPTED = 1, 130
 MAX_FAULT = 300
 """Letters of an error that nobody foresaw; some libraries write pages."""
@@ -47,9 +67,11 @@ class Commands(click.Group):
         return importlib.import_module(f"senet.cli.{name}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of commands without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """Write the tables of commands without importing any."""
+        widest = max(map(len, COMMANDS))
+        for title, group in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{widest}}", line) for name, line in group.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the command; an unknown one is answered with the known ones."""
@@ -59,7 +81,7 @@ class Commands(click.Group):
             raise click.UsageError(f"{error.message} Known: {', '.join(COMMANDS)}.", ctx) from None
 
 
-@click.group(cls=Commands, context_settings=HELP)
+@click.group(cls=Commands, context_settings=HELP, invoke_without_command=True)
 @click.version_option(senet.__version__, "-V", "--version", prog_name="senet")
 @click.option(
     "--debug",
@@ -68,12 +90,27 @@ class Commands(click.Group):
     callback=allow_debugging,
     help="Show tracebacks, and what libraries say.",
 )
-def senet_command() -> None:
+@click.pass_context
+def senet_command(ctx: click.Context) -> None:
     """Squeeze-and-Excitation networks for Keras 3.
 
     Exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage, 130 interrupted
     by Ctrl-C, 143 by SIGTERM.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(_describe_start())
+
+
+def _describe_start() -> str:
+    """What `senet` alone says."""
+    lines = [f"{what}:\n  {command}\n" for what, command in FIRST.items()]
+    return "\n".join(
+        [
+            "Squeeze-and-Excitation networks for Keras 3. Five commands to start with.\n",
+            *lines,
+            "senet --help lists all commands, senet COMMAND --help what one takes.",
+        ]
+    )
 
 
 def main() -> None:

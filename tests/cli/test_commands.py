@@ -22,7 +22,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from senet import applications, quiet
-from senet.cli.main import main
+from senet.cli.main import COMMANDS, main
 from senet.training import setup
 from tests.conftest import default_signals, make_photos
 
@@ -116,6 +116,29 @@ def test_help_of_every_command_answers_without_a_backend():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Usage:") == 14  # the group and thirteen commands
+
+
+def test_senet_alone_shows_five_commands_that_exist():
+    done = senet()
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    shown = [line.split() for line in lines if line.startswith("  ")]
+    assert [words[:2] for words in shown] == [
+        ["senet", name] for name in ("train", "train", "predict", "explain", "export")
+    ]
+    for _, name, *words in shown:
+        flags = senet(name, "--help").stdout
+        assert all(f"{word} " in flags for word in words if word.startswith("--"))
+    assert max(map(len, lines)) <= 80
+
+
+def test_help_groups_all_commands():
+    lines = senet("--help").stdout.splitlines()
+    titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    groups = ["From data to a network:", "Look inside:", "Deploy:", "Tools:"]
+    assert titles == ["Options:", *groups]
+    listed = [line.split()[0] for line in lines[lines.index(groups[0]) :] if line.startswith("  ")]
+    assert sorted(listed) == sorted(COMMANDS)
 
 
 def test_train_ends_with_a_line_of_json_and_says_where_the_pictures_are(trained):
