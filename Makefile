@@ -63,10 +63,11 @@ pictures: $(INSTALLED)
 tutorial: $(INSTALLED)
 	$(BIN)/python docs/notebook.py
 
-# The run of the first page, seven minutes; the picture of its report takes Chromium.
+# The run of the first page, seven minutes; the picture of its report takes Chromium. A run that was
+# stopped goes on, and a finished one gives its result again.
 start: $(INSTALLED)
-	[ -f build/start/result.json ] || $(BIN)/senet train --data "$(CLOTHING)" \
-		--model se_resnet10 --size 96 --out build/start
+	if [ -d build/start ]; then $(BIN)/senet train --resume build/start; else \
+		$(BIN)/senet train --data "$(CLOTHING)" --model se_resnet10 --size 96 --out build/start; fi
 	$(BIN)/python docs/start.py build/start
 	$(BIN)/python docs/tables.py
 
@@ -76,7 +77,7 @@ BACKEND_TESTS = tests/models tests/acceleration tests/training tests/test_applic
 	tests/test_other_networks.py tests/test_inserted_networks.py tests/test_surgery.py \
 	tests/explanation tests/tasks/test_explaining.py tests/deployment \
 	tests/weights/test_transfer.py \
-	tests/weights/test_state_dicts.py tests/weights/test_limits.py
+	tests/weights/test_state_dicts.py tests/weights/test_limits.py tests/docs/test_followed.py
 PARITY = tests/backends/parity.py
 test-backends: $(INSTALLED) .venv-jax/installed .venv-torch/installed
 	mkdir -p build
@@ -102,7 +103,8 @@ parity: $(INSTALLED) .venv-parity/installed
 	.venv-parity/bin/python tests/parity/back.py compare build/parity
 
 # The experiments that the book quotes, some hours; what is there already is not trained again.
-# CLOTHING is the zip file of the photographs.
+# CLOTHING is the zip file of the photographs: train, validation and test of the clothing dataset,
+# small (github.com/alexeygrigorev/clothing-dataset-small), with their short side at 128 pixels.
 CLOTHING = clothing-small-128.zip
 RECIPES = evidence/recipes
 FASHION = --recipe $(RECIPES)/fashion_mnist.toml --fraction 0.25 --epochs 6

@@ -52,6 +52,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self, path: pathlib.Path) -> None:
         super().__init__()
         self.links: list[str] = []
+        self.loaded: list[str] = []
         self.places: set[str] = set()
         self.feed(path.read_text(encoding="utf-8"))
 
@@ -60,27 +61,33 @@ class Page(html.parser.HTMLParser):
         for key, value in attrs:
             if key in ("id", "name") and value:
                 self.places.add(value)
-            elif key in ("href", "src") and value:
+            elif key == "src" or (key == "href" and tag == "link"):
+                self.loaded.append(value or "")
+            elif key == "href" and value:
                 self.links.append(value)
 
 
 def find_broken_links(site: pathlib.Path) -> list[str]:
     """Links within a folder of pages that lead nowhere, a line each.
 
-    Links to other machines are not followed, but what a page loads from one by itself, a script or
-    a picture, is none that a page on a disk may have: `src` must be a file of the folder.
+    Links to other machines are not followed, but what a page loads by itself, a script, a style or
+    a picture, must be a file of the folder: the pages are to be read from a disk.
     """
     pages = {path: Page(path) for path in sorted(site.rglob("*.html"))}
     broken = []
     for path, page in pages.items():
-        for link in page.links:
+        if path.name == "404.html":
+            continue  # a server shows it under any address
+        for link in page.links + page.loaded:
             parts = urllib.parse.urlsplit(link)
+            if parts.scheme == "data":
+                continue
             if parts.scheme or parts.netloc:
+                if link in page.loaded:
+                    broken.append(f"{path.name}: {link}: is loaded from another machine")
                 continue
             target = (path.parent / urllib.parse.unquote(parts.path)).resolve()
             target = target if parts.path else path.resolve()
-            if path.name == "404.html":
-                continue  # a server shows it under any address
             if not target.is_file():
                 broken.append(f"{path.name}: {link}: no such file")
             elif parts.fragment and target in pages and parts.fragment not in pages[target].places:

@@ -187,8 +187,7 @@ def start() -> str:
         f"**{run['top1']:.1%} of {run['images']} {run['split']} images right**, where always "
         f"saying the most frequent class is right for {run['baseline']:.1%}. "
         f"{run['epochs']} epochs took "
-        f"{minutes} min {seconds:02d} s on {describe(run['machine'])}, without a GPU "
-        "(`make start`)."
+        f"{minutes} min {seconds:02d} s on {describe(run['machine'])} (`make start`)."
     )
     return "\n".join(textwrap.wrap(text, 120))
 
@@ -311,7 +310,7 @@ def confirmed_folding() -> str:
 def folded_exports() -> str:
     """Latency of exports with and without gates, in the runs of `make folding`."""
     rows = [
-        "| network | runs in | images | as trained, ms | folded, ms | plain twin, ms "
+        "| network | runs in | images | as trained, ms | folded, ms | without SE, ms "
         "| top-1 as trained | top-1 folded |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
@@ -336,6 +335,7 @@ def commands() -> str:
     """The help of every command, by the groups of `senet --help`."""
     import click
 
+    from senet.cli.command import HELP
     from senet.cli.main import GROUPS, senet_command
 
     parts = []
@@ -344,7 +344,11 @@ def commands() -> str:
             parts.append(f"## {title}")
             for name in names:
                 context = click.Context(
-                    senet_command.get_command(group, name), group, name, terminal_width=96
+                    senet_command.get_command(group, name),
+                    group,
+                    name,
+                    terminal_width=96,
+                    help_option_names=HELP["help_option_names"],
                 )
                 parts.append(f"### senet {name}\n\n```text\n{context.get_help()}\n```")
     return "\n\n".join(parts)

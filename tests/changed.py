@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parent.parent
-ALWAYS = ("tests/test_rooms.py", "tests/test_public_names.py")
-"""What any change may break, and takes no time."""
+ALWAYS = ("tests/test_rooms.py", "tests/test_public_names.py", "tests/docs/test_pages.py")
+"""What any change may break, and takes seconds."""
 OF_FILES = {
     "senet/__init__.py": "tests/test_public_names.py",
     "senet/__main__.py": "tests/cli",

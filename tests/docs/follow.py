@@ -47,7 +47,8 @@ def follow(page):
 def check_said(program, said):
     """Every `print(...)  # prints SOMETHING` of a program must have said a line with it."""
     for promised in re.findall(r"^print\(.*\)  # prints (.+)$", program, flags=re.M):
-        if not any(promised in line for line in said.splitlines()):
+        whole = rf"(?<![\w.]){re.escape(promised)}(?![\w.])"
+        if not re.search(whole, said):
             raise AssertionError(f"{promised!r} was to be printed, not:\n{said}")
 
 

@@ -16,7 +16,7 @@ NETWORK = "se_resnet50"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SETTINGS = {
     **{"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
-    **{"HF_HUB_DISABLE_PROGRESS_BARS": "1"},
+    **{"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"},
     **{"HF_HUB_DOWNLOAD_TIMEOUT": "3", "HF_HUB_ETAG_TIMEOUT": "3"},
 }
 """Of a process that is to ask the server."""
