@@ -15,6 +15,14 @@ from tests.test_rooms import MAY_USE
 
 ARCHITECTURE = PAGES["architecture.md"]
 GUIDES = {**PAGES, "CONTRIBUTING.md": ROOT / "CONTRIBUTING.md"}
+PICTURES = {
+    "se_resnet50-*.svg": "pictures",
+    "report.png": "start",
+    "gates-*.png": "gates",
+    "folding-*.png": "folding",
+    "gain-*.png": "evidence",
+}
+"""The target of the Makefile that makes a picture, by its name."""
 FLAGS_OF_OTHERS = {"--model-repository"}
 every_page = pytest.mark.parametrize("page", GUIDES.values(), ids=list(GUIDES))
 
@@ -59,6 +67,15 @@ def test_every_link_of_a_page_leads_to_a_file(page):
         assert target.is_file(), link
         if place and target.suffix == ".md" and target.name != "reference.md":
             assert place in places_of(target), link
+
+
+def test_every_picture_is_of_a_make_target_and_on_a_page():
+    makefile = (ROOT / "Makefile").read_text()
+    text = "".join(page.read_text() for page in PAGES.values())
+    for path in (ROOT / "docs" / "images").iterdir():
+        (target,) = {t for pattern, t in PICTURES.items() if path.match(pattern)}
+        assert re.search(rf"^{target}:", makefile, flags=re.M)
+        assert f"images/{path.name}" in text, path.name
 
 
 def places_of(page):
