@@ -147,7 +147,7 @@ def test_the_commands_for_several_devices_run(materials, tmp_path):
     settings["KERAS_DISTRIBUTION_JOB_ADDRESSES"] = f"127.0.0.1:{free_port()}"
     short = ("--epochs", "1", "--size", "32", "--batch-size", "8", "--spec", "n_blocks=[1,1,1,1]")
     processes = [
-        start(train.words, tmp_path, *short, **settings, KERAS_DISTRIBUTION_PROCESS_ID=str(i))
+        start(train.words, tmp_path, *short, **settings | {"KERAS_DISTRIBUTION_PROCESS_ID": str(i)})
         for i in range(count)
     ]
     for process in processes:
