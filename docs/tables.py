@@ -122,7 +122,11 @@ def evidence() -> str:
     for name in RUNS:
         summary = json.loads((EVIDENCE / name / "results.json").read_text())
         for i, arm in enumerate(summary["arms"]):
-            what = f"{summary['images']:,} {summary['split']} images of {summary['data']}"
+            recipe = summary["recipe"]
+            what = (
+                f"{summary['images']:,} {summary['split']} images of {summary['data']}; "
+                f"`{recipe['model']}`, {recipe['epochs']} epochs"
+            )
             cells = [
                 "" if i else what,
                 arm["arm"],

@@ -38,8 +38,8 @@ def fetch(published: Published) -> pathlib.Path:
             published.id,
             f"{published.file} of {published.repository or published.url} cannot be downloaded: "
             f"{reason} Without a connection, copy the file here and load it with "
-            f"senet.load(path, weights={published.tag!r}), or as --model PATH --weights "
-            f"{published.tag}.",
+            f"senet.load(path, weights={published.tag!r}), as --model PATH --weights "
+            f"{published.tag}, or to train from it as --weights PATH.",
         ) from error
     verify(path, published)
     return path
