@@ -6,6 +6,7 @@ python docs/tables.py --check   exit with 1 if a table is out of date
 
 import json
 import pathlib
+import re
 import statistics
 import sys
 import textwrap
@@ -193,7 +194,8 @@ def start() -> str:
         f"{run['epochs']} epochs took "
         f"{minutes} min {seconds:02d} s on {describe(run['machine'])} (`make start`)."
     )
-    return "\n".join(textwrap.wrap(text, 120))
+    whole = re.sub("`.*?`", lambda code: code[0].replace(" ", "\0"), text)  # code stays on a line
+    return "\n".join(textwrap.wrap(whole, 120, break_on_hyphens=False)).replace("\0", " ")
 
 
 def loading() -> str:

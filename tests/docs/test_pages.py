@@ -85,6 +85,13 @@ def places_of(page):
 
 
 @every_page
+def test_code_in_the_text_of_a_page_is_on_one_line(page):
+    """The tests that follow read it line by line."""
+    for line in read_prose(page).splitlines():
+        assert line.count("`") % 2 == 0, line
+
+
+@every_page
 def test_every_command_that_the_text_of_a_page_names_exists(page):
     for code in INLINE.findall(read_prose(page)):
         words = code.split()
