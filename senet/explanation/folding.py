@@ -331,6 +331,8 @@ def describe_folding(found: Folding) -> Iterator[str]:
     """The numbers in lines: each gate alone, then one after the other, and what came of it."""
     width = max(17, *(len(label_block(w.block)) for w in found.worth)) + 2
     size = f"{'parameters':>12}{'multiply-adds':>16}{'ms':>9}"
+    yield f"Top-1 and loss on {found.images} validation images"
+    yield ""
     yield f"{'each gate alone':<{width}}{'its mean':>10}{'loss':>9}{'dropped':>10}{'loss':>9}{size}"
     for w in found.worth:
         score = f"{w.mean.top1:>10.2%}{w.mean.loss:>9.4f}{w.dropped.top1:>10.2%}"
@@ -376,7 +378,8 @@ def _conclude(found: Folding) -> str:
     return (
         f"{len(found.gates)} of {len(found.worth)} gates folded: top-1 on "
         f"{len(found.after.labels)} test images {found.before.top1:.2%} before, "
-        f"{found.after.top1:.2%} after ({allowed} may be lost: "
+        f"{found.after.top1:.2%} after, loss {found.before.loss:.4f} before, "
+        f"{found.after.loss:.4f} after ({allowed} may be lost: "
         f"{'confirmed' if found.drop <= found.max_drop + 1e-9 else 'NOT confirmed'}; baseline "
         f"{found.after.majority[1]:.2%}). {found.paired} Parameters {before.parameters:,} to "
         f"{after.parameters:,}; {before.milliseconds:.2f} to {after.milliseconds:.2f} ms for an "

@@ -64,6 +64,12 @@ class Complexity:
         """Values that all convolutions and dense layers give out for one image."""
         return sum(layer.activations for layer in self.layers)
 
+    def __str__(self) -> str:
+        return (
+            f"{self.trainable_parameters:,} trainable parameters, {self.parameters:,} with running "
+            f"statistics, {self.multiply_adds:,} multiply-adds for an image"
+        )
+
     def by_group(self) -> dict[str, list[LayerCost]]:
         """Layers by the first part of their names: stem, stage1, ..., classifier."""
         groups: dict[str, list[LayerCost]] = {}

@@ -195,9 +195,11 @@ def _choose(model: keras.Model, where: Where | None) -> set[str]:
         chosen, said = _find(known, where, model.name), f"where={where!r}"
     ids = {id(known[path][0]) for path in chosen}  # in each model that has the layer
     chosen = {path for path, (layer, _) in known.items() if id(layer) in ids}
-    chosen -= {name for block in find_se_blocks(model) for name in (block.scaled, block.scale)}
+    blocks = find_se_blocks(model)
+    chosen -= {name for block in blocks for name in (block.scaled, block.scale)}
     if not chosen:
-        raise InputError(f"No layer of {model.name!r} without a gate of its own fits {said}.")
+        has = f" It has {len(blocks)} squeeze-and-excitation blocks already." if blocks else ""
+        raise InputError(f"No layer of {model.name!r} without a gate of its own fits {said}.{has}")
     several = sorted(path for path in chosen if known[path][1] > 1)
     if several:
         raise InputError(

@@ -96,7 +96,10 @@ def test_every_score_is_that_of_the_folded_network_evaluated(case):
     np.testing.assert_allclose(after.probabilities, result.after.probabilities, atol=1e-6)
     lines = list(describe_folding(result))
     assert sum(line.startswith("+ ") for line in lines) == 3
+    assert lines[0] == f"Top-1 and loss on {result.images} validation images"
     assert "3 of 3 gates folded" in lines[-1]
+    losses = f"loss {result.before.loss:.4f} before, {result.after.loss:.4f} after"
+    assert losses in lines[-1]
     assert str(result.paired) in lines[-1]
 
 

@@ -30,6 +30,10 @@ def test_each_kind_of_layer_is_counted_by_the_stated_convention():
     assert cost.parameters == model.count_params()
     assert cost.trainable_parameters == cost.parameters - 2 * 6
     assert sum(layer.trainable_parameters for layer in cost.layers) == cost.trainable_parameters
+    assert str(cost) == (
+        f"{cost.trainable_parameters:,} trainable parameters, {cost.parameters:,} with running "
+        f"statistics, {cost.multiply_adds:,} multiply-adds for an image"
+    )
 
 
 def test_se_resnet50_costs_what_the_definition_says():
