@@ -25,7 +25,7 @@ def main(run: pathlib.Path) -> int:
     if browser is None:
         print(f"None of {', '.join(BROWSERS)} is there to draw the report.", file=sys.stderr)
         return 1
-    numbers = summarise(run)
+    numbers = summarise_run(run)
     options = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={WIDTH},{HEIGHT}"]
     page = (run / "report.html").resolve().as_uri()
     subprocess.run(
@@ -35,7 +35,7 @@ def main(run: pathlib.Path) -> int:
     return 0
 
 
-def summarise(run: pathlib.Path) -> dict[str, Any]:
+def summarise_run(run: pathlib.Path) -> dict[str, Any]:
     """What a run folder says of its run, without the place where its images lay."""
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     began = json.loads((run / "run.json").read_text(encoding="utf-8"))

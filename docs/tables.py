@@ -144,7 +144,7 @@ def evidence() -> str:
     return "\n".join(rows)
 
 
-def describe(machine: dict[str, Any]) -> str:
+def describe_cores(machine: dict[str, Any]) -> str:
     """A machine in words."""
     return f"{machine['cores']} cores of an {machine['processor']}"
 
@@ -153,7 +153,7 @@ def twin() -> str:
     """Times of stock networks and their twins, as `benchmarks/twin.py` measured them."""
     found = json.loads((EVIDENCE / "twin.json").read_text())
     rows = [
-        f"| on {describe(found['machine'])} | | as Keras has it | twin | ratio |",
+        f"| on {describe_cores(found['machine'])} | | as Keras has it | twin | ratio |",
         "|---|---|--:|--:|--:|",
     ]
     titles = {"first": "first step", "steps": "step of training", "scoring": "step of scoring"}
@@ -173,7 +173,8 @@ def speed() -> str:
     """Steps of training with stock layers and with the twin, of what `twin` has more of."""
     found = json.loads((EVIDENCE / "twin.json").read_text())
     rows = [
-        f"| on {describe(found['machine'])} | stock Keras layers | `senet.accelerate` | ratio |",
+        f"| on {describe_cores(found['machine'])} | stock Keras layers | `senet.accelerate` "
+        "| ratio |",
         "|---|--:|--:|--:|",
     ]
     for case in found["results"]:
@@ -192,7 +193,7 @@ def start() -> str:
         f"**{run['top1']:.1%} of {run['images']} {run['split']} images right**, where always "
         f"saying the most frequent class is right for {run['baseline']:.1%}. "
         f"{run['epochs']} epochs took "
-        f"{minutes} min {seconds:02d} s on {describe(run['machine'])} (`make start`)."
+        f"{minutes} min {seconds:02d} s on {describe_cores(run['machine'])} (`make start`)."
     )
     whole = re.sub("`.*?`", lambda code: code[0].replace(" ", "\0"), text)  # code stays on a line
     return "\n".join(textwrap.wrap(whole, 120, break_on_hyphens=False)).replace("\0", " ")
@@ -209,7 +210,7 @@ def loading() -> str:
     )
     peak, size = found["senet154_peak"], found["senet154_file"]
     rows = [
-        f"| on {describe(found['machine'])} | senet | peer | ratio |",
+        f"| on {describe_cores(found['machine'])} | senet | peer | ratio |",
         "|---|--:|--:|--:|",
         "| SE-ResNet-50 from a `.safetensors` file into a built network "
         f"| {ours} | {theirs} | {found['ratio']:.1f} |",

@@ -8,7 +8,6 @@ one that starts TensorFlow takes seconds.
 
 import contextlib
 import io
-import os
 import re
 import sys
 
@@ -74,5 +73,4 @@ def run_command(command):
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.getcwd())
     follow(PAGES[sys.argv[1]])

@@ -17,8 +17,8 @@ from sklearn.datasets import load_sample_images
 import senet
 from senet.weights import imagenet
 from tests.conftest import make_photos
-from tests.docs.follow import SHORTER, check_said
-from tests.docs.pages import PAGES, ROOT, read_blocks, read_commands
+from tests.docs.follow import SHORTER, check_said, run_command
+from tests.docs.pages import PAGES, ROOT, Command, read_blocks, read_commands
 from tests.weights import written
 from tests.weights.stand_in import SETTINGS, serve, write_published
 
@@ -116,6 +116,19 @@ def write_torch(path, arrays):
 def test_what_a_program_promises_to_print_is_compared(said, right):
     with contextlib.nullcontext() if right else pytest.raises(AssertionError, match=r"'0\.0'"):
         check_said("print(1 - 1.0)  # prints 0.0\n", said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["senet", "info", "nothing"], "senet info nothing ended with 1"),
+        (["sennet", "info"], "sennet is no program"),
+    ],
+)
+def test_a_command_that_fails_is_no_command_that_was_followed(monkeypatch, words, said):
+    monkeypatch.setattr(sys, "argv", [])
+    with pytest.raises((RuntimeError, ValueError), match=said):
+        run_command(Command({}, words))
 
 
 def test_what_is_made_shorter_is_on_a_page():

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -98,9 +100,15 @@ def test_every_score_is_that_of_the_folded_network_evaluated(case):
     assert sum(line.startswith("+ ") for line in lines) == 3
     assert lines[0] == f"Top-1 and loss on {result.images} validation images"
     assert "3 of 3 gates folded" in lines[-1]
-    losses = f"loss {result.before.loss:.4f} before, {result.after.loss:.4f} after"
-    assert losses in lines[-1]
     assert str(result.paired) in lines[-1]
+    sure = (
+        0.9 * result.before.probabilities
+        + 0.1 * np.eye(len(data.class_names))[result.before.labels]
+    )
+    another = dataclasses.replace(result.before, probabilities=sure)
+    *_, line = describe_folding(dataclasses.replace(result, before=another))
+    assert f"loss {another.loss:.4f} before, {result.after.loss:.4f} after" in line
+    assert f"{another.loss:.4f}" != f"{result.after.loss:.4f}"
 
 
 @pytest.mark.parametrize(
