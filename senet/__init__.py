@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from senet.models.graph import find_se_blocks
     from senet.models.spec import Spec
     from senet.surgery import fold_gates, insert
+    from senet.tasks.benchmarking import benchmark
     from senet.tasks.evaluating import evaluate
     from senet.tasks.explaining import explain
     from senet.tasks.exporting import export
@@ -80,6 +81,7 @@ _HOME = {
     "Spec": "senet.models.spec",
     "WeightsError": "senet.weights.readers",
     "accelerate": "senet.acceleration",
+    "benchmark": "senet.tasks.benchmarking",
     "complexity": "senet.models.complexity",
     "create": "senet.applications",
     "decode_predictions": "senet.weights.imagenet",

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import time
 
 MOST_MEMORY = 2**40
 """Bytes that a machine is thought to have where it does not say."""
@@ -25,6 +26,53 @@ def count_memory() -> int:
 def count_cores() -> int:
     """Processors of the machine."""
     return os.cpu_count() or 1
+
+
+def read_peak_memory() -> int | None:
+    """Most bytes that this process had in memory since it began; `None` where nothing tells."""
+    try:
+        # ru_maxrss would be that of the process that started this one, where it was larger.
+        status = pathlib.Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    except (OSError, IndexError, ValueError):
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    kilobytes = sys.platform != "darwin"
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if kilobytes else 1)
+
+
+class Others:
+    """How busy other processes keep the machine, from now on."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.all, self.own = _read_busy_seconds(), _read_own_seconds()
+
+    def count_busy_cores(self) -> float | None:
+        """Cores that others used since then, on average; `None` where nothing tells."""
+        busy = _read_busy_seconds()
+        if busy is None or self.all is None:
+            return None
+        taken = busy - self.all - (_read_own_seconds() - self.own)
+        return max(0.0, taken / max(1e-9, time.monotonic() - self.began))
+
+
+def _read_busy_seconds() -> float | None:
+    """Seconds that all processors worked since the machine started, as Linux counts them."""
+    try:
+        with open("/proc/stat") as file:
+            user, nice, system, _, _, *interrupts = map(int, file.readline().split()[1:9])
+        return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _read_own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system
 
 
 def own_program(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:

@@ -1,4 +1,6 @@
 import subprocess
+import sys
+import time
 
 from senet import machine
 
@@ -27,3 +29,41 @@ def test_a_process_of_our_own_runs_nothing_of_the_current_folder(tmp_path, monke
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "senet list" in done.stdout
+
+
+def test_peak_memory_is_of_this_process_and_only_grows(monkeypatch):
+    before = machine.read_peak_memory()
+    held = bytearray(2 * before)  # a private page is counted once it is written
+    held[::4096] = b"x" * len(held[::4096])
+    after = machine.read_peak_memory()
+    assert 2 * before < after < 5 * before
+    del held
+    assert machine.read_peak_memory() > 0.99 * after  # Linux counts pages of late
+
+
+def test_peak_memory_does_not_count_what_started_the_process():
+    """Linux takes the figure of `getrusage` over from the process that forks."""
+    code = "from senet import machine; print(machine.read_peak_memory())"
+    held = b"x" * 2**29
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 2**22 < int(done.stdout) < len(held)
+
+
+def test_others_are_busy_when_they_are():
+    if machine.Others().count_busy_cores() is None:
+        return  # no Linux
+    work = [sys.executable, "-c", "while True: pass"]
+    with subprocess.Popen(work) as other:
+        others = machine.Others()
+        time.sleep(1.5)
+        busy = others.count_busy_cores()
+        other.kill()
+    assert busy > 0.4
+
+
+def test_own_work_is_not_that_of_others(monkeypatch):
+    seconds = {"all": [10.0, 14.0], "own": [1.0, 4.0], "clock": [0.0, 2.0]}
+    monkeypatch.setattr(machine, "_read_busy_seconds", lambda: seconds["all"].pop(0))
+    monkeypatch.setattr(machine, "_read_own_seconds", lambda: seconds["own"].pop(0))
+    monkeypatch.setattr(machine.time, "monotonic", lambda: seconds["clock"].pop(0))
+    assert machine.Others().count_busy_cores() == 0.5  # (4 - 3) seconds in 2

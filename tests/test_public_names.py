@@ -36,6 +36,7 @@ PUBLIC = {
     "WeightsError",
     "__version__",
     "accelerate",
+    "benchmark",
     "complexity",
     "create",
     "decode_predictions",

@@ -44,10 +44,23 @@ MAY_USE = {
         *("applications", "models", "data", "evaluation", "explanation", "acceleration", "weights"),
         *("recipes", "references", "runs", "plotting", "files", "foreign", "progress"),
     },
+    "benchmarking": {
+        *("applications", "data", "deployment", "models", "prediction", "progress", "recipes"),
+        *("references", "training"),
+    },
     "tasks": {
-        *("data", "deployment", "evaluation", "explanation", "files", "foreign", "plotting"),
+        *(
+            "benchmarking",
+            "data",
+            "deployment",
+            "evaluation",
+            "explanation",
+            "files",
+            "foreign",
+            "plotting",
+        ),
         *("applications", "models", "prediction", "recipes", "runs", "surgery"),
-        *("training",),
+        *("benchmarking", "training"),
     },
 }
 

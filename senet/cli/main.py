@@ -30,6 +30,7 @@ GROUPS = {
         "quantize": "Write a network in int8, if it stays as good.",
     },
     "Tools": {
+        "benchmark": "Measure how fast a network is here, and could be.",
         "list": "List the networks of the family.",
         "info": "Show parameters, multiply-adds and stages of a network.",
         "draw": "Draw a network and its blocks as SVG and PNG.",

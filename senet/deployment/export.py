@@ -15,11 +15,12 @@ from senet.deployment.exported import Exported
 from senet.deployment.formats import find_format
 from senet.deployment.formats.format import INPUT
 from senet.deployment.inference import in_float32, inference_model
-from senet.deployment.manifest import MANIFEST, Manifest
+from senet.deployment.manifest import COUNTS, MANIFEST, Manifest
 from senet.deployment.verify import AGREEMENT, Comparison, compare
 from senet.deployment.writing import require_writer, write
 from senet.errors import InputError
 from senet.files import replacing_folder
+from senet.models.complexity import complexity
 from senet.progress import meter, working
 
 BATCH = 16
@@ -126,6 +127,7 @@ def write_network(
         class_names=tuple(class_names),
         preprocessing=preprocessing,
         pixels=pixels,
+        cost={name: getattr(complexity(model), name) for name in COUNTS},
         trained_on=None if trained_on is None else trained_on.to_json(),
     )
     manifest.write(folder)

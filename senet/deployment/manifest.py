@@ -16,6 +16,8 @@ from senet.foreign import MAX_PATH, clean_text, read_json
 
 MANIFEST = "senet.json"
 """The file of it."""
+COUNTS = ("multiply_adds", "activations", "parameters")
+"""What `cost` says."""
 USE = ("input", "resize", "crop", "scale", "output")
 """Fields that only programs without senet read: they follow from the others."""
 
@@ -33,6 +35,8 @@ class Manifest:
         preprocessing: how an image becomes an input.
         pixels: whether inputs are pixels 0-255 (`uint8`), which the graph normalises itself.
         checked: what the comparison with Keras gave.
+        cost: `multiply_adds`, `activations` and `parameters` of the network it was made of, as
+            `senet.complexity` counts them; empty where that is not known.
         trained_on: which images it was trained on, where that is known, as plain JSON values; they
             are checked where they are used.
 
@@ -48,6 +52,7 @@ class Manifest:
     preprocessing: Preprocessing
     pixels: bool = False
     checked: dict[str, Any] = dataclasses.field(default_factory=dict)
+    cost: dict[str, int] = dataclasses.field(default_factory=dict)
     trained_on: Any = None
 
     def __post_init__(self) -> None:
@@ -65,11 +70,14 @@ class Manifest:
             preprocessing=Preprocessing,
             pixels=bool,
             checked=dict,
+            cost=dict,
         )
         for field, kind in kinds.items():
             if not isinstance(getattr(self, field), kind):
                 given = clean_text(repr(getattr(self, field)))
                 raise InputError(f"the {field} cannot be {given}")
+        if self.cost and not _is_cost(self.cost):
+            raise InputError(f"the cost cannot be {clean_text(repr(self.cost))}")
         if not all(isinstance(name, str) for name in self.class_names):
             raise InputError("the class_names cannot be other than texts")
         if self.format not in FORMATS or not FORMATS[self.format].runs_in(self.precision):
@@ -140,3 +148,11 @@ class Manifest:
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             reason = clean_text(error, MAX_PATH)
             raise InputError(f"{str(path)!r} cannot be used: {reason}.") from error
+
+
+def _is_cost(values: dict[str, Any]) -> bool:
+    """Whether it is a whole number for each of `COUNTS`, and nothing else."""
+    return set(values) == set(COUNTS) and all(
+        isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
+        for value in values.values()
+    )

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import pathlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -270,17 +270,12 @@ def make_run(
     others = [v for v in model.variables if not v.trainable]
     network.freeze(recipe.freeze)
     average = Average(model, recipe.ema) if recipe.ema else None
-    trained = _view(model, recipe)
-    optimizer = make_optimizer(choose_optimizer_settings(recipe), model)
-    compile_network(trained, optimizer, recipe.label_smoothing)
-    step = GuardedStep(
-        trained,
-        optimizer,
+    step = make_step(
+        recipe,
+        model,
         others=others,
         class_weights=weigh_classes(source.labels, classes) if recipe.class_weights else None,
         average=average,
-        accumulate=recipe.accumulate,
-        loss_scaling=recipe.precision == "mixed_float16",
     )
     return Run(
         folder=folder,
@@ -288,8 +283,8 @@ def make_run(
         data=data,
         network=network,
         average=average,
-        scorer=_view(average.model, recipe) if average else trained,
-        optimizer=optimizer,
+        scorer=_view(average.model, recipe) if average else step.model,
+        optimizer=step.optimizer,
         schedule=choose_schedule(recipe, steps * recipe.epochs),
         step=step,
         read_batches=_make_reader(recipe, data, network.preprocessing, team),
@@ -297,6 +292,37 @@ def make_run(
         plan=_make_plan(recipe, network.preprocessing.size),
         trained_on=trained_on,
         state=State(steps, bad_images),
+    )
+
+
+def make_step(
+    recipe: Recipe,
+    model: keras.Model,
+    *,
+    others: Sequence[Any],
+    class_weights: np.ndarray | None = None,
+    average: Average | None = None,
+) -> GuardedStep:
+    """What trains a network on one batch, as the recipe says.
+
+    Args:
+        recipe: of the run.
+        model: to train, by its twin unless the recipe says otherwise.
+        others: variables of it that a step changes beside the weights.
+        class_weights: in the loss, one for each class.
+        average: of the weights.
+    """
+    trained = _view(model, recipe)
+    optimizer = make_optimizer(choose_optimizer_settings(recipe), model)
+    compile_network(trained, optimizer, recipe.label_smoothing)
+    return GuardedStep(
+        trained,
+        optimizer,
+        others=others,
+        class_weights=class_weights,
+        average=average,
+        accumulate=recipe.accumulate,
+        loss_scaling=recipe.precision == "mixed_float16",
     )
 
 

@@ -115,7 +115,7 @@ def test_help_of_every_command_answers_without_a_backend():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage:") == 14  # the group and thirteen commands
+    assert done.stdout.count("Usage:") == 15  # the group and fourteen commands
 
 
 def test_senet_alone_shows_five_commands_that_exist():
