@@ -10,7 +10,7 @@ RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
 .PHONY: demo test check coverage lint format docs pictures tutorial start tables test-slow \
-	test-backends mutations parity evidence gate-runs gates folding bench clean
+	test-backends mutations parity evidence gate-runs gates folding bench bench-peers clean
 
 demo: $(INSTALLED)
 	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) --out $(RUN) $(ARGS)
@@ -153,6 +153,14 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/ideas.py
 	$(BIN)/python docs/tables.py
 
+# Us and our peers in turn, each at its best: at most 40 minutes, on an idle machine. What is finished
+# is kept; run it again for the rest. ROWS=NAME,... measures only these.
+ROWS =
+bench-peers: $(INSTALLED) .venv-peers/installed
+	$(BIN)/python benchmarks/peers.py --peers .venv-peers/bin/python --out evidence/speed.json \
+		$(if $(ROWS),--rows $(ROWS))
+	$(BIN)/python docs/tables.py
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[tensorflow,dev]"
@@ -164,10 +172,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 		timm torch torchvision pretrainedmodels six safetensors numpy pillow
 	touch $@
 
+.venv-peers/installed: constraints-peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --disable-pip-version-check -c constraints-peers.txt \
+		timm torch torchvision onnx onnxruntime onnxscript openvino zeromodels keras tensorflow-cpu
+	touch $@
+
 .venv-%/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/pip install --disable-pip-version-check -c constraints.txt -e ".[$*,tensorflow,dev]"
 	touch $@
 
 clean:
-	rm -rf .venv .venv-jax .venv-torch .venv-parity build site dist *.egg-info
+	rm -rf .venv .venv-jax .venv-torch .venv-parity .venv-peers build site dist *.egg-info

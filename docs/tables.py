@@ -169,19 +169,73 @@ def twin() -> str:
     return "\n".join(rows)
 
 
+PEERS = ("timm", "zeromodels")
+"""How the contestants are called that are not ours."""
+
+
+def read_speed() -> list[dict[str, Any]]:
+    """The rows of `make bench-peers`."""
+    return json.loads((EVIDENCE / "speed.json").read_text())["rows"]
+
+
+def format_rate(value: float) -> str:
+    """Images per second."""
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
 def speed() -> str:
-    """Steps of training with stock layers and with the twin, of what `twin` has more of."""
-    found = json.loads((EVIDENCE / "twin.json").read_text())
-    rows = [
-        f"| on {describe_cores(found['machine'])} | stock Keras layers | `senet.accelerate` "
-        "| ratio |",
-        "|---|--:|--:|--:|",
+    """Ours and the fastest peer of each row, and the share of what the machine could do."""
+    rows = read_speed()
+    table = [
+        f"| images per second on {describe_cores(rows[0]['machine'])} | senet | fastest peer | "
+        "ratio | stock Keras | of the limit |",
+        "|---|--:|---|--:|--:|--:|",
     ]
-    for case in found["results"]:
-        what = f"`{case['network']}`, {case['batch_size']} images of {case['size']} pixels"
-        cells = [f"{statistics.median(case[f'steps_{kind}']):.3g} s" for kind in ("stock", "twin")]
-        rows.append(f"| {what} | {' | '.join(cells)} | {case['steps_ratio']:.1f} |")
-    return "\n".join(rows)
+    for row in rows:
+        rates = {one["name"]: one["images_per_second"][0] for one in row["contestants"]}
+        ours = next(iter(rates))
+        peer = max((n for n in rates if n.startswith(PEERS)), key=rates.__getitem__)
+        stock = [
+            f"{format_rate(rates[name])} ({name.split(', ')[1]})"
+            for name in rates
+            if name.startswith("stock")
+        ]
+        share = "" if "int8" in ours else f"{rates[ours] / row['limit']:.0%}"
+        table.append(
+            f"| {row['title']} | {format_rate(rates[ours])} | {peer}: {format_rate(rates[peer])} "
+            f"| {row['ratios'][peer][0]:.2f} | {''.join(stock)} | {share} |"
+        )
+    return "\n".join(table)
+
+
+def peers() -> str:
+    """All contestants of all rows of `make bench-peers`."""
+    rows = read_speed()
+    parts = []
+    for row in rows:
+        busy = row["busy_cores"]
+        parts += [
+            f"**{row['title']}** (limit {row['limit']:.1f} images/s, "
+            f"{row['limits']['operations'] / 1e9:,.0f} GFLOP/s in {row['limits']['precision']}; "
+            f"other processes used {busy:.2f} cores)",
+            "",
+            "| | images per second | compared | limit | memory |",
+            "|---|--:|--:|--:|--:|",
+        ]
+        for one in row["contestants"]:
+            ratio = row["ratios"].get(one["name"])
+            compared = "{:.2f} ({:.2f} to {:.2f})".format(*ratio) if ratio else ""
+            share = one["images_per_second"][0] / row["limit"]
+            limited = row["limits"]["precision"] in one["about"]["precision"]
+            rate, least, most = map(format_rate, one["images_per_second"])
+            parts.append(
+                f"| {one['name']} | {rate} ({least} to {most}) | {compared} "
+                f"| {f'{share:.0%}' if limited else ''} | {one['peak_memory'] / 2**30:.1f} GiB |"
+            )
+        parts.append("")
+    engines = sorted({one["about"]["engine"] for row in rows for one in row["contestants"]})
+    parts.append(f"On {describe_cores(rows[0]['machine'])}; {', '.join(engines)}.")
+    return "\n".join(parts)
 
 
 def start() -> str:
@@ -367,6 +421,7 @@ TABLES = {
     DOCS / "networks.md": {"parameters": parameters, "complexity": complexity},
     DOCS / "weights.md": {"weights": weights, "loading": loading},
     DOCS / "training.md": {"evidence": evidence, "twin": twin},
+    DOCS / "speed.md": {"peers": peers},
     DOCS / "gates.md": {"gates": gates},
     DOCS / "commands.md": {"commands": commands},
     DOCS / "folding.md": {

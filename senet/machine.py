@@ -4,6 +4,7 @@ import os
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 
 MOST_MEMORY = 2**40
 """Bytes that a machine is thought to have where it does not say."""
@@ -44,19 +45,30 @@ def read_peak_memory() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if kilobytes else 1)
 
 
-class Others:
-    """How busy other processes keep the machine, from now on."""
+def read_own_seconds() -> float:
+    """Seconds that processors worked for this process."""
+    times = os.times()
+    return times.user + times.system
 
-    def __init__(self) -> None:
-        self.began = time.monotonic()
-        self.all, self.own = _read_busy_seconds(), _read_own_seconds()
+
+class Others:
+    """How busy other processes keep the machine, from now on.
+
+    Args:
+        read_own: seconds that processors worked for those that are not others: by default for this
+            process.
+    """
+
+    def __init__(self, read_own: Callable[[], float] = read_own_seconds) -> None:
+        self.began, self.read_own = time.monotonic(), read_own
+        self.all, self.own = _read_busy_seconds(), read_own()
 
     def count_busy_cores(self) -> float | None:
         """Cores that others used since then, on average; `None` where nothing tells."""
         busy = _read_busy_seconds()
         if busy is None or self.all is None:
             return None
-        taken = busy - self.all - (_read_own_seconds() - self.own)
+        taken = busy - self.all - (self.read_own() - self.own)
         return max(0.0, taken / max(1e-9, time.monotonic() - self.began))
 
 
@@ -68,11 +80,6 @@ def _read_busy_seconds() -> float | None:
         return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, AttributeError):
         return None
-
-
-def _read_own_seconds() -> float:
-    times = os.times()
-    return times.user + times.system
 
 
 def own_program(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:

@@ -64,6 +64,6 @@ def test_others_are_busy_when_they_are():
 def test_own_work_is_not_that_of_others(monkeypatch):
     seconds = {"all": [10.0, 14.0], "own": [1.0, 4.0], "clock": [0.0, 2.0]}
     monkeypatch.setattr(machine, "_read_busy_seconds", lambda: seconds["all"].pop(0))
-    monkeypatch.setattr(machine, "_read_own_seconds", lambda: seconds["own"].pop(0))
     monkeypatch.setattr(machine.time, "monotonic", lambda: seconds["clock"].pop(0))
-    assert machine.Others().count_busy_cores() == 0.5  # (4 - 3) seconds in 2
+    others = machine.Others(lambda: seconds["own"].pop(0))
+    assert others.count_busy_cores() == 0.5  # (4 - 3) seconds in 2

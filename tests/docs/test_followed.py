@@ -23,7 +23,7 @@ from tests.weights import written
 from tests.weights.stand_in import SETTINGS, serve, write_published
 
 DEVICES = "devices.md"
-NEED_RUN = ("deployment.md", "folding.md", "gates.md", "weights.md")
+NEED_RUN = ("deployment.md", "folding.md", "gates.md", "speed.md", "weights.md")
 """Pages that begin with a run that another page has made."""
 FOLLOWED = [
     name
