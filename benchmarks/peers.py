@@ -283,7 +283,7 @@ def measure(row, peers):
             one.take_steps(0)  # so that their work while they wait is known
         busy = others.count_busy_cores()
         first, *rest = running
-        limits = first.ask("limits")["limits"]
+        limits = first.ask("limits")["answer"]
         work = first.about["work"]
         return dict(
             name=row.name,
@@ -405,9 +405,13 @@ def main():
 
 
 def write(path, rows):
-    """The rows so far, in the order of the table."""
+    """Write the rows so far, in the order of the table."""
     found = [rows[row.name] for row in ROWS if row.name in rows]
-    summary = dict(finished=len(found) == len(ROWS), rows=found)
+    write_json(path, dict(finished=len(found) == len(ROWS), rows=found))
+
+
+def write_json(path, summary):
+    """Write a file of evidence, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as new:
         pathlib.Path(new).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

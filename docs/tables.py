@@ -238,6 +238,49 @@ def peers() -> str:
     return "\n".join(parts)
 
 
+def profile() -> str:
+    """Where a step of training goes, as `benchmarks/profile_step.py` found it."""
+    found = json.loads((EVIDENCE / "profile.json").read_text())
+    first, second = found["networks"]
+    precision, limits = found["precision"].removeprefix("mixed_"), found["limits"]
+    rows = [
+        f"| {found['batch_size']} images, {precision}, milliseconds | `{first['name']}` | at least "
+        f"| over it | `{second['name']}` | at least | over it |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for kind in first["kinds"]:
+        cells = []
+        for one in (first, second):
+            taken, least = one["kinds"][kind], one["least"].get(kind)
+            time = least["milliseconds"] if least else 0.0
+            cells += [f"{taken:.0f}", describe_least(least) if least else "", f"{taken - time:.0f}"]
+        rows.append(f"| {kind} | {' | '.join(cells)} |")
+    cells = []
+    for one in (first, second):
+        time = sum(least["milliseconds"] for least in one["least"].values())
+        cells += [f"**{one['profiled']:.0f}**", f"{time:.0f}", f"{one['profiled'] - time:.0f}"]
+    rows += [f"| together | {' | '.join(cells)} |", "", "Of which, with SE:", ""]
+    for kind, types in first["types"].items():
+        parts = [f"`{name}` {time:.0f}" for name, time in types.items() if time >= 1]
+        if parts:
+            rows.append(f"- {kind}: {', '.join(parts)}")
+    ratio = "{:.3f} ({:.3f} to {:.3f})".format(*found["ratio"])
+    rows += [
+        "",
+        f"Without the profiler, in turn, a step takes {ratio} times as long with SE. Measured on "
+        f"{describe_cores(found['machine'])}: {limits['operations'] / 1e9:,.0f} GFLOP/s in "
+        f"{limits['precision']}, {limits['bytes'] / 1e9:.0f} GB/s copied.",
+    ]
+    return "\n".join(rows)
+
+
+def describe_least(least: dict[str, Any]) -> str:
+    """What a kind of operation must do, and how long that takes at least."""
+    moved = f"{least['bytes'] / 1e9:.2f} GB"
+    done = f"{least['operations'] / 1e9:,.0f} GFLOP, {moved}" if least["operations"] else moved
+    return f"{least['milliseconds']:.0f} ({done})"
+
+
 def start() -> str:
     """The result of the run of `make start`, a sentence."""
     run = json.loads((EVIDENCE / "start.json").read_text())
@@ -421,7 +464,7 @@ TABLES = {
     DOCS / "networks.md": {"parameters": parameters, "complexity": complexity},
     DOCS / "weights.md": {"weights": weights, "loading": loading},
     DOCS / "training.md": {"evidence": evidence, "twin": twin},
-    DOCS / "speed.md": {"peers": peers},
+    DOCS / "speed.md": {"peers": peers, "profile": profile},
     DOCS / "gates.md": {"gates": gates},
     DOCS / "commands.md": {"commands": commands},
     DOCS / "folding.md": {

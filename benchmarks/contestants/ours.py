@@ -1,7 +1,8 @@
 """senet, and stock Keras, as contestants: what `senet benchmark` times.
 
-Options: network, mode, batch_size, precision; to train acceleration; to infer the precision that an
-export runs in, as `exported`, in place of Keras.
+Options: network, mode, batch_size, precision; to train acceleration, and `one_at_a_time`, with
+which TensorFlow runs one operation after the other; to infer the precision that an export runs in,
+as `exported`, in place of Keras.
 """
 
 import contextlib
@@ -14,6 +15,8 @@ import tempfile
 
 import keras
 import numpy as np
+import tensorflow
+from operations import count_least, profile
 from turns import read_options, serve
 
 import senet
@@ -50,6 +53,8 @@ def main():
     """Take part."""
     options = read_options()
     hush()
+    if options.get("one_at_a_time"):
+        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     if "out" in options:
         make_export(options["network"], options["exported"], pathlib.Path(options["out"]))
         return
@@ -93,7 +98,15 @@ def main():
             work=dataclasses.asdict(subject.work),
             machine=machine,
         )
-        serve(subject.step, about, lambda: dataclasses.asdict(measure_limits(limiting)))
+        serve(
+            subject.step,
+            about,
+            limits=lambda: dataclasses.asdict(measure_limits(limiting)),
+            profile=lambda: profile(subject.step),
+            least=lambda: count_least(
+                outline, options["batch_size"], 2 if "16" in subject.precision else 4
+            ),
+        )
 
 
 if __name__ == "__main__":

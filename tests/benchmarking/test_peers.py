@@ -19,7 +19,7 @@ STAND_IN = """
     if options.get("broken"):
         sys.exit("it cannot be built")
     about = dict(parameters=options["parameters"], machine={"cores": 2}, work={"operations": 4e9})
-    serve(lambda: time.sleep(options["seconds"]), about, lambda: {"operations": 1e12})
+    serve(lambda: time.sleep(options["seconds"]), about, limits=lambda: {"operations": 1e12})
 """
 
 

@@ -1,0 +1,169 @@
+"""Where the time of a training step goes, of a network and of the same one without SE.
+
+python benchmarks/profile_step.py [NETWORK] [--batch-size 32] [--precision mixed_bfloat16]
+    [--no-acceleration] [--out FILE]
+
+The step is that of `senet train`, as `senet benchmark` times it, on TensorFlow. First the two
+networks run in turn, three rounds. Then each takes three steps under TensorFlow's profiler, one
+operation at a time, so that times add up to the step, but for what passes between operations. Every
+operation is of a kind, by its type and its place in the graph. Beside the time of a kind stands the
+least that it could take: the products and sums of convolutions at the speed of a matrix product;
+the maps that others must read and write, once each, at the speed of a copy.
+"""
+
+import argparse
+import collections
+import pathlib
+import re
+
+from peers import ROUNDS, Contestant, Process, Row, say, spread, write_json
+
+from senet.machine import Others, read_own_seconds
+
+CONVOLUTIONS = "convolutions forward", "convolutions backward"
+TAILS = "norm to ReLU forward", "norm to ReLU backward"
+GATES, POOLING, ADDED = "dense layers of gates", "pooling", "gradients added"
+HEAD, OPTIMIZER, INPUT = "classifier and loss", "optimizer", "input"
+OTHER, BETWEEN = "other operations", "between operations"
+KINDS = (*CONVOLUTIONS, *TAILS, GATES, POOLING, ADDED, HEAD, OPTIMIZER, INPUT, OTHER, BETWEEN)
+TYPES = 4
+"""Of operations of a kind that are told, the longest first."""
+OPERATIONS = (
+    # a pattern of the type, one of the name, and the kind: of both ways, forward and backward
+    (r"XLA", r"^_(sums|merge)$", TAILS[0]),
+    (r"XLA", r"^_of_(merged|maps)$", TAILS[1]),
+    (r"XLA", r"function", CONVOLUTIONS[1]),  # of acceleration/convolution.py
+    (r"", r"(^|/)cond/|sgd|/Assign", OPTIMIZER),
+    (r"IsFinite|All|LogicalAnd|Pack", r"^[^/]*$", OPTIMIZER),  # the guard of the gradients
+    (r".*Conv2DBackprop\w+", r"", CONVOLUTIONS[1]),
+    (r".*Conv2D\w*", r"", CONVOLUTIONS[0]),
+    (r"", r"/\w*se_(squeeze|reduce|excite)", GATES),
+    (r"", r"/\w*(classifier|global_pool)|categorical_crossentropy|accuracy", HEAD),
+    (r"", r"/\w*_(conv|pad)(_\d+)?/", CONVOLUTIONS),
+    (r"", r"/fused_tail|/\w*_(bn|relu|add|se_scale)(_\d+)?/", TAILS),
+    (r"", r"/\w*pool", POOLING),
+    (r"AddN", r"", ADDED),
+    (r".*MatMul", r"^[^/]*$", CONVOLUTIONS[1]),  # gradients of 1x1 kernels
+    (r"", r"^\w+/Cast(_\d+)?$", INPUT),
+    (r"Sum|Mul|AddV2|Sub|Cast|SelectV2|Reshape|Tile|RealDiv|Neg", r"^[^/]*$", TAILS[1]),
+)
+"""The first that fits counts. Gradients that this package writes itself have names of one part."""
+
+
+def name_kind(name, operation):
+    """Of what kind an operation is."""
+    for of_type, of_name, kind in OPERATIONS:
+        if re.fullmatch(of_type or ".*", operation) and re.search(of_name, name):
+            backward = "gradient_tape" in name or "/" not in name
+            return kind if isinstance(kind, str) else kind[backward]
+    return OTHER
+
+
+def add_kinds(profiled):
+    """Milliseconds of each kind in a step that was profiled, and of the types it is made of."""
+    types = {kind: collections.Counter() for kind in KINDS}
+    for name, operation, seconds in profiled["operations"]:
+        types[name_kind(name, operation)][operation] += 1000 * seconds
+    total = {kind: sum(found.values()) for kind, found in types.items()}
+    total[BETWEEN] = 1000 * profiled["seconds"] - sum(total.values())
+    return total, {kind: dict(found.most_common(TYPES)) for kind, found in types.items()}
+
+
+def measure(row):
+    """Steps of the networks of a row, in turn; then each one's operations."""
+    running = []
+    try:
+        for contestant in row.contestants:
+            say(f"{contestant.name} starts")
+            running.append(Process(contestant, row, None))
+        others = Others(lambda: read_own_seconds() + sum(one.cpu for one in running))
+        for turn in range(ROUNDS):
+            for one in running:
+                say(f"round {turn + 1} of {ROUNDS}, {one.contestant.name}")
+                one.take_turn()
+        for one in running:
+            one.take_steps(0)
+        found = dict(
+            machine=running[0].about["machine"],
+            busy_cores=others.count_busy_cores(),
+            limits=running[0].ask("limits")["answer"],
+            ratio=spread(
+                [a / b for a, b in zip(running[1].rates(), running[0].rates(), strict=True)]
+            ),
+        )
+        networks = [one.describe() for one in running]
+        for network, one in zip(networks, running, strict=True):
+            del network["about"]["machine"]
+            network["least"] = one.ask("least")["answer"]
+    finally:
+        for one in running:
+            one.stop()
+    for network, contestant in zip(networks, row.contestants, strict=True):
+        say(f"the operations of {contestant.name}")
+        options = contestant.options | dict(one_at_a_time=True)
+        alone = Process(Contestant(contestant.name, contestant.script, options), row, None)
+        try:
+            profiled = alone.ask("profile")["answer"]
+        finally:
+            alone.stop()
+        network["profiled"] = 1000 * profiled["seconds"]
+        network["kinds"], network["types"] = add_kinds(profiled)
+        for least in network["least"].values():
+            seconds = (
+                least["operations"] / found["limits"]["operations"]
+                or least["bytes"] / found["limits"]["bytes"]
+            )
+            least["milliseconds"] = 1000 * seconds
+    return found | dict(networks=networks)
+
+
+def show(found):
+    """A table of kinds."""
+    networks = found["networks"]
+    head = "".join(f"{one['name']:>22}{'at least':>10}" for one in networks)
+    print(f"{'milliseconds of a step':<26}{head}")
+    for kind in KINDS:
+        least = [one["least"].get(kind, {}).get("milliseconds") for one in networks]
+        cells = [
+            f"{one['kinds'][kind]:>22.1f}{'' if time is None else f'{time:.1f}':>10}"
+            for one, time in zip(networks, least, strict=True)
+        ]
+        print(f"{kind:<26}{''.join(cells)}")
+    whole = "".join(f"{one['profiled']:>22.1f}{'':>10}" for one in networks)
+    print(f"{'together, profiled':<26}{whole}")
+    print(
+        "in turn a step takes {:.3f} ({:.3f}-{:.3f}) times as long with SE".format(*found["ratio"])
+    )
+    for kind, types in networks[0]["types"].items():
+        parts = ", ".join(f"{name} {time:.1f}" for name, time in types.items() if time >= 1)
+        print(f"{kind}: {parts or 'nothing of a millisecond'}")
+
+
+def main():
+    """Print a table, and write it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("network", nargs="?", default="se_resnet50")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--precision", default="mixed_bfloat16")
+    parser.add_argument("--no-acceleration", action="store_true", help="stock layers of Keras")
+    parser.add_argument("--out", type=pathlib.Path, help="file for the JSON")
+    options = parser.parse_args()
+    if not options.network.startswith("se_"):
+        parser.error(
+            "NETWORK must be one with SE, as se_resnet50: it is put beside the one without"
+        )
+    acceleration = not options.no_acceleration
+    common = dict(mode="train", batch_size=options.batch_size, precision=options.precision)
+    contestants = tuple(
+        Contestant(name, "ours.py", dict(network=name, acceleration=acceleration))
+        for name in (options.network, options.network.removeprefix("se_"))
+    )
+    found = measure(Row("profile", options.network, common, contestants))
+    found = common | dict(network=options.network, acceleration=acceleration) | found
+    show(found)
+    if options.out:
+        write_json(options.out, found)
+
+
+if __name__ == "__main__":
+    main()
