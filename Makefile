@@ -154,8 +154,8 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/ideas.py
 	$(BIN)/python docs/tables.py
 
-# Us and our peers in turn, each at its best: at most 40 minutes, on an idle machine. What is finished
-# is kept; run it again for the rest. ROWS=NAME,... measures only these.
+# Us and our peers in turn, each at its best, on an idle machine. A row that might not be finished in
+# 40 minutes is left for the next run; what is finished is kept. ROWS=NAME,... measures only these.
 ROWS =
 bench-peers: $(INSTALLED) .venv-peers/installed
 	$(BIN)/python benchmarks/peers.py --peers .venv-peers/bin/python --out evidence/speed.json \
@@ -176,7 +176,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 .venv-peers/installed: constraints-peers.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --disable-pip-version-check -c constraints-peers.txt \
-		timm torch torchvision onnx onnxruntime onnxscript openvino zeromodels keras tensorflow-cpu
+		timm torch torchvision onnx onnxruntime onnxscript openvino nncf zeromodels keras \
+		tensorflow-cpu
 	touch $@
 
 .venv-%/installed: pyproject.toml constraints.txt

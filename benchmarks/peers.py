@@ -14,6 +14,7 @@ next run. Keep the machine idle: how busy others kept it stands in every row.
 import argparse
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -36,6 +37,11 @@ STEPS = 2, 200
 PAUSE = 0.5
 """Seconds before a turn, in which threads of the one before go to sleep."""
 SIZE = 224
+MIXED = "mixed_bfloat16"
+PEERS = hashlib.sha256((HERE.parent / "constraints-peers.txt").read_bytes()).hexdigest()[:12]
+"""The versions of the peers, for rows that are kept."""
+POLICIES = {"bfloat16": MIXED, "float32": "float32"}
+"""Of Keras, for what people call the precision."""
 SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 """Of the environment of all contestants."""
 
@@ -79,7 +85,8 @@ def ours():
 
 def stock(precision, rounds=ROUNDS):
     """The same network as Keras computes it by itself."""
-    return Contestant(f"stock Keras, {precision}", "ours.py", dict(acceleration=False), rounds)
+    options = dict(acceleration=False, precision=POLICIES[precision])
+    return Contestant(f"stock Keras, {precision}", "ours.py", options, rounds)
 
 
 def export(precision, network="se_resnet50"):
@@ -96,10 +103,11 @@ def timm(precision, engine="compiled"):
     return Contestant(name, "by_timm.py", dict(engine=engine, precision=precision))
 
 
-def zeromodels(precision):
-    """zeromodels, in a policy of Keras."""
-    name = f"zeromodels, {precision.removeprefix('mixed_')}"
-    return Contestant(name, "by_zeromodels.py", dict(precision=precision))
+def zeromodels(precision, backend="tensorflow"):
+    """zeromodels, by a backend of Keras."""
+    name = f"zeromodels, {dict(tensorflow='TensorFlow', torch='PyTorch')[backend]}, {precision}"
+    options = dict(precision=POLICIES[precision], backend=backend)
+    return Contestant(name, "by_zeromodels.py", options)
 
 
 def training(network, batch_size, precision):
@@ -113,13 +121,12 @@ def inference(batch_size):
     return options | dict(precision="float32")
 
 
-MIXED = "mixed_bfloat16"
 ROWS = (
     Row(
         "se_resnet50-train-bfloat16",
         "SE-ResNet-50, training, 32 images, bfloat16",
         training("se_resnet50", 32, MIXED),
-        (ours(), timm("bfloat16"), stock("bfloat16"), zeromodels(MIXED)),
+        (ours(), timm("bfloat16"), stock("bfloat16"), zeromodels("bfloat16")),
     ),
     Row(
         "se_resnet50-train-float32",
@@ -150,8 +157,11 @@ ROWS = (
             timm("bfloat16"),
             timm("float32", "onnxruntime"),
             timm("float32", "eager"),
+            stock("bfloat16"),
             stock("float32"),
+            zeromodels("bfloat16"),
             zeromodels("float32"),
+            zeromodels("float32", "torch"),
         ),
     ),
     Row(
@@ -161,7 +171,8 @@ ROWS = (
         (
             export("int8"),
             export("int8", "resnet50"),
-            export("bfloat16"),
+            timm("int8", "openvino"),
+            timm("bfloat16", "openvino"),
             timm("bfloat16"),
             timm("float32", "onnxruntime"),
             timm("float32", "eager"),
@@ -174,11 +185,17 @@ ROWS = (
         inference(32),
         (
             export("bfloat16"),
-            export("int8"),
             timm("bfloat16", "openvino"),
             timm("bfloat16"),
+            stock("bfloat16"),
             stock("float32"),
         ),
+    ),
+    Row(
+        "se_resnet50-infer-32-int8",
+        "SE-ResNet-50, inference, 32 images, int8",
+        inference(32),
+        (export("int8"), timm("int8", "openvino"), timm("bfloat16")),
     ),
 )
 
@@ -193,6 +210,8 @@ class Process:
         command = [str(python), str(CONTESTANTS / contestant.script), options]
         path = os.pathsep.join(map(str, (HERE.parent, CONTESTANTS)))
         environment = os.environ | SETTINGS | {"PYTHONPATH": path}
+        if "backend" in contestant.options:
+            environment["KERAS_BACKEND"] = contestant.options["backend"]
         self.process = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -209,8 +228,9 @@ class Process:
 
     def ask(self, what):
         """Say what it is to do, and read its answer."""
-        self.process.stdin.write(f"{what}\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # where it was killed there is none to read
+            self.process.stdin.write(f"{what}\n")
+            self.process.stdin.flush()
         return self.read()
 
     def read(self):
@@ -223,7 +243,7 @@ class Process:
                 return said
         self.stop()
         raise SystemExit(
-            f"{self.contestant.name} ended with {self.process.returncode}; the rows before are kept"
+            f"{self.contestant.name} ended with {self.process.returncode} before it was done"
         )
 
     def take_steps(self, count):
@@ -252,11 +272,13 @@ class Process:
 
     def stop(self):
         """End it."""
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
         self.process.stdout.close()
 
 
@@ -275,7 +297,7 @@ def measure(row, peers):
         require_equal_networks(row, running)
         others = Others(lambda: read_own_seconds() + sum(one.cpu for one in running))
         for turn in range(ROUNDS):
-            for one in running:
+            for one in running[:: -1 if turn % 2 else 1]:  # so that nobody is always the first
                 if turn < one.contestant.rounds:
                     say(f"{row.title}: round {turn + 1} of {ROUNDS}, {one.contestant.name}")
                     one.take_turn()
@@ -285,12 +307,16 @@ def measure(row, peers):
         first, *rest = running
         limits = first.ask("limits")["answer"]
         work = first.about["work"]
+        machine = first.about["machine"]
+        for one in running:
+            one.about.pop("machine", None)
         return dict(
             name=row.name,
             title=row.title,
             **row.options,
             size=SIZE,
-            machine=first.about.pop("machine"),
+            machine=machine,
+            peers=PEERS,
             busy_cores=busy,
             limits=limits,
             limit=row.options["batch_size"] * limits["operations"] / work["operations"],
@@ -322,13 +348,14 @@ def require_equal_networks(row, running):
 def show(row):
     """One row as a table."""
     busy = row["busy_cores"]
-    print(f"\n{row['title']}; limit {row['limit']:.1f} images/s; others used {busy:.2f} cores")
+    used = "" if busy is None else f"; others used {busy:.2f} cores"
+    print(f"\n{row['title']}; limit {row['limit']:.1f} images/s{used}")
     for one in row["contestants"]:
         rate = "{:.1f} ({:.1f}-{:.1f})".format(*one["images_per_second"])
         ratio = row["ratios"].get(one["name"])
         compared = "{:.2f}x ({:.2f}-{:.2f})".format(*ratio) if ratio else ""
-        memory = one["peak_memory"] / 2**30
-        print(f"{one['name']:<36}{rate:>24} images/s{compared:>22}{memory:>7.1f} GiB", flush=True)
+        memory = f"{one['peak_memory'] / 2**30:.1f} GiB" if row["mode"] == "train" else ""
+        print(f"{one['name']:<40}{rate:>24} images/s{compared:>22}{memory:>9}", flush=True)
 
 
 def say(text):
@@ -336,12 +363,12 @@ def say(text):
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def read_kept(path, machine, again):
+def read_kept(path, about, again):
     """Rows that are there already and need not be measured again.
 
     Args:
         path: of the file.
-        machine: that rows must be of.
+        about: machine and versions that rows must be of.
         again: names of rows to measure anew; `None` for all of a finished file, and for none of one
             that is not.
     """
@@ -353,7 +380,7 @@ def read_kept(path, machine, again):
     return {
         row["name"]: row
         for row in kept["rows"]
-        if row["machine"] == machine and row["name"] not in again
+        if about.items() <= row.items() and row["name"] not in again
     }
 
 
@@ -384,7 +411,10 @@ def main():
     if again and (unknown := again - set(names)):
         parser.error(f"no rows {', '.join(unknown)}; there are {', '.join(names)}")
     wanted = again or set(names)
-    rows = read_kept(options.out, describe_this_machine(), again)
+    about = dict(machine=describe_this_machine(), peers=PEERS)
+    rows = read_kept(options.out, about, again)
+    if again and (others := set(names) - again - set(rows)) and options.out.exists():
+        say(f"not in {options.out} on this machine with these versions: {', '.join(others)}")
     began, longest, late = time.monotonic(), 0.0, []
     for row in ROWS:
         if row.name in rows or row.name not in wanted:
@@ -397,8 +427,8 @@ def main():
         taken = time.monotonic() - started
         longest = max(longest, taken)
         rows[row.name]["minutes"] = round(taken / 60, 2)
-        show(rows[row.name])
         write(options.out, rows)
+        show(rows[row.name])
     if late:
         raise SystemExit(f"{', '.join(late)} would begin too late: run it again, rows are kept")
     say(f"all rows measured in {clock(time.monotonic() - began)}")

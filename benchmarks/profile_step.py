@@ -16,9 +16,10 @@ import collections
 import pathlib
 import re
 
-from peers import ROUNDS, Contestant, Process, Row, say, spread, write_json
+from peers import MIXED, ROUNDS, Contestant, Process, Row, say, spread, write_json
 
 from senet.machine import Others, read_own_seconds
+from senet.models import family
 
 CONVOLUTIONS = "convolutions forward", "convolutions backward"
 TAILS = "norm to ReLU forward", "norm to ReLU backward"
@@ -109,11 +110,9 @@ def measure(row):
         network["profiled"] = 1000 * profiled["seconds"]
         network["kinds"], network["types"] = add_kinds(profiled)
         for least in network["least"].values():
-            seconds = (
-                least["operations"] / found["limits"]["operations"]
-                or least["bytes"] / found["limits"]["bytes"]
+            least["milliseconds"] = 1000 * max(
+                least[what] / found["limits"][what] for what in ("operations", "bytes")
             )
-            least["milliseconds"] = 1000 * seconds
     return found | dict(networks=networks)
 
 
@@ -142,9 +141,11 @@ def show(found):
 def main():
     """Print a table, and write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("network", nargs="?", default="se_resnet50")
+    networks = [name for name in family.names() if name.removeprefix("se_") in family.names()]
+    networks = [name for name in networks if name.startswith("se_")]
+    parser.add_argument("network", nargs="?", default="se_resnet50", choices=networks)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--precision", default="mixed_bfloat16")
+    parser.add_argument("--precision", default=MIXED, choices=("float32", MIXED))
     parser.add_argument("--no-acceleration", action="store_true", help="stock layers of Keras")
     parser.add_argument("--out", type=pathlib.Path, help="file for the JSON")
     options = parser.parse_args()

@@ -210,32 +210,48 @@ def speed() -> str:
 
 def peers() -> str:
     """All contestants of all rows of `make bench-peers`."""
-    rows = read_speed()
-    parts = []
+    rows, parts = read_speed(), []
     for row in rows:
-        busy = row["busy_cores"]
+        busy, training = row["busy_cores"], row["mode"] == "train"
+        used = "" if busy is None else f"; other processes used {busy:.2f} cores"
         parts += [
-            f"**{row['title']}** (limit {row['limit']:.1f} images/s, "
-            f"{row['limits']['operations'] / 1e9:,.0f} GFLOP/s in {row['limits']['precision']}; "
-            f"other processes used {busy:.2f} cores)",
+            f"**{row['title']}** (limit {row['limit']:.1f} images per second, "
+            f"{row['limits']['operations'] / 1e9:,.0f} GFLOP/s in {row['limits']['precision']}"
+            f"{used})",
             "",
-            "| | images per second | compared | limit | memory |",
-            "|---|--:|--:|--:|--:|",
+            f"| | images per second | compared | limit |{' memory |' if training else ''}",
+            f"|---|--:|--:|--:|{'--:|' if training else ''}",
         ]
         for one in row["contestants"]:
             ratio = row["ratios"].get(one["name"])
-            compared = "{:.2f} ({:.2f} to {:.2f})".format(*ratio) if ratio else ""
             share = one["images_per_second"][0] / row["limit"]
             limited = row["limits"]["precision"] in one["about"]["precision"]
             rate, least, most = map(format_rate, one["images_per_second"])
-            parts.append(
-                f"| {one['name']} | {rate} ({least} to {most}) | {compared} "
-                f"| {f'{share:.0%}' if limited else ''} | {one['peak_memory'] / 2**30:.1f} GiB |"
-            )
+            once = sum(map(len, one["seconds"])) == 1
+            if ratio and not once:
+                compared = "{:.2f} ({:.2f} to {:.2f})".format(*ratio)
+            else:
+                compared = f"{ratio[0]:.0f}" if ratio else ""
+            cells = [
+                one["name"],
+                f"{rate} (one step)" if once else f"{rate} ({least} to {most})",
+                compared,
+                f"{share:.0%}" if limited else "",
+                *([f"{one['peak_memory'] / 2**30:.1f} GiB"] if training else []),
+            ]
+            parts.append(f"| {' | '.join(cells)} |")
         parts.append("")
-    engines = sorted({one["about"]["engine"] for row in rows for one in row["contestants"]})
-    parts.append(f"On {describe_cores(rows[0]['machine'])}; {', '.join(engines)}.")
+    parts.append(f"On {describe_cores(rows[0]['machine'])}; {', '.join(list_versions(rows))}.")
     return "\n".join(parts)
+
+
+def list_versions(rows: list[dict[str, Any]]) -> list[str]:
+    """What took part, each once: networks of peers, and what computed."""
+    abouts = [one["about"] for row in rows for one in row["contestants"]]
+    found = {about["network"] for about in abouts if " " in about["network"]}
+    for about in abouts:
+        found |= set(about["engine"].split(", "))
+    return sorted({re.sub(r"(\d)[-+].*", r"\1", name) for name in found})
 
 
 def profile() -> str:

@@ -29,6 +29,11 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
+def count_usable_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count_cores()
+
+
 def read_peak_memory() -> int | None:
     """Most bytes that this process had in memory since it began; `None` where nothing tells."""
     try:
@@ -64,12 +69,16 @@ class Others:
         self.all, self.own = _read_busy_seconds(), read_own()
 
     def count_busy_cores(self) -> float | None:
-        """Cores that others used since then, on average; `None` where nothing tells."""
+        """Cores that others used since then, on average; `None` where nothing tells.
+
+        In a container what tells may be of the whole machine, which has more cores: no use then.
+        """
         busy = _read_busy_seconds()
         if busy is None or self.all is None:
             return None
         taken = busy - self.all - (self.read_own() - self.own)
-        return max(0.0, taken / max(1e-9, time.monotonic() - self.began))
+        cores = max(0.0, taken / max(1e-9, time.monotonic() - self.began))
+        return cores if cores <= count_usable_cores() else None
 
 
 def _read_busy_seconds() -> float | None:

@@ -31,14 +31,19 @@ def test_a_process_of_our_own_runs_nothing_of_the_current_folder(tmp_path, monke
     assert "senet list" in done.stdout
 
 
-def test_peak_memory_is_of_this_process_and_only_grows(monkeypatch):
-    before = machine.read_peak_memory()
-    held = bytearray(2 * before)  # a private page is counted once it is written
-    held[::4096] = b"x" * len(held[::4096])
-    after = machine.read_peak_memory()
-    assert 2 * before < after < 5 * before
-    del held
-    assert machine.read_peak_memory() > 0.99 * after  # Linux counts pages of late
+def test_peak_memory_is_the_most_that_a_process_had():
+    code = (
+        "from senet import machine\n"
+        "before = machine.read_peak_memory()\n"
+        "held = b'x' * 2**27\n"
+        "after = machine.read_peak_memory()\n"
+        "del held\n"
+        "print(before, after, machine.read_peak_memory())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after, later = map(int, done.stdout.split())
+    assert before + 0.95 * 2**27 < after < before + 1.5 * 2**27
+    assert later > 0.99 * after  # Linux counts pages of late
 
 
 def test_peak_memory_does_not_count_what_started_the_process():
@@ -54,11 +59,13 @@ def test_others_are_busy_when_they_are():
         return  # no Linux
     work = [sys.executable, "-c", "while True: pass"]
     with subprocess.Popen(work) as other:
-        others = machine.Others()
-        time.sleep(1.5)
-        busy = others.count_busy_cores()
-        other.kill()
-    assert busy > 0.4
+        try:
+            others = machine.Others()
+            time.sleep(1.5)
+            busy = others.count_busy_cores()
+        finally:
+            other.kill()
+    assert busy is None or busy > 0.3  # None in a container that sees a larger machine
 
 
 def test_own_work_is_not_that_of_others(monkeypatch):
@@ -67,3 +74,11 @@ def test_own_work_is_not_that_of_others(monkeypatch):
     monkeypatch.setattr(machine.time, "monotonic", lambda: seconds["clock"].pop(0))
     others = machine.Others(lambda: seconds["own"].pop(0))
     assert others.count_busy_cores() == 0.5  # (4 - 3) seconds in 2
+
+
+def test_more_cores_than_there_are_is_the_count_of_another_machine(monkeypatch):
+    seconds = {"all": [0.0, 300.0], "clock": [0.0, 2.0]}
+    monkeypatch.setattr(machine, "_read_busy_seconds", lambda: seconds["all"].pop(0))
+    monkeypatch.setattr(machine.time, "monotonic", lambda: seconds["clock"].pop(0))
+    monkeypatch.setattr(machine, "count_usable_cores", lambda: 2)
+    assert machine.Others(lambda: 0.0).count_busy_cores() is None

@@ -49,16 +49,7 @@ MAY_USE = {
         *("references", "training"),
     },
     "tasks": {
-        *(
-            "benchmarking",
-            "data",
-            "deployment",
-            "evaluation",
-            "explanation",
-            "files",
-            "foreign",
-            "plotting",
-        ),
+        *("data", "deployment", "evaluation", "explanation", "files", "foreign", "plotting"),
         *("applications", "models", "prediction", "recipes", "runs", "surgery"),
         *("benchmarking", "training"),
     },

@@ -1,7 +1,7 @@
 """timm as a contestant: PyTorch eager or compiled, ONNX Runtime, OpenVINO.
 
-Options: network, mode, batch_size, precision (float32 or bfloat16), engine (eager, compiled,
-onnxruntime, openvino).
+Options: network, mode, batch_size, precision (float32, bfloat16, with OpenVINO also int8), engine
+(eager, compiled, onnxruntime, openvino).
 
 Each engine is as its makers advise for a processor: channels last; `torch.compile`, for inference
 with its weights frozen and its kernels tuned; autocast to train, weights in bfloat16 to infer; a
@@ -83,8 +83,13 @@ def make_openvino_step(options, model):
 
     images = make_images(options)
     graph = openvino.convert_model(model, example_input=images, input=[list(images.shape)])
+    if options["precision"] == "int8":
+        import nncf
+
+        calibration = [make_images(options).numpy() for _ in range(4)]
+        graph = nncf.quantize(graph, nncf.Dataset(calibration), subset_size=len(calibration))
     hints = {
-        "INFERENCE_PRECISION_HINT": "bf16" if options["precision"] == "bfloat16" else "f32",
+        "INFERENCE_PRECISION_HINT": "f32" if options["precision"] == "float32" else "bf16",
         "PERFORMANCE_HINT": "LATENCY",
     }
     request = openvino.Core().compile_model(graph, "CPU", hints).create_infer_request()

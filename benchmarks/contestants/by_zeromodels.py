@@ -1,11 +1,12 @@
-"""zeromodels as a contestant, by Keras on TensorFlow, the fastest of its backends on a processor.
+"""zeromodels as a contestant, by the backend of Keras that the environment names.
 
 Options: mode, batch_size, precision (a policy of Keras).
 """
 
+import sys
+
 import keras
 import numpy as np
-import tensorflow
 import zeromodels
 from turns import read_options, serve
 from zeromodels.models.senet import SENetImageClassify
@@ -39,9 +40,10 @@ def main():
         def step():
             return model.predict_on_batch(images)
 
+    backend = keras.backend.backend()
     about = dict(
         network=f"zeromodels {zeromodels.__version__}",
-        engine=f"keras {keras.__version__}, tensorflow {tensorflow.__version__}",
+        engine=f"keras {keras.__version__}, {backend} {sys.modules[backend].__version__}",
         precision=options["precision"],
         batch_size=size,
         parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables),

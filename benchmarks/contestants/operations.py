@@ -115,7 +115,7 @@ def count_least(model, batch_size, width):
     costs = {layer.name: layer.multiply_adds for layer in keras_costs(model)}
     sources = call_sources(model)
     maps = {"written": 0, "normalised": 0, "shortcuts": 0, "pooled": 0}
-    convolved, backward, products, of_first = 0, 0, 0, 0
+    convolved, backward, products, of_first, dense = 0, 0, 0, 0, [0, 0]
     weights = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     for layer in model.layers:
         if isinstance(layer, layers.InputLayer):
@@ -128,6 +128,8 @@ def count_least(model, batch_size, width):
             products += costs[layer.name]
             of_first += costs[layer.name] if first else 0
             maps["normalised"] += size
+        elif isinstance(layer, layers.Dense | layers.Conv2D):  # those of gates see one pixel
+            dense[layer is model.layers[-1]] += costs[layer.name]
         elif isinstance(layer, layers.ReLU | layers.Activation) and size > layer.output.shape[-1]:
             maps["written"] += size
         elif isinstance(layer, layers.Add):
@@ -150,6 +152,14 @@ def count_least(model, batch_size, width):
         "norm to ReLU forward": dict(operations=0, bytes=moved * tail),
         "norm to ReLU backward": dict(
             operations=0, bytes=moved * (tail + maps["normalised"] + maps["shortcuts"])
+        ),
+        # A dense layer has as many weights as products: read twice, and their gradient written.
+        "dense layers of gates": dict(
+            operations=6 * batch_size * dense[0], bytes=3 * width * dense[0]
+        ),
+        "gradients added": dict(operations=0, bytes=0),  # it could be done where they are made
+        "classifier and loss": dict(
+            operations=6 * batch_size * dense[1], bytes=3 * width * dense[1]
         ),
         "pooling": dict(operations=0, bytes=2 * moved * maps["pooled"]),
         "optimizer": dict(operations=0, bytes=5 * 4 * weights),  # 3 read, 2 written, float32

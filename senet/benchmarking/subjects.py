@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -18,9 +18,11 @@ from senet.data.pipeline import Batch
 from senet.data.preprocessing import COLOURS
 from senet.deployment.exported import Exported, is_exported
 from senet.deployment.formats import FORMATS
+from senet.deployment.manifest import Manifest
 from senet.errors import CapacityError, InputError
 from senet.models import family
 from senet.models.complexity import complexity
+from senet.models.spec import Spec
 from senet.prediction.trained import TrainedLike, load_trained
 from senet.recipes.recipe import MODEL, Recipe
 from senet.training import setup
@@ -93,24 +95,26 @@ def training_subject(
         NotFoundError: there is no such network.
         CapacityError: the step takes more memory than there is.
     """
-    given: dict[str, Any] = dict(size=size, variant=variant, batch_size=batch_size)
-    given |= dict(precision=precision or "float32", acceleration=acceleration)
     name = os.fspath(network)
-    is_named = name in family.names()
-    given |= dict(model=name) if is_named else dict(weights=name)
-    recipe = setup.name_network(Recipe(**given))
-    classes = CLASSES if is_named else references.read_card(name).classes or CLASSES
+    given: dict[str, Any] = dict(batch_size=batch_size, precision=precision or "float32")
+    given |= dict(size=size, acceleration=acceleration)
+    if name in family.names():
+        recipe, classes = Recipe(model=name, variant=variant, **given), CLASSES
+        spec = recipe.built_spec()
+    else:
+        if variant is not None:
+            raise InputError(_describe_variant(name, variant))
+        recipe = setup.name_network(Recipe(weights=name, **given))
+        card = references.read_card(name)
+        # name_network refuses what has no spec
+        spec, classes = cast(Spec, card.spec), card.classes or CLASSES
     setup.require_usable(recipe)
-    side = recipe.size or recipe.built_spec().input_size
+    side = recipe.size or spec.input_size
     with setup.configure_keras(recipe):
         model = applications.create(
-            recipe.model or MODEL,
-            classes=classes,
-            input_shape=(side, side, COLOURS),
-            variant=recipe.variant,
-            **recipe.spec,
+            recipe.model or MODEL, classes=classes, input_shape=(side, side, COLOURS), **vars(spec)
         )
-        require_step_fits(model, batch_size, 1)
+        require_step_fits(model, batch_size, accumulate=None)
         others = [variable for variable in model.variables if not variable.trainable]
         guarded = setup.make_step(recipe, model, others=others)
         batch = _make_batch(batch_size, side, classes)
@@ -174,22 +178,25 @@ def inference_subject(
             made = applications.create(
                 network, classes=CLASSES, input_shape=(side, side, COLOURS), variant=variant
             )
-        return _keras_subject(made, batch_size, precision or "float32")
+        return _keras_subject(made, (side, side, COLOURS), batch_size, precision or "float32")
     if variant is not None:
-        raise InputError(f"{network!r} has a variant of its own: leave variant={variant!r} out.")
+        raise InputError(_describe_variant(network, variant))
     if isinstance(network, str | os.PathLike) and is_exported(network):
         subject = _exported_subject(pathlib.Path(network), batch_size, precision)
+    elif isinstance(network, keras.Model):
+        subject = _keras_subject(network, network.input_shape[1:], batch_size)
     else:
-        model = network if isinstance(network, keras.Model) else load_trained(network).model
-        if isinstance(model, Exported):
-            subject = _exported_subject(model.folder, batch_size, precision)
+        trained = load_trained(network)
+        if isinstance(trained.model, Exported):
+            subject = _exported_subject(trained.model.folder, batch_size, precision)
         else:
-            subject = _keras_subject(model, batch_size, model.dtype_policy.name)
-            if precision not in (None, subject.precision):
-                raise InputError(
-                    f"{subject.network} computes in {subject.precision}: export it to run it in "
-                    f"another precision, or leave precision={precision!r} out."
-                )
+            side = trained.preprocessing.size
+            subject = _keras_subject(trained.model, (side, side, COLOURS), batch_size)
+    if precision not in (None, subject.precision) and subject.runtime is None:
+        raise InputError(
+            f"{subject.network} computes in {subject.precision}: export it to run it in another "
+            f"precision, or leave precision={precision!r} out."
+        )
     if size not in (None, subject.size):
         raise InputError(
             f"{subject.network} takes images of {subject.size} pixels, and not of {size}: leave "
@@ -198,16 +205,31 @@ def inference_subject(
     return subject
 
 
-def _keras_subject(model: keras.Model, batch_size: int, precision: str) -> Subject:
-    shape = model.input_shape[1:]
+def _describe_variant(network: TrainedLike, variant: str) -> str:
+    name = repr(os.fspath(network)) if isinstance(network, str | os.PathLike) else "The network"
+    return f"{name} has a variant of its own: leave variant={variant!r} out."
+
+
+def _keras_subject(
+    model: keras.Model, shape: tuple[int, ...], batch_size: int, precision: str | None = None
+) -> Subject:
     if len(shape) != 3 or None in shape:
         raise InputError(
             f"{model.name} takes inputs {shape}; what is timed are images of one size, "
             "(height, width, channels)."
         )
-    cost, width = complexity(model), _count_bytes(precision)
-    largest = max(int(np.prod(layer.output_shape)) for layer in cost.layers)
-    _require_fits(batch_size, 4 * int(np.prod(shape)) + 2 * width * largest)
+    card = getattr(model, "card", None)
+    precision = precision or (card.precision if card else model.dtype_policy.name)
+    width, image = _count_bytes(precision), 4 * int(np.prod(shape))
+    try:
+        cost = complexity(model)
+    except InputError:  # of open sides, say: it runs all the same
+        work = None
+    else:
+        largest = max(int(np.prod(layer.output_shape)) for layer in cost.layers)
+        image += 2 * width * largest
+        work = count_work(cost, batch_size, width, training=False)
+    _require_fits(batch_size, image)
     images = np.random.default_rng(0).standard_normal((batch_size, *shape), "float32")
     return Subject(
         network=model.name,
@@ -216,24 +238,22 @@ def _keras_subject(model: keras.Model, batch_size: int, precision: str) -> Subje
         size=shape[0 if keras.config.image_data_format() == "channels_last" else 1],
         precision=precision,
         step=lambda: model.predict_on_batch(images),
-        work=count_work(cost, batch_size, width, training=False),
+        work=work,
     )
 
 
 def _exported_subject(folder: pathlib.Path, batch_size: int, precision: str | None) -> Subject:
-    exported = Exported(folder)
-    about = exported.manifest
+    about = Manifest.read(folder)
     wanted = precision and precision.removeprefix("mixed_")
-    if wanted not in (None, about.precision):
-        if about.precision == "int8":
-            raise InputError(
-                f"{str(folder)!r} is in int8 and stays so: leave precision={precision!r} out."
-            )
-        exported = Exported(folder, precision=wanted)
+    if about.precision == "int8" and wanted:
+        raise InputError(
+            f"{str(folder)!r} is in int8 and stays so: leave precision={precision!r} out."
+        )
     precision = wanted or about.precision
     side, width = about.preprocessing.size, _count_bytes(precision)
     cost = SimpleNamespace(**about.cost, trainable_parameters=0) if about.cost else None
     _require_fits(batch_size, 4 * side * side * COLOURS)
+    exported = Exported(folder, precision=precision)
     images = np.random.default_rng(0).random((batch_size, side, side, COLOURS), "float32")
     if about.pixels:
         images *= 255
@@ -252,7 +272,10 @@ def _exported_subject(folder: pathlib.Path, batch_size: int, precision: str | No
 def _name_runtime(libraries: tuple[str, ...]) -> str:
     """Libraries with their versions; one is not always installed under its own name."""
     owners = metadata.packages_distributions()
-    return ", ".join(f"{name} {metadata.version(owners[name][0])}" for name in libraries)
+    return ", ".join(
+        f"{name} {metadata.version(owners[name][0])}" if name in owners else name
+        for name in libraries
+    )
 
 
 def _count_bytes(precision: str) -> int:

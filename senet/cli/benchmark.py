@@ -17,7 +17,11 @@ from senet.models.family import VARIANTS
     show_default=True,
     help="Whether to time a step of training or a prediction.",
 )
-@click.option("--batch-size", type=click.IntRange(1), help="Images in a step; 32 or 1 by default.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Images in a step; by default 32 to train and 1 to infer.",
+)
 @click.option("--size", type=click.IntRange(32, 4096), help="Side of the input, pixels.")
 @click.option(
     "--precision",
@@ -25,7 +29,13 @@ from senet.models.family import VARIANTS
     help="float32 by default, or what an exported network runs in.",
 )
 @click.option("--variant", type=click.Choice(list(VARIANTS)), help="Of a network; seed by default.")
-@click.option("--repeats", type=click.IntRange(1), default=10, show_default=True)
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="That count; one is as many steps as take a fifth of a second.",
+)
 @click.option(
     "--no-acceleration", is_flag=True, help="Train the network itself and not its fast twin."
 )

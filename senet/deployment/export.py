@@ -127,11 +127,21 @@ def write_network(
         class_names=tuple(class_names),
         preprocessing=preprocessing,
         pixels=pixels,
-        cost={name: getattr(complexity(model), name) for name in COUNTS},
+        cost=_count_cost(model),
         trained_on=None if trained_on is None else trained_on.to_json(),
     )
     manifest.write(folder)
     return manifest
+
+
+def _count_cost(model: keras.Model) -> dict[str, int]:
+    """What a network costs for one image; nothing where its layers cannot be counted."""
+    try:
+        cost = complexity(model)
+    except InputError:  # sides are open, say, which a runtime may well run
+        return {}
+    counts = {name: getattr(cost, name) for name in COUNTS}
+    return counts if all(counts.values()) else {}
 
 
 def prove(

@@ -153,6 +153,6 @@ class Manifest:
 def _is_cost(values: dict[str, Any]) -> bool:
     """Whether it is a whole number for each of `COUNTS`, and nothing else."""
     return set(values) == set(COUNTS) and all(
-        isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
+        isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**62
         for value in values.values()
     )

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 import senet
+from senet.machine import count_usable_cores
 
 PACKAGES = ("keras", "numpy", "grain", "pillow")
 """Whose versions can change what a run gives."""
@@ -20,12 +21,11 @@ DECIDING = ("_THREADS", "XLA_FLAGS", "ONEDNN", "TF_DETERMINISTIC")
 def describe_machine() -> dict[str, Any]:
     """What has to be the same for the same rounding, as plain JSON values."""
     backend = keras.backend.backend()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = {k: v for k, v in os.environ.items() if any(part in k for part in DECIDING)}
     return dict(
         backend=f"{backend} {sys.modules[backend].__version__}",
         processor=_name_processor(),
-        cores=cores,
+        cores=count_usable_cores(),
         devices=_name_devices(backend),
         threads=threads,
         **{p: metadata.version(p) for p in PACKAGES},

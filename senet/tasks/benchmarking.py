@@ -73,12 +73,12 @@ class BenchmarkResult:
 
     @property
     def share(self) -> float | None:
-        """Of that limit, 0 to 1."""
+        """Of that limit; 1 is all of it, and a runtime of its own may come to more."""
         return self.limit and self.images_per_second / self.limit
 
     @property
     def memory_share(self) -> float | None:
-        """Of a step, what moving its least bytes at the speed of a copy would take, 0 to 1."""
+        """Of a step, what moving its least bytes at the speed of a copy would take."""
         limits, work = self.measurement.limits, self.subject.work
         if limits is None or work is None:
             return None
@@ -152,7 +152,7 @@ class BenchmarkResult:
             (
                 "images per second",
                 f"{self.images_per_second:.1f} ({slowest:.1f} to {fastest:.1f} in "
-                f"{len(measured.seconds)} repeats of {each})",
+                f"{len(measured.seconds)} repeat{'s'[: len(measured.seconds) != 1]} of {each})",
             ),
             ("time of a step", f"{self.milliseconds:.1f} ms; the first {measured.first:.1f} s"),
             ("peak memory", "not told" if peak is None else f"{peak / 2**30:.2f} GiB"),
@@ -163,7 +163,7 @@ class BenchmarkResult:
         if limits is None:
             return [("limit", "not known: Keras has no matrix product in int8 to compare with")]
         if limit is None:
-            return [("limit", "not known: the folder does not say what its network costs")]
+            return [("limit", "not known: the network's multiply-adds are not")]
         return [
             (
                 "limit",
@@ -196,10 +196,11 @@ def benchmark(
     `"train"` times the step of `senet.train`: forward, backward and update of the twin, by its
     optimizer. `"infer"` times what `senet.predict` asks of the network. Images are in memory:
     reading, cropping and augmenting them is no part of either. The first step, which compiles, is
-    told by itself; two more do not count.
+    told by itself; two more do not count. Memory is that of the process, not of a graphics card.
 
-    The limit is that of a matrix product of 4096 x 4096 values (fewer on a slow machine) in the
-    same precision, at 2 operations for each multiply-add of the network, in training 6.
+    The limit is that of a large matrix product of the backend in the same precision (4096 x 4096
+    values on a processor of today), at 2 operations for each multiply-add of the network, in
+    training 6.
 
     Args:
         network: name of a network, whose weights are random then; or whatever `senet.predict`
@@ -211,7 +212,7 @@ def benchmark(
             network runs in.
         variant: of a named network: `"seed"` (the default), `"caffe"` or `"torch"`.
         repeats: that count; one is as many steps as take a fifth of a second.
-        acceleration: whether the twin is trained. Inference has none.
+        acceleration: whether the twin is trained; `senet.predict` has none.
 
     Returns:
         A `BenchmarkResult`; `print` shows it as a table.
@@ -250,7 +251,8 @@ def benchmark(
         else:
             if not acceleration:
                 raise InputError(
-                    "Inference is without the twin, as senet.predict is: leave acceleration out."
+                    "Only training has a twin to be turned off: leave acceleration=False "
+                    "(--no-acceleration) out."
                 )
             subject = inference_subject(network, **given)
         return BenchmarkResult(subject, measure(subject, repeats), describe_machine())

@@ -22,7 +22,10 @@ ROOM = 0.6
 
 
 def require_step_fits(
-    model: keras.Model, batch_size: int, accumulate: int, devices: int = 1
+    model: keras.Model,
+    batch_size: int,
+    accumulate: int | None,
+    devices: int = 1,
 ) -> None:
     """Refuse batches that take more memory than there is, and say which do not.
 
@@ -31,13 +34,14 @@ def require_step_fits(
     Args:
         model: to be trained.
         batch_size: images in a step.
-        accumulate: steps whose gradients make one update.
+        accumulate: steps whose gradients make one update; `None` where there is nothing but a step,
+            which may have any size.
         devices: that share a batch; it must be a multiple of their number.
 
     Raises:
         CapacityError: the step does not fit.
     """
-    if not _computes_on_cpu():
+    if not computes_on_cpu():
         return
     cost, there = complexity(model), machine.count_memory()
     width = 2 if "16" in keras.config.dtype_policy().name else 4
@@ -51,15 +55,17 @@ def require_step_fits(
         f"A step of {batch_size} images of {side} x {side} pixels takes about "
         f"{needed / 2**30:,.0f} GiB, and there are {there / 2**30:,.0f} GiB of memory."
     )
-    parts = accumulate * batch_size
+    parts = accumulate and accumulate * batch_size
     fitting = [
         size
         for size in range(devices, batch_size, devices)
-        if parts % size == 0 and weights + size * image <= ROOM * there
+        if (parts is None or parts % size == 0) and weights + size * image <= ROOM * there
     ]
     if not fitting:
         raise CapacityError(f"{told} Choose a smaller network, or smaller images by --size.")
     size = fitting[-1]
+    if parts is None:
+        raise CapacityError(f"{told} Choose --batch-size {size} or less.")
     raise CapacityError(
         f"{told} Gather the gradients of smaller batches, which gives as many images for each "
         f"update and the same learning rate: --batch-size {size} --accumulate {parts // size} "
@@ -67,7 +73,7 @@ def require_step_fits(
     )
 
 
-def _computes_on_cpu() -> bool:
+def computes_on_cpu() -> bool:
     """Whether Keras has nothing but the processor to compute on."""
     if keras.backend.backend() == "torch":
         import torch

@@ -1,5 +1,6 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -107,6 +108,46 @@ def test_a_file_is_timed_as_it_predicts_and_trained_as_it_is_built(tmp_path, mon
     assert file.read_bytes() == before
 
 
+def test_a_file_is_trained_as_the_network_that_it_holds(tmp_path):
+    """All fields of its spec, and not only those that have a part in its structure."""
+    options = dict(variant="torch", se_at=("stage2",), stem_pool="ceil")
+    file = make_network(tmp_path / "net.keras", **options)
+    cost = senet.complexity(senet.load(file))
+    subject = senet.benchmark(file, "train", batch_size=3, **SHORT).subject
+    assert subject.work == subjects.count_work(cost, 3, 4, training=True)
+    assert (
+        cost.multiply_adds
+        != senet.complexity(senet.load(make_network(tmp_path / "seed.keras"))).multiply_adds
+    )
+    with pytest.raises(InputError, match="leave variant='torch' out"):
+        senet.benchmark(file, "train", variant="torch")
+
+
+def test_a_network_of_open_sides_is_timed_at_the_size_of_its_preprocessing(tmp_path):
+    file = make_network(tmp_path / "net.keras", input_shape=(None, None, 3))
+    result = senet.benchmark(file, **SHORT)
+    assert (result.subject.size, result.share) == (32, None)
+    senet.export(file, tmp_path / "exported", "onnx")
+    assert json.loads((tmp_path / "exported" / "senet.json").read_text())["cost"] == {}
+    assert senet.benchmark(tmp_path / "exported", **SHORT).share is None
+
+
+def test_logits_in_bfloat16_are_of_that_precision(tmp_path):
+    model = senet.create("se_resnet20_cifar", classes=2, classifier_activation=None)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = senet.create("se_resnet20_cifar", classes=2, classifier_activation=None)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for network, precision in ((model, "float32"), (mixed, "mixed_bfloat16")):
+        file = tmp_path / f"{precision}.keras"
+        about = dict(class_names=("a", "b"), preprocessing=senet.Preprocessing(32))
+        senet.save(network, file, **about)
+        result = senet.benchmark(file, **SHORT)
+        assert result.subject.precision == precision
+        assert f"mixed_{result.measurement.limits.precision}".endswith(precision)
+
+
 def test_an_exported_network_is_timed_in_its_runtime(tmp_path):
     file, folder = make_network(tmp_path / "net.keras"), tmp_path / "exported"
     senet.export(file, folder, "openvino")
@@ -124,7 +165,11 @@ def test_an_exported_network_is_timed_in_its_runtime(tmp_path):
     (folder / "senet.json").write_text(json.dumps(manifest))
     older = senet.benchmark(folder, **SHORT)
     assert (older.limit, older.share, older.memory_share) == (None, None, None)
-    assert "does not say what its network costs" in str(older)
+    assert "the network's multiply-adds are not" in str(older)
+    manifest["cost"] = dict(multiply_adds=0, activations=1, parameters=1)
+    (folder / "senet.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="the cost cannot be"):
+        senet.benchmark(folder)
 
 
 def test_int8_has_no_limit_and_no_other_precision(tmp_path, monkeypatch):
@@ -172,7 +217,7 @@ def test_a_network_in_memory_predicts_but_is_not_trained():
         (dict(batch_size=0), "batch_size must be a whole number of at least 1"),
         (dict(repeats=0), "repeats must be a whole number of at least 1"),
         (dict(size=8), "size must be a whole number of at least 32"),
-        (dict(acceleration=False), "Inference is without the twin"),
+        (dict(acceleration=False), "Only training has a twin"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(options, message):
@@ -189,8 +234,9 @@ def test_what_is_not_there_is_said():
 def test_steps_that_do_not_fit_into_memory_are_refused_before_they_begin(monkeypatch):
     monkeypatch.setattr(machine, "count_memory", lambda: 2**28)
     for mode, batch_size in (("train", 256), ("infer", 4096)):
-        with pytest.raises(CapacityError, match="0 GiB of memory"):
+        with pytest.raises(CapacityError, match=r"0 GiB of memory.*--batch-size") as refused:
             senet.benchmark("se_resnet20_cifar", mode, batch_size=batch_size)
+        assert "--accumulate" not in str(refused.value)
 
 
 def test_one_image_predicts_and_thirty_two_train():
