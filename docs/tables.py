@@ -191,20 +191,23 @@ def speed() -> str:
         "ratio | stock Keras | of the limit |",
         "|---|--:|---|--:|--:|--:|",
     ]
+    slower = []
     for row in rows:
         rates = {one["name"]: one["images_per_second"][0] for one in row["contestants"]}
         ours = next(iter(rates))
         peer = max((n for n in rates if n.startswith(PEERS)), key=rates.__getitem__)
-        stock = [
-            f"{format_rate(rates[name])} ({name.split(', ')[1]})"
-            for name in rates
-            if name.startswith("stock")
-        ]
+        ratio = row["ratios"][peer][0]
+        if ratio < 1:
+            slower.append(f"{row['title']} ({ratio:.2f})")
+        stock = max((n for n in rates if n.startswith("stock")), key=rates.__getitem__, default="")
+        own = f"{format_rate(rates[stock])} ({stock.split(', ')[1]})" if stock else ""
         share = "" if "int8" in ours else f"{rates[ours] / row['limit']:.0%}"
         table.append(
             f"| {row['title']} | {format_rate(rates[ours])} | {peer}: {format_rate(rates[peer])} "
-            f"| {row['ratios'][peer][0]:.2f} | {''.join(stock)} | {share} |"
+            f"| {ratio:.2f} | {own} | {share} |"
         )
+    if slower:
+        table += ["", f"Where a peer is faster: {'; '.join(slower)}."]
     return "\n".join(table)
 
 
