@@ -1206,3 +1206,38 @@ def test_fold_writes_a_network_that_is_used_like_any_other(tiny, tmp_path):
     done = senet("fold", file, *options, "--blocks", "stage3_*", "--out", out)
     assert "No block is called stage3_*; the blocks of" in error_of(done)
     assert "ends in .keras" in error_of(senet("fold", file, *options, "--out", tmp_path / "folded"))
+
+
+def test_benchmark_prints_a_table_and_a_last_line_of_json():
+    options = dict(mode="train", batch_size=2, size=48, precision="mixed_bfloat16", repeats=3)
+    flags = [x for name, value in options.items() for x in (f"--{name.replace('_', '-')}", value)]
+    done = senet("benchmark", "se_resnet10", *flags, "--variant", "torch", "--no-acceleration")
+    assert done.returncode == 0, done.stderr
+    *table, last = done.stdout.splitlines()
+    for part in (
+        "2 images of 48 x 48 pixels",
+        "mixed_bfloat16",
+        "without the twin",
+        "of the limit",
+    ):
+        assert part in "\n".join(table)
+    result = json.loads(last)
+    assert {name: result[name] for name in ("mode", "batch_size", "size", "precision")} == {
+        name: options[name] for name in ("mode", "batch_size", "size", "precision")
+    }
+    assert result["acceleration"] is False
+    seconds = sorted(result["seconds"])
+    assert result["images_per_second"] == pytest.approx(2 / seconds[1])
+    assert result["spread"] == pytest.approx([2 / seconds[2], 2 / seconds[0]])
+    assert result["machine"]["keras"] == keras.__version__
+    assert result["machine_limits"]["precision"] == "bfloat16"
+    assert result["share"] == pytest.approx(result["images_per_second"] / result["limit"])
+
+
+def test_benchmark_refuses_in_one_line_what_cannot_be_timed(tmp_path):
+    assert "nothing-here" in error_of(senet("benchmark", "nothing-here"))
+    (tmp_path / "text.keras").write_text("no network")
+    for mode in ("train", "infer"):
+        assert "text.keras" in error_of(senet("benchmark", tmp_path / "text.keras", "--mode", mode))
+    assert "--no-acceleration" in error_of(senet("benchmark", "se_resnet10", "--no-acceleration"))
+    assert senet("benchmark", "se_resnet10", "--mode", "fly").returncode == 2
