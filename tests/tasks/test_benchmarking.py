@@ -8,6 +8,7 @@ import senet
 from senet import machine
 from senet.benchmarking import measuring, subjects
 from senet.benchmarking.limits import Limits
+from senet.deployment.manifest import Manifest
 from senet.errors import CapacityError, InputError, NotFoundError
 from senet.tasks.benchmarking import BATCH_SIZES, BenchmarkResult
 from tests.tasks.test_explaining import make_network
@@ -150,14 +151,14 @@ def test_logits_in_bfloat16_are_of_that_precision(tmp_path):
 
 def test_an_exported_network_is_timed_in_its_runtime(tmp_path):
     file, folder = make_network(tmp_path / "net.keras"), tmp_path / "exported"
-    senet.export(file, folder, "openvino")
+    senet.export(file, folder, "onnx")
     result = senet.benchmark(folder, batch_size=2, **SHORT)
-    assert result.subject.precision == "bfloat16"
-    assert result.subject.runtime.startswith("openvino 20")
+    assert result.subject.precision == "float32"
+    assert result.subject.runtime.startswith("onnxruntime 1")
     cost = senet.complexity(senet.load(file))
     assert result.subject.work.operations == 2 * 2 * cost.multiply_adds
-    other = senet.benchmark(folder, precision="float32", **SHORT)
-    assert (other.subject.precision, other.measurement.limits.precision) == ("float32",) * 2
+    with pytest.raises(InputError, match="does not run in 'bfloat16'"):
+        senet.benchmark(folder, precision="mixed_bfloat16")
     with pytest.raises(InputError, match="exported network"):
         senet.benchmark(folder, "train")
     manifest = json.loads((folder / "senet.json").read_text())
@@ -172,16 +173,50 @@ def test_an_exported_network_is_timed_in_its_runtime(tmp_path):
         senet.benchmark(folder)
 
 
-def test_int8_has_no_limit_and_no_other_precision(tmp_path, monkeypatch):
-    file, folder = make_network(tmp_path / "net.keras"), tmp_path / "exported"
-    senet.export(file, folder, "openvino")
-    manifest = json.loads((folder / "senet.json").read_text())
-    (folder / "senet.json").write_text(json.dumps(manifest | dict(precision="int8")))
+def write_manifest(folder, precision):
+    """An exported network for OpenVINO, without the network: nothing here runs it."""
+    folder.mkdir()
+    cost = dict(multiply_adds=100, activations=10, parameters=10)
+    about = dict(class_names=("a", "b"), preprocessing=senet.Preprocessing(32), cost=cost)
+    Manifest("net", "openvino", precision, "model.xml", **about).write(folder)
+    return folder
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """What networks were to run in. Without OpenVINO: a process in which it had compiled several
+    networks died of the first signal that a test of training raised."""
+    precisions = []
+
+    class StandIn:
+        def __init__(self, folder, *, precision):
+            precisions.append(precision)
+
+        def predict_on_batch(self, inputs):
+            return inputs
+
+    monkeypatch.setattr(subjects, "Exported", StandIn)
+    return precisions
+
+
+def test_an_exported_network_runs_in_the_precision_that_is_asked_for(tmp_path, opened):
+    folder = write_manifest(tmp_path / "exported", "bfloat16")
+    assert senet.benchmark(folder, **SHORT).subject.precision == "bfloat16"
+    result = senet.benchmark(folder, precision="float32", **SHORT)
+    assert (result.subject.precision, result.measurement.limits.precision) == ("float32",) * 2
+    assert senet.benchmark(folder, precision="mixed_bfloat16", **SHORT).subject.work.bytes == 60
+    assert opened == ["bfloat16", "float32", "bfloat16"]
+    assert result.subject.runtime.startswith("openvino 20")
+
+
+def test_int8_has_no_limit_and_no_other_precision(tmp_path, opened):
+    folder = write_manifest(tmp_path / "exported", "int8")
     result = senet.benchmark(folder, **SHORT)
     assert (result.subject.precision, result.share) == ("int8", None)
     assert "no matrix product in int8" in str(result)
     with pytest.raises(InputError, match="is in int8 and stays so"):
         senet.benchmark(folder, precision="float32")
+    assert opened == ["int8"]
 
 
 def test_a_graph_of_pixels_gets_pixels(tmp_path, monkeypatch):
