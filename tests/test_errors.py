@@ -41,7 +41,7 @@ def test_whatever_senet_raises_is_of_the_family():
         ("__init__.py", "AttributeError"),
         ("arrays.py", "KeyError"),
         ("pickles.py", "IndexError"),
-        ("signatures.py", "IndexError"),
+        ("containers.py", "IndexError"),
         ("experiment.py", "KeyboardInterrupt"),
         ("interruption.py", "KeyboardInterrupt"),
     }

@@ -1,11 +1,10 @@
-"""What a file is by its first bytes, and what of it are pixels."""
+"""What a file is by its first bytes, and why it is not read."""
 
 import contextlib
 import io
 import re
 import struct
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image, TiffImagePlugin
@@ -54,13 +53,6 @@ MARKUP = 1000
 UNKNOWN = "Not a JPEG, PNG, WEBP, BMP, GIF, TIFF image."
 PNG_SEVERAL = (2, 4, 6)
 """Kinds of colours of PNG with several numbers for each pixel: RGB, grey or RGB with alpha."""
-PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-"""Of PNG, those that decide about pixels."""
-EXIF_CHUNK, EXIF_HEADER = b"eXIf", b"Exif\0\0"
-START_OF_SCAN, APP0, APP1, APP14, APP15, COMMENT = 0xDA, 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
-"""Markers of JPEG."""
-WHOLE_ADOBE = 16
-"""Bytes of a segment APP14 that says what the colours are."""
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLE_FORMAT = 258, 259, 262, 339
 """Tags of TIFF."""
 WHITE_IS_ZERO, SIGNED = 0, 2
@@ -169,53 +161,3 @@ def has_wide_colours(content: bytes, kind: str, tags: Mapping[int, Any]) -> bool
         return depth == 16 and colours in PNG_SEVERAL
     bits = as_tuple(tags.get(BITS, 1))
     return len(bits) > 1 and max(bits) == 16
-
-
-def strip_metadata(content: bytes, kind: str) -> bytes:
-    """An image without what decides nothing about its pixels, orientation aside.
-
-    Args:
-        content: of the file.
-        kind: its format. Of others than PNG and JPEG, and of what is not built as they are, the
-            content is given as it is.
-    """
-    with contextlib.suppress(struct.error, IndexError):
-        if kind == "PNG":
-            return content[:8] + b"".join(_take_pixel_chunks(content))
-        if kind == "JPEG":
-            return content[:2] + b"".join(_take_pixel_segments(content))
-    return content
-
-
-def _take_pixel_chunks(content: bytes) -> Iterator[bytes]:
-    """The chunks of a PNG that are needed, and EXIF where its checksum is right."""
-    place = 8
-    while place < len(content):
-        length, name = struct.unpack(">I4s", content[place : place + 8])
-        chunk = content[place : place + length + 12]
-        whole = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
-        if name in PIXEL_CHUNKS or (name == EXIF_CHUNK and whole):
-            yield chunk
-        if name == b"IEND":  # more may stand behind it
-            return
-        place += len(chunk)
-
-
-def _take_pixel_segments(content: bytes) -> Iterator[bytes]:
-    """The segments of a JPEG that are needed, EXIF, and all from the first scan on."""
-    place = 2
-    while True:
-        if content[place] != 0xFF:
-            raise IndexError("there is no marker")
-        marker = content[place + 1]
-        if marker == START_OF_SCAN:
-            yield content[place:]
-            return
-        (length,) = struct.unpack(">H", content[place + 2 : place + 4])
-        segment = content[place : place + 2 + length]
-        exif = marker == APP1 and segment[4:10] == EXIF_HEADER
-        colours = marker == APP14 and len(segment) >= WHOLE_ADOBE
-        beside = marker == COMMENT or APP0 <= marker <= APP15
-        if exif or colours or not beside:
-            yield segment
-        place += len(segment)

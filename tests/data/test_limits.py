@@ -1,0 +1,173 @@
+"""What one image may take: bombs, the largest images that are read, scans, parts."""
+
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from senet.data import containers, limits
+from senet.data.decode import ImageError, decode
+from tests.data import hostile
+from tests.data.hostile import chunk, encode, grey_tiff, png, tiff, webp
+
+MEMORY, SECONDS = 400_000_000, 2
+"""What one image may take: bytes above the ordinary size of the program, and of a processor."""
+ROOT = pathlib.Path(__file__).parents[2]
+EXIF = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, containers.ORIENTATION, 3, 1, 6, 0, 0)
+
+
+def jpeg(width, height, **options):
+    return encode(Image.new("L", (width, height), 77), "JPEG", **options)
+
+
+def floats(width, height, rows=100):
+    """A TIFF of floats, some rows together."""
+    strips = [
+        zlib.compress(bytes(4 * width * min(rows, height - top)), 9)
+        for top in range(0, height, rows)
+    ]
+    count = len(strips)
+    sizes = [*map(len, strips)]
+    places = np.cumsum([400 + 8 * count, *sizes])[:-1].tolist()
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 32), (259, 3, 1, 8)]
+    tags += [(262, 3, 1, 1), (273, 4, count, 400), (277, 3, 1, 1), (278, 4, 1, rows)]
+    tags += [(279, 4, count, 400 + 4 * count), (339, 3, 1, 3)]
+    lists = struct.pack(f"<{2 * count}I", *places, *sizes)
+    return tiff(tags).ljust(400, b"\0") + lists + b"".join(strips)
+
+
+LARGEST = {
+    "grey.png": lambda: png(7070, 7070, depth=16, colours=0),
+    "turned.png": lambda: png(7000, 5800, chunk(b"eXIf", EXIF)),
+    "transparent.png": lambda: png(6300, 6300, depth=8, colours=6),
+    "flat.webp": lambda: webp(4190, 4190),
+    "floats.tif": lambda: floats(7000, 5700),
+    "photograph.jpg": lambda: jpeg(16_000, 10_000),
+    "turned.jpg": lambda: jpeg(12_000, 8333, exif=b"Exif\0\0" + EXIF),
+    "progressive.jpg": lambda: jpeg(12_000, 8333, progressive=True),
+    "runs.bmp": lambda: hostile.bmp_in_runs(2805, 2800, (b"\xff\7" * 11 + b"\0\0") * 2800),
+}
+"""Images as large as are read."""
+READ = {
+    *("animation.webp", "deep.png", "transparent.png", "text.png"),
+    *("exif.jpg", "long-exif.jpg", "between.gif"),
+}
+"""Bombs of which no more is read than the pixels."""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """What each file took, in a program of its own."""
+    folder = tmp_path_factory.mktemp("files")
+    made = hostile.BOMBS | hostile.SCAN_BOMBS | {f"large-{k}": v for k, v in LARGEST.items()}
+    for name, make in made.items():
+        (folder / name).write_bytes(make())
+    command = [sys.executable, "-m", "tests.data.measure", *(str(folder / name) for name in made)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = map(json.loads, result.stdout.splitlines())
+    return {line["name"]: line for line in lines}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was taken")
+@pytest.mark.parametrize(
+    "name", [*hostile.BOMBS, *hostile.SCAN_BOMBS, *(f"large-{name}" for name in LARGEST)]
+)
+def test_one_image_takes_no_more_than_it_may(measured, name):
+    taken = measured[name]
+    assert taken["bytes"] <= MEMORY
+    assert taken["seconds"] <= SECONDS
+    read = name.startswith("large-") or name in READ
+    assert (taken["result"] == "read") == read, taken["result"]
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "scale"),
+    [
+        ((300, 200), {}, 1),
+        ((8000, 6000), {}, 1),
+        ((8000, 6000), dict(exif=b"Exif\0\0" + EXIF), 2),  # a second image of it would be too much
+        ((12_000, 8500), {}, 2),
+        ((12_000, 8500), dict(progressive=True), 2),
+    ],
+)
+def test_a_large_jpeg_is_read_at_the_largest_scale_that_fits(size, options, scale):
+    image = decode(jpeg(*size, **options))
+    expected = tuple(side // scale for side in size)
+    assert image.size == (expected[::-1] if "exif" in options else expected)
+    assert image.getpixel((0, 0)) == (77, 77, 77)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (png(7070, 7080), "7070 x 7080 pixels, more than 50,000,000"),
+        (png(65_536, 1), "65536 x 1 pixels: no side may be longer than 65,535"),
+        (
+            hostile.resized(jpeg(8, 8), 12_700, 12_700),
+            "12700 x 12700 pixels, more than 160,000,000",
+        ),
+        (webp(5000, 5000), r"5000 x 5000 pixels in mode RGB, .* WEBP takes 463 million bytes"),
+        (hostile.scanned(8, 1000, "L"), "8 x 8 pixels in 1,006 scans"),
+        (hostile.scanned(4000, 75, "L"), "4000 x 4000 pixels in 81 scans"),
+    ],
+)
+def test_what_would_take_too_much_is_refused_with_its_size(content, message):
+    with pytest.raises(ImageError, match=message):
+        decode(content)
+
+
+def test_a_jpeg_of_more_scans_than_usual_is_read():
+    assert decode(hostile.scanned(4000, 60, "L")).size == (4000, 4000)
+
+
+def test_a_small_bmp_in_runs_is_read():
+    content = hostile.bmp_in_runs(4, 2, b"\x04\0\0\0\x04\0\0\1")
+    assert decode(content).size == (4, 2)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_large_metadata_change_neither_pixels_nor_orientation(kind):
+    image = hostile.picture()
+    options = dict(lossless=True) if kind == "WEBP" else {}
+    plain = np.asarray(decode(encode(image, kind, **options)))
+    exif = Image.Exif()
+    exif[containers.ORIENTATION] = 6
+    profile = np.random.default_rng(0).bytes(300_000)
+    content = encode(image, kind, exif=exif, icc_profile=profile, **options)
+    assert len(content) > 300_000
+    np.testing.assert_array_equal(np.asarray(decode(content)), np.rot90(plain, -1))
+
+
+def test_exif_is_not_read_where_its_tags_are_larger_than_it_is():
+    exif = hostile.exif_of_one_place()[: containers.MAX_EXIF - 10]
+    with pytest.raises(containers.TooManyParts, match="more than the whole file"):
+        containers.take_pixels(exif, "TIFF")
+    assert containers.read_orientation(b"Exif\0\0" + exif) is None
+    assert containers.read_orientation(b"Exif\0\0" + EXIF) == 6
+    assert containers.read_orientation(b"Exif\0\0" + EXIF + bytes(containers.MAX_EXIF)) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (limits.MAX_TILES + 1, "in pieces that are too many, 65,537"),
+        (containers.MAX_NUMBERS, "its tags have 400,000 numbers, more than 200,000"),
+    ],
+)
+def test_a_tiff_in_too_many_pieces_is_refused(count, message):
+    more = [(259, 3, 1, 1), (273, 4, count, 200), (278, 4, 1, 1), (279, 4, count, 200)]
+    places = np.arange(count, dtype="<u4").tobytes()
+    content = tiff(grey_tiff(8, 8, *more)).ljust(200, b"\0")
+    with pytest.raises(ImageError, match=message):
+        decode(content + places + places)
+
+
+def test_a_file_that_is_too_long_is_refused_whoever_read_it():
+    with pytest.raises(ImageError, match="larger than 67,108,864 bytes"):
+        decode(bytes(limits.MAX_FILE + 1))
