@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from senet.data import containers, limits, signatures
+from senet.data import containers, limits, sharing, signatures
 from senet.errors import InputError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -164,11 +164,12 @@ def _decode_pixels(bare: containers.Bare, kind: str) -> Image.Image:
         # It would turn the image, too, and read all other tags.
         image.load_end = lambda: None  # type: ignore[method-assign]
     try:
-        scale = limits.find_scale(image, bare, kind, turned=turn is not None)
+        scale, needed = limits.find_scale(image, bare, kind, turned=turn is not None)
     except limits.TooLarge as error:
         raise ImageError(str(error)) from None
     if scale > 1:
         image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+    sharing.PIXELS.take(needed)
     image.load()
     rgb = _to_rgb(image, kind, wide=signatures.has_wide_colours(bare.content, kind, _tags(image)))
     del image  # memory that is needed to turn it

@@ -50,8 +50,10 @@ class TooLarge(InputError):
     """An image would take more memory or time than one may."""
 
 
-def find_scale(image: Image.Image, bare: Bare, kind: str, *, turned: bool) -> int:
-    """Part of its sides at which an image is to be decoded: 1 for the whole, 2 for half of them.
+def find_scale(image: Image.Image, bare: Bare, kind: str, *, turned: bool) -> tuple[int, float]:
+    """Part of its sides at which an image is decoded, and the bytes of memory that this takes.
+
+    The part is 1 for the whole, 2 for half of its sides.
 
     Args:
         image: opened, not decoded yet.
@@ -78,7 +80,7 @@ def find_scale(image: Image.Image, bare: Bare, kind: str, *, turned: bool) -> in
     for scale in scales:
         needed = _count_bytes(image, bare, kind, scale, turned=turned)
         if needed <= MAX_DECODING and pixels <= MAX_PIXELS * scale**2:
-            return scale
+            return scale, needed
     raise TooLarge(
         f"{shown} in mode {image.mode}, for which decoding {kind} takes {needed / 1e6:,.0f} "
         f"million bytes, more than {MAX_DECODING / 1e6:,.0f}: save it smaller, or as JPEG."

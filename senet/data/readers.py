@@ -16,10 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from senet.data import limits, sharing
 from senet.data.decode import ImageError, decode
-
-MAX_FILE = 64 * 2**20
-"""Largest image file that is read, bytes."""
 
 UNREADABLE = (
     *(OSError, EOFError, RuntimeError, NotImplementedError),
@@ -54,7 +52,7 @@ class FolderReader:
     def content(self, key: str) -> bytes:
         """The bytes of a file."""
         path = self.root / key
-        _check_size(path.stat().st_size)
+        _ask_for(path.stat().st_size)
         return path.read_bytes()
 
     def stamp(self, key: str) -> str:
@@ -77,7 +75,7 @@ class ZipReader:
 
     def content(self, key: str) -> bytes:
         """The bytes of a member, unpacked."""
-        _check_size(self._member(key).file_size)
+        _ask_for(self._member(key).file_size)
         return self._archive.read(key)
 
     def stamp(self, key: str) -> str:
@@ -112,7 +110,7 @@ class TarReader:
     def content(self, key: tuple[int, int, int]) -> bytes:
         """The bytes of a member."""
         shard, offset, size = key
-        _check_size(size)
+        _ask_for(size)
         with open(self.paths[shard], "rb") as file:
             file.seek(offset)
             return file.read(size)
@@ -161,6 +159,8 @@ class JoinedReader:
         return self.readers[key[0]].stamp(key[1])
 
 
-def _check_size(size: int) -> None:
-    if size > MAX_FILE:
-        raise ImageError(f"The file is larger than {MAX_FILE:,} bytes.")
+def _ask_for(size: int) -> None:
+    """Take memory for a file, if it may be that large."""
+    if size > limits.MAX_FILE:
+        raise ImageError(f"The file is larger than {limits.MAX_FILE:,} bytes.")
+    sharing.FILES.take(size)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from senet.data import arrays, layouts, shards
+from senet.data import arrays, layouts, shards, sharing
 from senet.data.decode import ImageError
 from senet.data.finding import list_folder
 from senet.data.layouts import SPLITS, Found
@@ -57,7 +57,8 @@ class Source:
             ImageError: it cannot be decoded; the message has its name.
         """
         try:
-            return self.reader.image(self.keys[index])
+            with sharing.holding():
+                return self.reader.image(self.keys[index])
         except (ImageError, *UNREADABLE) as error:
             raise ImageError(f"{self.names[index]}: {error}") from error
 

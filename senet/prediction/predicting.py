@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from senet.data.decode import ImageError, convert_image, decode
-from senet.data.readers import MAX_FILE
+from senet.data.limits import MAX_FILE
 from senet.foreign import escape_text
 from senet.prediction.trained import Trained
 from senet.progress import meter

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from senet.data import arrays, readers
+from senet.data import arrays, limits
 from senet.data.decode import ImageError
 from senet.data.sources import divide, from_arrays, load_data
 from tests.conftest import make_photos
@@ -118,7 +118,7 @@ def test_an_encrypted_zip_is_refused_when_it_is_opened(tmp_path, photos):
 
 
 def test_files_larger_than_the_limit_are_refused_unread(photos, monkeypatch):
-    monkeypatch.setattr(readers, "MAX_FILE", 100)
+    monkeypatch.setattr(limits, "MAX_FILE", 100)
     for path in (photos, zipped(photos)):
         with pytest.raises(ImageError, match="larger than 100 bytes"):
             load_data(str(path)).split("train").image(0)
