@@ -1,23 +1,97 @@
-"""Text and records that anybody may have written: of bounded size, checked, and never run."""
+"""Files that anybody may have written: regular ones, of bounded size, checked, and never run."""
 
+import contextlib
+import functools
 import json
+import os
 import pathlib
+import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
-from senet.errors import InputError
+from senet.errors import FileError, InputError
 
 MAX_FILE = 16 * 2**20
 """Largest file that is read, bytes: the metrics of 100,000 epochs."""
 MAX_RECORD = 64 * 2**20
 """Largest record of a run, bytes: it names all classes, 100,000 of them with 600 bytes each."""
+PACKED, FREE = 100, 64 * 2**20
+"""Times that packed data may be longer unpacked, and bytes that they may be in any case."""
+KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+"""What is no regular file: reading it may never end, or wait for ever."""
+OF_THE_SYSTEM = ("/proc", "/sys")
+"""Where Linux shows its own state as files."""
 MAX_NUMBER = 1e15
 """Numbers beyond are taken for damage: no score, count or time comes near."""
 MAX_TEXT = 60
 """Letters of a text in a table."""
 MAX_PATH = 400
 """Letters of a path, or of an error, which has one in it."""
+
+
+def open_file(path: str | os.PathLike) -> BinaryIO:
+    """Open a regular file for reading; anything else is refused, and not waited for.
+
+    Raises:
+        OSError: it is none, or cannot be read; of what is none the message does not have the path.
+    """
+    _require_regular(os.stat(path))  # to open a device may do something already
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "rb", opener=_open_at_once))
+        _require_regular(os.fstat(file.fileno()))  # it may have become something else just now
+        stack.pop_all()
+    return file
+
+
+def read_file(path: str | os.PathLike, largest: int) -> bytes:
+    """The content of a regular file of bounded size.
+
+    Of one that grows meanwhile, what it had is read.
+
+    Raises:
+        OSError: it is none, cannot be read or is larger; the message may not have its path.
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > largest:
+            raise FileError(f"The file is larger than {largest:,} bytes.")
+        return file.read(size)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open what may be a pipe that nobody writes into."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _require_regular(status: os.stat_result) -> None:
+    kind = KINDS.get(stat.S_IFMT(status.st_mode))
+    if status.st_dev in _find_system():
+        kind = "a file of the system"
+    if kind is not None:
+        raise FileError(f"It is {kind}, and only regular files are read.")
+
+
+@functools.cache
+def _find_system() -> frozenset[int]:
+    """What the files of the system lie on."""
+    return frozenset(os.stat(path).st_dev for path in OF_THE_SYSTEM if os.path.ismount(path))
+
+
+def count_believable(packed: int, free: int = FREE) -> int:
+    """Most bytes that packed data may become: a small file may not ask for much memory.
+
+    Args:
+        packed: bytes that are there.
+        free: bytes that they may become in any case.
+    """
+    return free + PACKED * packed
 
 
 def read_json(path: pathlib.Path, largest: int = MAX_FILE) -> dict[str, Any]:
@@ -72,12 +146,12 @@ def read_text(path: pathlib.Path, largest: int = MAX_FILE) -> str:
     Raises:
         ValueError: it is no file, too large, or no text.
     """
-    if not path.is_file() or path.stat().st_size > largest:
-        raise InputError(f"{str(path)!r} is no file of up to {largest:,} bytes.")
     try:
-        return path.read_text(encoding="utf-8")
+        return read_file(path, largest).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{str(path)!r} is damaged: it is no text.") from error
+    except OSError as error:
+        raise InputError(f"{str(path)!r} is no file of up to {largest:,} bytes.") from error
 
 
 def read_number(text: Any) -> float | None:

@@ -1,17 +1,99 @@
 import json
+import os
+import socket
+import sys
 
 import pytest
 
+from senet.errors import FileError
 from senet.foreign import (
     MAX_TEXT,
     clean_text,
     escape_text,
     is_count,
     name_class,
+    open_file,
     plain_fields,
+    read_file,
     read_json,
     read_number,
+    read_text,
 )
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="there are no such files")
+
+
+def make_special(path, kind):
+    """A file of a kind that is no regular one, and what it is called."""
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "socket":
+            os.chdir(path.parent)  # its name must be short
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(path.name)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "folder":
+            path.mkdir()
+        case "file of the system":
+            path.symlink_to("/proc/self/environ")
+    return kind
+
+
+SPECIAL = [
+    *("pipe", "socket", "device", "folder"),
+    pytest.param(
+        "file of the system",
+        marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc"),
+    ),
+]
+
+
+@POSIX
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_only_regular_files_are_opened(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "file"
+    make_special(path, kind)
+    with pytest.raises(FileError, match=f"It is a {kind}, and only regular files are read"):
+        open_file(path)
+    with pytest.raises(ValueError, match="is no file of up to"):
+        read_text(path)
+
+
+@POSIX
+def test_what_becomes_a_pipe_between_two_looks_is_not_waited_for(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    regular = os.stat(path)
+    path.unlink()
+    os.mkfifo(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda _: regular)
+        with pytest.raises(FileError, match="It is a pipe"):
+            open_file(path)
+
+
+def test_of_a_file_no_more_is_read_than_it_may_have(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"123456")
+    assert read_file(path, 6) == b"123456"
+    with pytest.raises(FileError, match="larger than 5 bytes"):
+        read_file(path, 5)
+    whole = os.fstat
+
+    looks = []
+
+    def grow(descriptor):
+        found = whole(descriptor)
+        looks.append(found)
+        if len(looks) == 2:  # the first look is at its kind
+            path.write_bytes(b"123456789")
+        return found
+
+    monkeypatch.setattr(os, "fstat", grow)
+    assert read_file(path, 200) == b"123456"
 
 
 def test_text_has_no_control_characters_and_is_not_long():

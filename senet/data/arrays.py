@@ -1,24 +1,31 @@
 """Data sets that are arrays: scikit-learn's digits, those of Keras, npz and IDX files."""
 
+import contextlib
 import gzip
+import io
 import math
 import pathlib
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO
 
 import numpy as np
 
+from senet.data import archives
 from senet.data.layouts import Entry, Found, class_order
 from senet.data.readers import ArrayReader, JoinedReader
 from senet.errors import FileError, InputError
+from senet.foreign import count_believable, open_file
 
 KERAS_DATA = ("fashion_mnist", "cifar10", "cifar100")
 FASHION_FOLDER = pathlib.Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its IDX files."""
-MAX_ARRAY = 4 * 2**30
-"""Largest array that is read, bytes."""
+MAX_ARRAYS = 4 * 2**30
+"""Most bytes of the arrays of one file."""
+MAX_HEADER = 2**16
+"""Bytes in which the header of an array is: NumPy reads those of up to 10,000."""
 
 CLASS_NAMES = {
     "fashion_mnist": (
@@ -62,6 +69,11 @@ def find_keras_data(name: str) -> Found:
     return _found(name, {"train": train, "test": test}, classes)
 
 
+HEADERS: Mapping[tuple[int, int], Callable[[IO[bytes]], tuple[tuple, bool, np.dtype]]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+"""What reads the header of an array, by its version."""
 NPZ_LAYOUTS: tuple[Mapping[str, tuple[str, str]], ...] = (
     {
         "train": ("x_train", "y_train"),
@@ -102,31 +114,33 @@ def find_in_npz(where: str, path: pathlib.Path) -> Found:
 def _npz_arrays(where: str, path: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays that are ours to read; sizes are compared with the file before memory is taken."""
     wanted = {name for layout in NPZ_LAYOUTS for names in layout.values() for name in names}
+    wanted.add("class_names")
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                name = member.filename.removesuffix(".npy")
-                if name not in wanted | {"class_names"}:
-                    continue
-                with archive.open(member) as file:
-                    version = np.lib.format.read_magic(file)
-                    header = {
-                        (1, 0): np.lib.format.read_array_header_1_0,
-                        (2, 0): np.lib.format.read_array_header_2_0,
-                    }[version]
-                    shape, _, dtype = header(file)
-                    size = math.prod(shape) * dtype.itemsize
-                    if dtype.hasobject:
-                        raise InputError(f"{name} holds Python objects, which are never read")
-                    if size > MAX_ARRAY or file.tell() + size != member.file_size:
-                        raise InputError(
-                            f"{name} of shape {shape} needs {size:,} bytes (at most {MAX_ARRAY:,}) "
-                            f"after a header of {file.tell()}, and has {member.file_size:,} in all"
-                        )
-                with archive.open(member) as file:
-                    yield name, np.lib.format.read_array(file, allow_pickle=False)
+        with archives.RegularZip(path) as archive:
+            members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+            members = {name: m for name, m in members.items() if name in wanted}
+            archives.require_believable(members.values(), path.stat().st_size, MAX_ARRAYS)
+            for name, member in members.items():
+                yield name, _read_array(archive, member, name)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{where!r} is no npz file that can be read: {error}") from error
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.ndarray:
+    """An array that takes as much memory as its member says it has, and no more."""
+    with archive.open(member) as file:
+        start = io.BytesIO(file.read(MAX_HEADER))
+    shape, _, dtype = HEADERS[np.lib.format.read_magic(start)](start)
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject:
+        raise InputError(f"{name} holds Python objects, which are never read")
+    if start.tell() + size != member.file_size:
+        raise InputError(
+            f"{name} of shape {shape} needs {size:,} bytes after a header of {start.tell()}, and "
+            f"has {member.file_size:,} in all"
+        )
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 IDX_FILES = {"train": "train", "test": "t10k"}
@@ -177,14 +191,16 @@ def _read_idx(path: pathlib.Path, dimensions: int) -> np.ndarray:
     packed = path.suffix == ".gz"
     header, stored = 4 + 4 * dimensions, path.stat().st_size
     try:
-        with gzip.open(path, "rb") if packed else open(path, "rb") as file:
+        with contextlib.ExitStack() as stack:
+            stored_file = stack.enter_context(open_file(path))
+            file = stack.enter_context(gzip.open(stored_file)) if packed else stored_file
             start = file.read(header)
             if start[:4] != bytes((0, 0, 8, dimensions)) or len(start) < header:
                 raise InputError(f"it begins with {start[:4].hex(' ') or 'nothing'}")
             shape = struct.unpack(f">{dimensions}I", start[4:])
             size = math.prod(shape)
-            largest = 1100 * stored if packed else stored - header  # deflate packs to 1 : 1032
-            if size > min(largest, MAX_ARRAY):
+            largest = count_believable(stored) if packed else stored - header
+            if size > min(largest, MAX_ARRAYS):
                 raise InputError(f"it says {size:,} bytes follow and has {stored:,} in all")
             data = file.read(size + 1)
     except (OSError, EOFError, zlib.error, ValueError) as error:

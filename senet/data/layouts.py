@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -11,11 +12,12 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from senet.data import archives
 from senet.data.decode import SUFFIXES
 from senet.data.finding import SHOWN, Listing, list_names, split_name
 from senet.data.readers import UNREADABLE, FolderReader, Reader, ZipReader
 from senet.errors import InputError, NotFoundError
-from senet.foreign import escape_text, listed, name_class
+from senet.foreign import escape_text, listed, name_class, read_file
 
 SPLITS = {
     "train": "train",
@@ -36,6 +38,8 @@ ENCRYPTED, UTF_8 = 0x1, 0x800
 """Flags of a member of a zip file."""
 MAX_MAP = 2**24
 """Largest class map that is read, bytes."""
+MAX_LIST = 2**27
+"""Largest list of images that is read, bytes: it has a million lines and more."""
 
 
 class Entry(NamedTuple):
@@ -77,7 +81,7 @@ def find_in_zip(where: str, path: pathlib.Path) -> Found:
         ValueError: it is damaged or encrypted, or its layout is not understood.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with archives.RegularZip(path) as archive:
             members = archive.infolist()
     except (*UNREADABLE, UnicodeDecodeError) as error:
         raise InputError(f"{where!r} is a damaged zip file: {error}") from error
@@ -336,23 +340,28 @@ def _rows(
 ) -> Iterable[tuple[int, dict[str, str]]]:
     """Lines of a CSV file with a header, by column, each with its number."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = [name.strip().lower() for name in next(reader, [])]
-            if not set(columns) <= set(header):
+        text = read_file(path, MAX_LIST).decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{where!r} is no list that can be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where!r} is no CSV file in UTF-8: {error}") from error
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""))
+        header = [name.strip().lower() for name in next(reader, [])]
+        if not set(columns) <= set(header):
+            raise InputError(
+                f"{where!r} needs the columns {' and '.join(columns)} in its first line, with "
+                f"commas between them; it has {', '.join(header)[:200]!r}."
+            )
+        for row in reader:
+            if row and len(row) != len(header):
                 raise InputError(
-                    f"{where!r} needs the columns {' and '.join(columns)} in its first line, with "
-                    f"commas between them; it has {', '.join(header)[:200]!r}."
+                    f"Line {reader.line_num} of {where!r} has {len(row)} columns, the first "
+                    f"line has {len(header)}."
                 )
-            for row in reader:
-                if row and len(row) != len(header):
-                    raise InputError(
-                        f"Line {reader.line_num} of {where!r} has {len(row)} columns, the first "
-                        f"line has {len(header)}."
-                    )
-                if row:
-                    yield reader.line_num, dict(zip(header, row, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
+            if row:
+                yield reader.line_num, dict(zip(header, row, strict=True))
+    except csv.Error as error:
         raise InputError(f"{where!r} is no CSV file in UTF-8: {error}") from error
 
 
@@ -383,16 +392,18 @@ def rename(found: Found, path: str | os.PathLike) -> Found:
 
 
 def _read_class_map(path: pathlib.Path) -> dict[str, str]:
-    if not path.is_file():
-        raise NotFoundError(f"There is no class map {str(path)!r}.")
-    if path.stat().st_size > MAX_MAP:
-        raise InputError(f"The class map {str(path)!r} is larger than {MAX_MAP:,} bytes.")
     wrong = InputError(
         f"{str(path)!r} is no class map: expected a CSV file with a header and two columns, label "
         "and name of the class, or a JSON object from labels to names."
     )
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = read_file(path, MAX_MAP)
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no class map {str(path)!r}.") from None
+    except OSError as error:
+        raise InputError(f"The class map {str(path)!r} cannot be read: {error}") from error
+    try:
+        text = content.decode("utf-8-sig")
         if text.lstrip().startswith("{"):
             pairs = list(json.loads(text).items())
         else:

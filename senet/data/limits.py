@@ -82,8 +82,8 @@ def find_scale(image: Image.Image, bare: Bare, kind: str, *, turned: bool) -> tu
         if needed <= MAX_DECODING and pixels <= MAX_PIXELS * scale**2:
             return scale, needed
     raise TooLarge(
-        f"{shown} in mode {image.mode}, for which decoding {kind} takes {needed / 1e6:,.0f} "
-        f"million bytes, more than {MAX_DECODING / 1e6:,.0f}: save it smaller, or as JPEG."
+        f"{shown} of mode {image.mode}: to decode such a {kind} takes {needed / 1e6:,.0f} million "
+        f"bytes, and one may take {MAX_DECODING / 1e6:,.0f}: save it smaller, or as JPEG."
     )
 
 

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from senet.data import limits, sharing
+from senet.data import archives, limits, sharing
 from senet.data.decode import ImageError, decode
+from senet.foreign import open_file, read_file
 
 UNREADABLE = (
     *(OSError, EOFError, RuntimeError, NotImplementedError),
@@ -53,7 +54,7 @@ class FolderReader:
         """The bytes of a file."""
         path = self.root / key
         _ask_for(path.stat().st_size)
-        return path.read_bytes()
+        return read_file(path, limits.MAX_FILE)
 
     def stamp(self, key: str) -> str:
         """Size of the file, bytes."""
@@ -75,8 +76,9 @@ class ZipReader:
 
     def content(self, key: str) -> bytes:
         """The bytes of a member, unpacked."""
-        _ask_for(self._member(key).file_size)
-        return self._archive.read(key)
+        member = self._member(key)
+        _ask_for(member.file_size)
+        return archives.read_member(self._archive, member)
 
     def stamp(self, key: str) -> str:
         """Size of the member, bytes, and its checksum."""
@@ -91,7 +93,7 @@ class ZipReader:
 
     @functools.cached_property
     def _archive(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self.path)
+        return archives.RegularZip(self.path)
 
     def __reduce__(self) -> tuple:
         return ZipReader, (self.path,)  # an open file stays in its process
@@ -111,7 +113,7 @@ class TarReader:
         """The bytes of a member."""
         shard, offset, size = key
         _ask_for(size)
-        with open(self.paths[shard], "rb") as file:
+        with open_file(self.paths[shard]) as file:
             file.seek(offset)
             return file.read(size)
 

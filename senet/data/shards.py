@@ -7,18 +7,19 @@ import pathlib
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from senet.data.decode import SUFFIXES
 from senet.data.finding import UNREAD_SUFFIXES, count_endings, is_hidden, split_name
 from senet.data.layouts import SPLIT, SPLITS, Entry, Found
 from senet.data.readers import TarReader
 from senet.errors import InputError, NotFoundError
+from senet.foreign import open_file
 
 LABELS = (".cls", ".txt", ".json")
 """Endings of the members that hold a label, the first of them counts."""
 MAX_LABEL = 2**20
-"""Largest member with a label that is read, bytes."""
+"""Largest member with a label, or header of a member, that is read, bytes."""
 MAX_SHARDS = 100_000
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -115,7 +116,7 @@ def _samples(path: pathlib.Path, unread: list[str]) -> Iterator[tuple[str, str, 
     """
     images: dict[str, tarfile.TarInfo] = {}
     labels: dict[str, dict[str, str]] = {}
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         for member in _members(path, file):
             folder, _, base = member.name.rpartition("/")
             if any(map(is_hidden, split_name(member.name))):
@@ -150,6 +151,19 @@ def _samples(path: pathlib.Path, unread: list[str]) -> Iterator[tuple[str, str, 
         yield member.name, found[0], member.offset_data, member.size
 
 
+class _Sparing:
+    """A file of which only short pieces are read: a tar file may say that a name is gigabytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_LABEL:
+            raise tarfile.TarError(f"it has a header of {size:,} bytes")
+        return self.file.read(size)
+
+
 def _members(path: pathlib.Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
     """Regular files in a tar file that is whole."""
     size = os.fstat(file.fileno()).st_size
@@ -157,7 +171,8 @@ def _members(path: pathlib.Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
         f"{str(path)!r} is cut off or damaged: it does not end like a tar file. Copy it again."
     )
     try:
-        with tarfile.open(fileobj=file, mode="r:") as archive:
+        sparing: Any = _Sparing(file)
+        with tarfile.open(fileobj=sparing, mode="r:") as archive:
             for member in archive:
                 if member.offset_data + member.size > size:
                     raise cut_off

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from senet.data import sharing
 from senet.data.decode import ImageError
 from senet.data.readers import UNREADABLE
 from senet.data.sources import Data, Source
@@ -207,7 +208,8 @@ def digest_images(source: Source) -> np.ndarray:
 
 def _digest_image(source: Source, key: Any) -> int:
     try:
-        content = source.reader.content(key)
+        with sharing.holding():
+            content = source.reader.content(key)
     except (ImageError, *UNREADABLE):
         return UNKNOWN
     if not content:

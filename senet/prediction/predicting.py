@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
@@ -12,7 +11,7 @@ from PIL import Image
 
 from senet.data.decode import ImageError, convert_image, decode
 from senet.data.limits import MAX_FILE
-from senet.foreign import escape_text
+from senet.foreign import escape_text, read_file
 from senet.prediction.trained import Trained
 from senet.progress import meter
 
@@ -100,12 +99,7 @@ def _read(image: str | Image.Image | None) -> Image.Image:
         raise ImageError("There is no such file.")
     if isinstance(image, Image.Image):
         return convert_image(image)
-    if not os.path.isfile(image):
-        raise ImageError("Not a regular file.")
-    if os.path.getsize(image) > MAX_FILE:
-        raise ImageError(f"The file is larger than {MAX_FILE:,} bytes.")
-    with open(image, "rb") as stream:
-        return decode(stream.read())
+    return decode(read_file(image, MAX_FILE))
 
 
 def write_table(predictions: Iterable[Prediction], out: IO[str]) -> None:

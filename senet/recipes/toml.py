@@ -1,15 +1,18 @@
 """A recipe out of a preset or a TOML file, and of what changes it."""
 
 import os
-import pathlib
 import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 from senet.errors import InputError, NotFoundError
+from senet.foreign import read_file
 from senet.recipes.fields import merge_fields
 from senet.recipes.presets import DEFAULT, read_preset
 from senet.recipes.recipe import Recipe
+
+MAX_RECIPE = 2**16
+"""Largest recipe that is read, bytes: one with every field has a thousand."""
 
 
 def merge_recipe(
@@ -58,9 +61,11 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
         8
     """
     try:
-        values = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        values = tomllib.loads(read_file(path, MAX_RECIPE).decode("utf-8"))
     except FileNotFoundError:
         raise NotFoundError(f"There is no recipe {str(path)!r}.") from None
+    except RecursionError as error:
+        raise InputError(f"{str(path)!r} cannot be read as TOML: it is nested too deep") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read as TOML: {error}") from error
     try:

@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 
 from senet.errors import InputError
 from senet.files import replacing
+from senet.foreign import open_file
 from senet.runs.folder import CHECKPOINTS
 
 KEPT = 2
@@ -106,7 +107,8 @@ def _read_checkpoint(path: pathlib.Path) -> Checkpoint:
         ValueError: it is damaged.
     """
     step, checksum = NAME.fullmatch(path.name).groups()  # type: ignore[union-attr]
-    data = path.read_bytes()
+    with open_file(path) as file:
+        data = file.read()
     found = hashlib.sha256(data).hexdigest()[:16]
     if found != checksum:
         raise InputError(f"its SHA-256 begins with {found}")

@@ -12,7 +12,7 @@ import stat
 from typing import BinaryIO
 
 from senet.errors import NotFoundError
-from senet.foreign import escape_text
+from senet.foreign import escape_text, open_file
 from senet.weights import zip_files
 from senet.weights.arrays import ArrayFile, Contents, Malformed, Stored, WeightsError, refusing
 from senet.weights.hdf5_files import MEMBER, read_hdf5
@@ -62,7 +62,7 @@ def open_arrays(path: str | os.PathLike) -> ArrayFile:
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         raise WeightsError(path, "it is not a file.")
     with refusing(path), contextlib.ExitStack() as stack:
-        file = stack.enter_context(open(path, "rb"))
+        file = stack.enter_context(open_file(path))
         size = os.fstat(file.fileno()).st_size
         contents = dataclasses.replace(_parse(file, size, stack), size=size)
         if contents.unread and not contents.arrays:
@@ -99,7 +99,7 @@ def read_member(path: str | os.PathLike, name: str, limit: int) -> bytes | None:
     Raises:
         WeightsError: the archive or the member is damaged, or the member is larger.
     """
-    with refusing(path), open(path, "rb") as file:
+    with refusing(path), open_file(path) as file:
         if not file.read(4).startswith(ZIP_SIGNATURE):
             return None
         size = os.fstat(file.fileno()).st_size

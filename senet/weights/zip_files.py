@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from typing import Any, BinaryIO
 
+from senet.foreign import count_believable
 from senet.weights.arrays import Malformed, read_bytes
 
 DIRECTORY_LIMIT = 8 * 2**20
@@ -108,8 +109,8 @@ def read_member(file: BinaryIO, member: zipfile.ZipInfo, size: int, limit: int) 
 
 
 def believable(member: zipfile.ZipInfo) -> int:
-    """Most bytes that a compressed member may become: a small one may not ask for much memory."""
-    return 2**20 + 100 * member.compress_size
+    """Most bytes that a compressed member may become."""
+    return count_believable(member.compress_size, CHUNK)
 
 
 def inflated(file: BinaryIO, member: zipfile.ZipInfo, begin: int, limit: int) -> bytes:

@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import struct
+import sys
 import tarfile
 import zipfile
 
@@ -15,10 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from senet.data import arrays, sources
+from senet.data import arrays, layouts, sources
 from senet.data.decode import ImageError
 from senet.data.sources import load_data
 from tests.conftest import make_photos
+from tests.data.measure import measure
 from tests.data.test_sources import split_folders, zipped
 
 
@@ -128,6 +130,24 @@ def test_a_list_of_missing_files_is_refused(photos):
         load_data(path)
 
 
+def test_lists_and_class_maps_that_are_too_large_or_no_files_are_refused(
+    tmp_path, photos, monkeypatch
+):
+    path = write_list(photos / "list.csv", [("circle/00.png", "a"), ("square/01.png", "b")])
+    for name in ("MAX_LIST", "MAX_MAP"):
+        monkeypatch.setattr(layouts, name, 30)
+    with pytest.raises(ValueError, match=r"list\.csv' is no list .* larger than 30 bytes"):
+        load_data(path)
+    with pytest.raises(ValueError, match=r"class map .*list\.csv' cannot be read: .* 30 bytes"):
+        load_data(str(photos), class_map=path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "map.csv")
+        with pytest.raises(ValueError, match=r"map\.csv' cannot be read: It is a pipe"):
+            load_data(str(photos), class_map=tmp_path / "map.csv")
+        with pytest.raises(ValueError, match=r"map\.csv' is neither a folder nor"):
+            load_data(str(tmp_path / "map.csv"))
+
+
 def test_a_list_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "list.csv").write_bytes(b"path,label\n\xff\xfe,a\n")
     with pytest.raises(ValueError, match="no CSV file in UTF-8"):
@@ -227,6 +247,88 @@ def test_a_damaged_npz_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(ValueError, match="no npz file that can be read"):
         load_data(str(path))
+
+
+def pack(path, name, content, compression=zipfile.ZIP_DEFLATED, **declared):
+    """A zip file with one member, which says what is declared of it."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr(name, content)
+    made = bytearray(path.read_bytes())
+    places = {"packed": (18, 20), "size": (22, 24)}
+    for what, number in declared.items():
+        for signature, place in zip((b"PK\3\4", b"PK\1\2"), places[what], strict=True):
+            struct.pack_into("<I", made, made.index(signature) + place, number)
+    path.write_bytes(made)
+    return str(path)
+
+
+def array(values):
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, values)
+    return stream.getvalue()
+
+
+HEADER_OF_GIGABYTES = b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 10) + b" " * 300_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was taken")
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (array(np.zeros((300, 1000, 1000), "uint8")), {}, "at most|no more are read than"),
+        (array(np.zeros((3, 100, 100), "uint8")), dict(size=10**9), "no more are read than"),
+        (array(np.zeros((300, 1000, 1000), "uint8")), dict(size=30_128), "Bad CRC-32"),
+        (array(np.zeros((300, 1000), "uint8")), dict(size=400_000), "needs 300,000 bytes"),
+        (HEADER_OF_GIGABYTES, dict(size=10_000_000), "no npz file"),
+        (array(np.zeros((3, 100, 100), "uint8")), dict(packed=10**9), "and it has"),
+        (
+            array(np.zeros((300, 100, 100), "uint8")),
+            dict(compression=zipfile.ZIP_BZIP2),
+            "otherwise than by deflate",
+        ),
+    ],
+)
+def test_an_npz_takes_no_more_memory_than_its_length_allows(tmp_path, content, options, message):
+    path = pack(tmp_path / "set.npz", "images.npy", content, **options)
+
+    def load():
+        with pytest.raises(ValueError, match=message):
+            load_data(path)
+
+    assert measure(load)[1] < 100_000_000
+
+
+def test_an_npz_of_equal_labels_is_read(tmp_path):
+    labels = np.repeat(np.arange(2), 150_000)
+    np.savez_compressed(tmp_path / "set.npz", images=images(len(labels), 2, 2), labels=labels)
+    assert len(load_data(tmp_path / "set.npz", split=False).split("train")) == len(labels)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was taken")
+def test_a_member_of_a_zip_takes_no_more_memory_than_it_says(tmp_path):
+    content = png(1) + bytes(600_000_000)
+    path = pack(tmp_path / "set.zip", "a/1.png", content, size=1000)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("b/1.png", png(1))
+        for number, compression in enumerate((zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA), 2):
+            archive.writestr(f"b/{number}.png", content[:1000], compression)
+    source = load_data(path, split=False).split("train")
+
+    def read():
+        with pytest.raises(ImageError, match=r"a/1\.png: Bad CRC-32"):
+            source.image(source.names.index("a/1.png"))
+        assert source.image(source.names.index("b/1.png")).size == (6, 5)
+        for number in (2, 3):
+            with pytest.raises(ImageError, match="packed otherwise than by deflate: pack it again"):
+                source.image(source.names.index(f"b/{number}.png"))
+
+    assert measure(read)[1] < 100_000_000
+
+
+def test_a_tar_shard_with_a_name_of_megabytes_is_refused(tmp_path):
+    path = write_tar(tmp_path / "train.tar", [("a" * 2_000_000 + ".png", png(1)), ("b.cls", b"1")])
+    with pytest.raises(ValueError, match=r"it has a header of 2,00\d,\d{3} bytes"):
+        load_data(path)
 
 
 # IDX

@@ -112,7 +112,10 @@ def test_a_large_jpeg_is_read_at_the_largest_scale_that_fits(size, options, scal
             hostile.resized(jpeg(8, 8), 12_700, 12_700),
             "12700 x 12700 pixels, more than 160,000,000",
         ),
-        (webp(5000, 5000), r"5000 x 5000 pixels in mode RGB, .* WEBP takes 463 million bytes"),
+        (
+            webp(5000, 5000),
+            "of mode RGB: to decode such a WEBP takes 463 million",
+        ),
         (hostile.scanned(8, 1000, "L"), "8 x 8 pixels in 1,006 scans"),
         (hostile.scanned(4000, 75, "L"), "4000 x 4000 pixels in 81 scans"),
     ],

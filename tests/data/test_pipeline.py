@@ -17,11 +17,12 @@ from PIL import Image
 
 from senet.data import pipeline
 from senet.data.augment import Augmentation, Mixing, resized_crop, shift
+from senet.data.damage import explain_damage
 from senet.data.decode import ImageError
 from senet.data.pipeline import WorkerDied, evaluation_batches, training_batches
 from senet.data.preprocessing import Preprocessing
-from senet.data.sources import from_arrays
-from tests.conftest import default_signals
+from senet.data.sources import from_arrays, load_data
+from tests.conftest import default_signals, make_photos
 
 PLAIN = Preprocessing(8, crop_fraction=1.0, mean=(0, 0, 0), std=(1, 1, 1))
 NOTHING = Augmentation(crop="centre", flip=0, jitter=0)
@@ -239,6 +240,29 @@ def test_damaged_images_are_left_out_of_evaluation():
     np.testing.assert_array_equal(
         (joined(batches, "images")[:, 0, 0, 0] * 255).round(), [0, 2, 3, 8, 9]
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_becomes_something_else_during_a_run_is_passed_over(tmp_path, workers):
+    make_photos(tmp_path, 4, ("a", "b"))
+    source = load_data(tmp_path, split=False).split("train")
+    special = sorted(tmp_path.rglob("*.png"))[:3]
+    options = dict(batch_size=2, seed=0, epoch=0, n_classes=2, workers=workers)
+    batches = training_batches(source, PLAIN, NOTHING, **options)
+    next(batches)
+    for path in special:
+        path.unlink()
+    os.mkfifo(special[0])
+    special[1].symlink_to("/dev/zero")
+    special[2].symlink_to("/proc/self/environ")
+    list(batches)  # some were read already
+    batches = whole(source, workers=workers)
+    assert joined(batches, "bad").tolist() == [0, 1, 2]
+    reasons = [explain_damage(source, index) for index in range(3)]
+    kinds = ("pipe", "device", "file of the system" if sys.platform == "linux" else "")
+    for reason, kind in zip(reasons, kinds, strict=True):
+        assert f"It is a {kind}" in reason if kind else reason
 
 
 def test_mixing_gets_whole_batches_and_random_numbers_of_the_batch():

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import shlex
 
 import pytest
@@ -8,7 +9,7 @@ from senet.cli.train import command
 from senet.recipes.fields import read_value
 from senet.recipes.presets import PRESETS
 from senet.recipes.recipe import Recipe
-from senet.recipes.toml import merge_recipe, read_toml
+from senet.recipes.toml import MAX_RECIPE, merge_recipe, read_toml
 
 
 def test_weights_that_name_their_network_bring_it_with_them(tmp_path):
@@ -115,6 +116,23 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):
         read_toml(tmp_path / "a.toml")
     with pytest.raises(FileNotFoundError, match="no recipe"):
         read_toml(tmp_path / "missing.toml")
+
+
+def test_what_is_too_large_nested_too_deep_or_no_file_is_no_recipe(tmp_path):
+    path = tmp_path / "a.toml"
+    for text, message in (
+        ("# " + "a" * MAX_RECIPE, "larger than 65,536 bytes"),
+        ("a = " + "[" * 30_000, "nested too deep"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=f"cannot be read as TOML: .*{message}"):
+            read_toml(path)
+    if hasattr(os, "mkfifo"):
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(ValueError, match="It is a pipe, and only regular files are read"):
+            read_toml(path)
+    assert max(len(Recipe.preset(name).to_toml()) for name in PRESETS) < MAX_RECIPE / 20
 
 
 def test_the_learning_rate_follows_the_batch():

@@ -1314,7 +1314,8 @@ def test_opening_and_reading_raises_no_event_of_code_processes_or_network(tmp_pa
         assert event not in ("import", "pickle.find_class"), args
         if event == "open":
             assert str(tmp_path) in str(args[0])
-            assert args[1] in ("r", "rb")
+            assert args[1] in ("r", "rb", None)
+            assert args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) == 0
 
 
 def try_values(path):
