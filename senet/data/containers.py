@@ -10,6 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from PIL import Image
 
@@ -39,8 +40,15 @@ JFIF = b"JFIF\0"
 WHOLE_JFIF, WHOLE_ADOBE = 18, 16
 """Bytes of segments APP0 and APP14 that say what the colours are."""
 EXIF_HEADER = b"Exif\0\0"
-PIXEL_CHUNKS, EXIF_CHUNK = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}, b"eXIf"
-"""Of PNG, those that decide about pixels, and that of EXIF."""
+XMP_HEADER = b"http://ns.adobe.com/xap/"
+XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
+PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+"""Of PNG, those that decide about pixels."""
+EXIF_CHUNK = b"eXIf"
+TEXT_CHUNKS = {EXIF_CHUNK, b"tEXt", b"zTXt", b"iTXt"}
+"""Of PNG, those in which an orientation may be."""
+XMP_KEYWORD, PROFILE_KEYWORD = b"XML:com.adobe.xmp\0", b"Raw profile type exif\0"
+"""What the text of such a one begins with."""
 PIXEL_PARTS = {b"VP8 ", b"VP8L", b"ALPH", b"ANIM"}
 """Of WebP, those of an image without animation, and the colour behind one."""
 METADATA_FLAGS = 0x20 | 0x08 | 0x04
@@ -70,14 +78,14 @@ class Bare:
 
     Args:
         content: of a file that a decoder takes.
-        exif: which has the orientation; empty where there is none.
+        orientation: what its EXIF or XMP says, 1 to 8; 0 where they do not.
         samples: numbers for each pixel that a JPEG stores, as some colours are stored coarsely.
         scans: times that the pixels of a JPEG are gone over, at most.
         beside: bytes of a TIFF that are no pixels.
     """
 
     content: bytes
-    exif: bytes = b""
+    orientation: int = 0
     samples: float = 0.0
     scans: int = 1
     beside: int = 0
@@ -99,7 +107,7 @@ def take_pixels(content: bytes, kind: str) -> Bare:
 
 def _take_jpeg(content: bytes) -> Bare:
     """The segments that are needed, and all from the first scan on."""
-    kept, exif, samples = [content[:2]], b"", 0.0
+    kept, exif, xmp, samples = [content[:2]], b"", b"", 0.0
     place = 2
     for _ in _parts():
         found = MARKER.search(content, place)  # Pillow passes over what is between segments, too
@@ -108,7 +116,8 @@ def _take_jpeg(content: bytes) -> Bare:
         marker, start, place = found[1][0], found.end() - 2, found.end()
         if marker == START_OF_SCAN:
             kept.append(content[start:])
-            return Bare(b"".join(kept), exif, samples, scans=content.count(SCAN, start))
+            scans = content.count(SCAN, start)
+            return Bare(b"".join(kept), read_orientation(exif, xmp), samples, scans)
         if marker not in BARE:
             (length,) = struct.unpack_from(">H", content, place)
             place += max(length, 2)
@@ -117,8 +126,10 @@ def _take_jpeg(content: bytes) -> Bare:
             samples = _count_samples(segment)
         if _decides(marker, segment):
             kept.append(segment)
-        elif marker == APP1 and segment[4:10] == EXIF_HEADER and not exif:
-            exif = segment[4:]
+        elif marker == APP1 and segment[4:10] == EXIF_HEADER:
+            exif = exif or segment[10:]
+        elif marker == APP1 and segment[4:].startswith(XMP_HEADER):
+            xmp = xmp or segment
     raise IndexError("there is no scan")
 
 
@@ -139,28 +150,44 @@ def _count_samples(segment: bytes) -> float:
 
 
 def _take_png(content: bytes) -> Bare:
-    """The chunks that are needed, and EXIF where its checksum is right."""
-    kept, exif = [content[:8]], b""
+    """The chunks that are needed, and the orientation in others whose checksum is right."""
+    kept, exif, xmp = [content[:8]], b"", b""
     place = 8
     for _ in _parts():
         if place >= len(content):
             break
         length, name = struct.unpack_from(">I4s", content, place)
-        wanted = name in PIXEL_CHUNKS or name == EXIF_CHUNK
-        chunk = content[place : place + length + 12] if wanted else b""
         if name in PIXEL_CHUNKS:
-            kept.append(chunk)
-        elif wanted and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big"):
-            exif = exif or chunk[8:-4]
+            kept.append(content[place : place + length + 12])
+        elif name in TEXT_CHUNKS and length <= MAX_EXIF:
+            chunk = content[place : place + length + 12]
+            whole = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
+            if whole and name == EXIF_CHUNK:
+                exif = exif or chunk[8:-4]
+            elif whole and chunk[8:].startswith(XMP_KEYWORD):
+                xmp = xmp or chunk
+            elif whole and chunk[8:].startswith(PROFILE_KEYWORD):
+                exif = exif or _read_profile(chunk)
         if name == b"IEND":  # more may stand behind it
             break
         place += length + 12
-    return Bare(b"".join(kept), exif)
+    return Bare(b"".join(kept), read_orientation(exif, xmp))
+
+
+def _read_profile(chunk: bytes) -> bytes:
+    """EXIF as ImageMagick writes it into the text of a PNG: three lines, then the bytes in hex."""
+    text = chunk[8 + len(PROFILE_KEYWORD) : -4]
+    with contextlib.suppress(zlib.error, ValueError):
+        if chunk[4:8] == b"zTXt":
+            text = zlib.decompressobj().decompress(text[1:], 3 * MAX_EXIF)
+        hexadecimal = b"".join(text.split(b"\n")[3:]).decode("ascii")
+        return bytes.fromhex(hexadecimal).removeprefix(EXIF_HEADER)
+    return b""
 
 
 def _take_webp(content: bytes) -> Bare:
     """The parts of the first frame, with a header that promises no more."""
-    kept, exif, moving = list[bytes](), b"", False
+    kept, exif, xmp, moving = list[bytes](), b"", b"", False
     place = 12
     for _ in _parts():
         if place + 8 > len(content):
@@ -172,11 +199,14 @@ def _take_webp(content: bytes) -> Bare:
         elif name in PIXEL_PARTS or (name == b"ANMF" and not moving):
             kept.append(bytes(part))
             moving = moving or name == b"ANMF"
-        elif name == b"EXIF" and not exif:
-            exif = bytes(part[8 : 8 + length])
+        elif name == b"EXIF":
+            exif = exif or bytes(part[8 : 8 + length]).removeprefix(EXIF_HEADER)
+        elif name == b"XMP " and length <= MAX_EXIF:
+            xmp = xmp or bytes(part)
         place += len(part)
     body = b"".join([b"WEBP", *kept])
-    return Bare(b"RIFF" + struct.pack("<I", len(body)) + body, exif)
+    content = b"RIFF" + struct.pack("<I", len(body)) + body
+    return Bare(content, read_orientation(exif, xmp))
 
 
 def _take_gif(content: bytes) -> Bare:
@@ -204,6 +234,8 @@ def _check_tiff(content: bytes) -> Bare:
     """A TIFF as it is, if its first directory can be gone through and taken into memory."""
     order, big = "<" if content[:2] == b"II" else ">", 43 in content[2:4]
     (start,) = struct.unpack_from(order + ("Q" if big else "I"), content, 8 if big else 4)
+    if start > len(content):
+        raise IndexError("its directory is behind its end")
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), content, start)
     if count > MAX_ENTRIES:
         raise TooManyParts(f"it says it has {count:,} tags, and none has more than {MAX_ENTRIES:,}")
@@ -243,14 +275,20 @@ TAKERS: Mapping[str, Callable[[bytes], Bare]] = {
 """What takes the pixels out of a file, by its format; those of BMP stand alone."""
 
 
-def read_orientation(exif: bytes) -> int | None:
-    """The number of the orientation in EXIF; `None` where it has none that can be read."""
-    if len(exif) > MAX_EXIF:
-        return None
-    stored = Image.Exif()
-    with contextlib.suppress(Exception):  # Pillow raises whatever broken metadata lead it to
-        body = exif.removeprefix(EXIF_HEADER)
-        _check_tiff(body)
-        stored.load(exif)
-        return stored.get(ORIENTATION)
-    return None
+def read_orientation(exif: bytes, xmp: bytes = b"") -> int:
+    """The number of the orientation in EXIF, or else in XMP; 0 where neither has one.
+
+    Args:
+        exif: from the header of a TIFF on.
+        xmp: text, which may have something around it.
+    """
+    stored: Any = 0
+    if exif and len(exif) <= MAX_EXIF:
+        read = Image.Exif()
+        with contextlib.suppress(Exception):  # Pillow raises whatever broken metadata lead it to
+            _check_tiff(exif)
+            read.load(exif)
+            stored = read.get(ORIENTATION, 0)
+    if not stored and (found := XMP_ORIENTATION.search(xmp)):
+        stored = int(found[1])
+    return stored if stored in range(1, 9) else 0

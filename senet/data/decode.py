@@ -158,7 +158,7 @@ def _decode_pixels(bare: containers.Bare, kind: str) -> Image.Image:
             f"The image has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, twice "
             "Image.MAX_IMAGE_PIXELS of Pillow."
         ) from None
-    turn = TURNS.get(containers.read_orientation(bare.exif) or 0)
+    turn = TURNS.get(bare.orientation)
     if kind == "TIFF":
         turn = _read_turn(image)
         # It would turn the image, too, and read all other tags.

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from senet.data import containers, limits
 from senet.data.decode import ImageError, decode
@@ -147,13 +147,48 @@ def test_large_metadata_change_neither_pixels_nor_orientation(kind):
     np.testing.assert_array_equal(np.asarray(decode(content)), np.rot90(plain, -1))
 
 
+XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><tiff:Orientation>6</tiff:Orientation></x:xmpmeta>'
+PROFILE = "\nexif\n      34\n" + (b"Exif\0\0" + EXIF).hex()
+
+
+def texts(**options):
+    made = PngImagePlugin.PngInfo()
+    for keyword, text in options.items():
+        made.add_text(keyword.replace("_", " "), text, zip=keyword.startswith("Raw"))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", dict(xmp=XMP.encode())),
+        ("WEBP", dict(xmp=XMP.encode(), lossless=True)),
+        ("PNG", dict(pnginfo=texts(**{"XML:com.adobe.xmp": XMP}))),
+        ("PNG", dict(pnginfo=texts(Raw_profile_type_exif=PROFILE))),
+        ("PNG", dict(pnginfo=texts(Raw_profile_type_exif=PROFILE, Other="a" * 100_000))),
+    ],
+)
+def test_an_orientation_counts_wherever_programs_write_it(kind, options):
+    image = hostile.picture()
+    plain = {name: value for name, value in options.items() if name == "lossless"}
+    expected = np.rot90(np.asarray(decode(encode(image, kind, **plain))), -1)
+    content = encode(image, kind, **options)
+    np.testing.assert_array_equal(np.asarray(decode(content)), expected)
+
+
+@pytest.mark.parametrize("profile", ["", "\nexif\n1\nno hex", PROFILE[:-30], "a" * 10**6])
+def test_a_broken_profile_of_text_says_nothing(profile):
+    content = encode(hostile.picture(), "PNG", pnginfo=texts(Raw_profile_type_exif=profile))
+    np.testing.assert_array_equal(np.asarray(decode(content)), np.asarray(hostile.picture()))
+
+
 def test_exif_is_not_read_where_its_tags_are_larger_than_it_is():
     exif = hostile.exif_of_one_place()[: containers.MAX_EXIF - 10]
     with pytest.raises(containers.TooManyParts, match="more than the whole file"):
         containers.take_pixels(exif, "TIFF")
-    assert containers.read_orientation(b"Exif\0\0" + exif) is None
-    assert containers.read_orientation(b"Exif\0\0" + EXIF) == 6
-    assert containers.read_orientation(b"Exif\0\0" + EXIF + bytes(containers.MAX_EXIF)) is None
+    assert containers.read_orientation(exif) == 0
+    assert containers.read_orientation(EXIF) == 6
+    assert containers.read_orientation(EXIF + bytes(containers.MAX_EXIF)) == 0
 
 
 @pytest.mark.parametrize(
