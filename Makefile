@@ -6,6 +6,7 @@ INSTALLED := .venv/installed
 # The demo trains on the digits at hand, or on your photographs: make demo DATA=photos.zip
 DATA ?=
 ARGS ?=
+CORPORA = build/corpora/fetched
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
@@ -27,9 +28,14 @@ check: lint
 coverage: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist worksteal --cov=senet --cov-report=term-missing:skip-covered
 
-# What takes too long for every change: the networks of more than a hundred layers.
-test-slow: $(INSTALLED)
+# What takes too long for every change: the networks of more than a hundred layers, and thousands of
+# damaged and hostile images, some of which others collected.
+test-slow: $(INSTALLED) $(CORPORA)
 	$(BIN)/pytest -n 2 --dist worksteal -m slow
+
+$(CORPORA): $(INSTALLED) tests/data/corpora.py
+	$(BIN)/python -m tests.data.corpora $(dir $@)
+	touch $@
 
 # Tens of thousands of changed weight files: each is loaded or refused, and nothing else (20 minutes).
 mutations: $(INSTALLED)

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from senet.data import sharing
 from senet.data.decode import ImageError
 from senet.data.sources import Data, Source
 from senet.errors import InputError
@@ -202,7 +203,8 @@ def explain_damage(source: Source, index: int) -> str:
 def _find_reason(source: Source, index: int) -> str | None:
     """Why an image cannot be read; `None` where it can."""
     try:
-        source.image(index)
+        with sharing.holding():  # until the image is let go
+            source.image(index)
     except ImageError as error:
         return str(error).removeprefix(f"{source.names[index]}: ")
     return None

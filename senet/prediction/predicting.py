@@ -9,6 +9,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from senet.data import sharing
 from senet.data.decode import ImageError, convert_image, decode
 from senet.data.limits import MAX_FILE
 from senet.foreign import escape_text, read_file
@@ -80,7 +81,8 @@ def _predict_batch(trained: Trained, images: Sequence[Named], top: int) -> Itera
     inputs, errors = [], dict[int, str]()
     for number, one in enumerate(images):
         try:
-            inputs.append(trained.preprocessing(_read(one.image)))
+            with sharing.holding():
+                inputs.append(trained.preprocessing(_read(one.image)))
         except (ImageError, OSError) as error:
             errors[number] = str(error)
     rows = iter(trained.model.predict_on_batch(np.stack(inputs)) if inputs else ())

@@ -284,6 +284,7 @@ HOSTS = {
     "TIFF": ".tif",
     "WEBP": ".webp",
 }
+KINDS = {suffix: kind for kind, suffix in HOSTS.items()}
 PAGE = b"<!doctype html><script>alert(1)</script>"
 
 

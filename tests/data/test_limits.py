@@ -1,9 +1,6 @@
 """What one image may take: bombs, the largest images that are read, scans, parts."""
 
-import json
-import pathlib
 import struct
-import subprocess
 import sys
 import zlib
 
@@ -13,12 +10,11 @@ from PIL import Image, PngImagePlugin
 
 from senet.data import containers, limits
 from senet.data.decode import ImageError, decode
-from tests.data import hostile
+from tests.data import hostile, measure
 from tests.data.hostile import chunk, encode, grey_tiff, png, tiff, webp
 
 MEMORY, SECONDS = 400_000_000, 2
 """What one image may take: bytes above the ordinary size of the program, and of a processor."""
-ROOT = pathlib.Path(__file__).parents[2]
 EXIF = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, containers.ORIENTATION, 3, 1, 6, 0, 0)
 
 
@@ -68,10 +64,7 @@ def measured(tmp_path_factory):
     made = hostile.BOMBS | hostile.SCAN_BOMBS | {f"large-{k}": v for k, v in LARGEST.items()}
     for name, make in made.items():
         (folder / name).write_bytes(make())
-    command = [sys.executable, "-m", "tests.data.measure", *(str(folder / name) for name in made)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    lines = map(json.loads, result.stdout.splitlines())
-    return {line["name"]: line for line in lines}
+    return {one["name"]: one for one in measure.run_on(folder)}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was taken")
