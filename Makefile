@@ -11,7 +11,7 @@ RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
 .PHONY: demo test check coverage lint format docs pictures tutorial start tables test-slow \
-	test-backends mutations parity evidence gate-runs gates folding bench bench-peers clean
+	test-backends mutations parity evidence gate-runs gates folding bench bench-peers limits clean
 
 demo: $(INSTALLED)
 	$(BIN)/senet train $(if $(DATA),$(PHOTOS)) --out $(RUN) $(ARGS)
@@ -32,6 +32,11 @@ coverage: $(INSTALLED)
 # damaged and hostile images, some of which others collected.
 test-slow: $(INSTALLED) $(CORPORA)
 	$(BIN)/pytest -n 2 --dist worksteal -m slow
+
+# What hostile, damaged and large images take: docs/limits.md.
+limits: $(INSTALLED) $(CORPORA)
+	$(BIN)/python -m tests.data.evidence $(dir $(CORPORA)) evidence/limits.json
+	$(BIN)/python docs/tables.py
 
 $(CORPORA): $(INSTALLED) tests/data/corpora.py
 	$(BIN)/python -m tests.data.corpora $(dir $@)

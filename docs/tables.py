@@ -477,6 +477,22 @@ def commands() -> str:
     return "\n\n".join(parts)
 
 
+def limits() -> str:
+    """What hostile, damaged and large images take."""
+    found = json.loads((ROOT / "evidence" / "limits.json").read_text())
+    rows = [
+        f"| on {found['machine']} | files | read "
+        "| most memory, MB | of which | longest, s | of which |",
+        "|---|--:|--:|--:|---|--:|---|",
+    ]
+    for kind, one in found["kinds"].items():
+        rows.append(
+            f"| {kind} | {one['files']:,} | {one['read']:,} | {one['bytes'] / 1e6:,.0f} "
+            f"| `{one['greediest']}` | {one['seconds']:.2f} | `{one['slowest']}` |"
+        )
+    return "\n".join(rows)
+
+
 TABLES = {
     ROOT / "README.md": {"start": start, "speed": speed},
     DOCS / "index.md": {"start": start},
@@ -484,6 +500,7 @@ TABLES = {
     DOCS / "weights.md": {"weights": weights, "loading": loading},
     DOCS / "training.md": {"evidence": evidence, "twin": twin},
     DOCS / "speed.md": {"peers": peers, "profile": profile},
+    DOCS / "limits.md": {"limits": limits},
     DOCS / "gates.md": {"gates": gates},
     DOCS / "commands.md": {"commands": commands},
     DOCS / "folding.md": {

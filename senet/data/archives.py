@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from senet.errors import FileError, InputError
 from senet.foreign import PACKED, count_believable, open_file
@@ -62,8 +62,8 @@ def require_believable(members: Collection[zipfile.ZipInfo], stored: int, larges
         raise InputError("its arrays are packed otherwise than by deflate: save them again")
 
 
-def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """Unpack a member, and no more of it than it says it has.
+def read_pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Unpack a member piece by piece, and no more of it than it says it has.
 
     Raises:
         FileError: it is packed otherwise than by deflate.
@@ -72,4 +72,4 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     if member.compress_type not in BOUNDED:
         raise FileError("It is packed otherwise than by deflate: pack it again.")
     with archive.open(member) as file:
-        return b"".join(iter(lambda: file.read(PIECE), b""))  # at once, all would be unpacked
+        yield from iter(lambda: file.read(PIECE), b"")  # at once, all would be unpacked

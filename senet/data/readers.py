@@ -8,10 +8,12 @@ import dataclasses
 import functools
 import hashlib
 import lzma
+import os
 import pathlib
 import zipfile
 import zlib
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from PIL import Image
@@ -36,6 +38,9 @@ class Reader(Protocol):
     def content(self, key: Any) -> bytes:
         """The bytes that the image is made of, as they are stored; raises as `image` does."""
 
+    def pieces(self, key: Any) -> Iterator[bytes]:
+        """The same bytes piece by piece, of which none is large."""
+
     def stamp(self, key: Any) -> str:
         """What changes, as a rule, when the image does; cheap where it is stored with the file."""
 
@@ -55,6 +60,11 @@ class FolderReader:
         path = self.root / key
         _ask_for(path.stat().st_size)
         return read_file(path, limits.MAX_FILE)
+
+    def pieces(self, key: str) -> Iterator[bytes]:
+        """The bytes of a file piece by piece."""
+        with open_file(self.root / key) as file:
+            yield from _read_pieces(file, os.fstat(file.fileno()).st_size)
 
     def stamp(self, key: str) -> str:
         """Size of the file, bytes."""
@@ -78,7 +88,11 @@ class ZipReader:
         """The bytes of a member, unpacked."""
         member = self._member(key)
         _ask_for(member.file_size)
-        return archives.read_member(self._archive, member)
+        return b"".join(archives.read_pieces(self._archive, member))
+
+    def pieces(self, key: str) -> Iterator[bytes]:
+        """The bytes of a member piece by piece."""
+        return archives.read_pieces(self._archive, self._member(key))
 
     def stamp(self, key: str) -> str:
         """Size of the member, bytes, and its checksum."""
@@ -117,6 +131,13 @@ class TarReader:
             file.seek(offset)
             return file.read(size)
 
+    def pieces(self, key: tuple[int, int, int]) -> Iterator[bytes]:
+        """The bytes of a member piece by piece."""
+        shard, offset, size = key
+        with open_file(self.paths[shard]) as file:
+            file.seek(offset)
+            yield from _read_pieces(file, size)
+
     def stamp(self, key: tuple[int, int, int]) -> str:
         """Size of the member, bytes."""
         return str(key[2])
@@ -137,6 +158,10 @@ class ArrayReader:
         image = self.images[key]
         return repr(image.shape).encode() + image.tobytes()
 
+    def pieces(self, key: int) -> Iterator[bytes]:
+        """Shape and pixels."""
+        yield self.content(key)
+
     def stamp(self, key: int) -> str:
         """Hash of the pixels."""
         return hashlib.sha256(self.images[key].tobytes()).hexdigest()
@@ -156,9 +181,22 @@ class JoinedReader:
         """The bytes of the image of one of the readers."""
         return self.readers[key[0]].content(key[1])
 
+    def pieces(self, key: tuple[int, Any]) -> Iterator[bytes]:
+        """The bytes of the image of one of the readers, piece by piece."""
+        return self.readers[key[0]].pieces(key[1])
+
     def stamp(self, key: tuple[int, Any]) -> str:
         """The stamp that one of the readers gives."""
         return self.readers[key[0]].stamp(key[1])
+
+
+def _read_pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """So many bytes of a file, or as many as there are."""
+    if size > limits.MAX_FILE:
+        raise ImageError(f"The file is larger than {limits.MAX_FILE:,} bytes.")
+    while size > 0 and (piece := file.read(min(size, archives.PIECE))):
+        size -= len(piece)
+        yield piece
 
 
 def _ask_for(size: int) -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 
 import filelock
+from PIL import Image
 
 from senet.data import limits
 
@@ -25,8 +26,8 @@ UNCOUNTED = 8 * 2**20
 UNCOUNTED_FILE = 4 * 2**20
 """Bytes that its file may have."""
 UNITS_TO_RETURN = 10
-"""Units after whose use free memory is returned, which takes time: an image of 12 megapixels takes
-fewer."""
+"""Units before and after whose use free memory is returned, which takes time: an image of 12
+megapixels takes fewer."""
 WAIT = 0.005
 """Seconds between two looks at what others have given back."""
 
@@ -56,6 +57,8 @@ class Share:
         if held is None or size <= self.uncounted:
             return
         missing = min(self.units, -(-int(size) // UNIT))
+        if missing > UNITS_TO_RETURN:
+            return_free_memory()
         with self._lock("turn").acquire(timeout=-1):  # who collects gets all before the next one
             while missing:
                 for number in range(self.units):
@@ -97,11 +100,12 @@ def holding() -> Iterator[None]:
 
 
 def return_free_memory() -> None:
-    """Let the system have what this process does not use, where its C library can.
+    """Let the system have what this process does not use, as far as its C library can.
 
     That of glibc may keep what a thread has freed for this thread: several of them would have
-    several large images.
+    several large images. Pillow may keep some for the next image.
     """
+    Image.core.clear_cache()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from senet.data import sharing
 from senet.data.decode import ImageError
 from senet.data.readers import UNREADABLE
 from senet.data.sources import Data, Source
@@ -207,11 +206,11 @@ def digest_images(source: Source) -> np.ndarray:
 
 
 def _digest_image(source: Source, key: Any) -> int:
+    digest, empty = hashlib.sha256(), True
     try:
-        with sharing.holding():
-            content = source.reader.content(key)
+        for piece in source.reader.pieces(key):
+            digest.update(piece)
+            empty = False
     except (ImageError, *UNREADABLE):
         return UNKNOWN
-    if not content:
-        return UNKNOWN
-    return int.from_bytes(hashlib.sha256(content).digest()[:DIGEST_BYTES], "little")
+    return UNKNOWN if empty else int.from_bytes(digest.digest()[:DIGEST_BYTES], "little")

@@ -265,6 +265,45 @@ SCAN_BOMBS: dict[str, Callable[[], bytes]] = {
 """JPEGs whose pixels are gone over again and again."""
 
 
+EXIF = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+"""Says that an image is to be turned to the right."""
+
+
+def jpeg(width: int, height: int, **options: object) -> bytes:
+    """A grey JPEG of one brightness."""
+    return encode(Image.new("L", (width, height), 77), "JPEG", **options)
+
+
+def floats(width: int, height: int, rows: int = 100) -> bytes:
+    """A TIFF of floats, some rows together."""
+    strips = [
+        zlib.compress(bytes(4 * width * min(rows, height - top)), 9)
+        for top in range(0, height, rows)
+    ]
+    count = len(strips)
+    sizes = list(map(len, strips))
+    places = np.cumsum([400 + 8 * count, *sizes])[:-1].tolist()
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 32), (259, 3, 1, 8)]
+    tags += [(262, 3, 1, 1), (273, 4, count, 400), (277, 3, 1, 1), (278, 4, 1, rows)]
+    tags += [(279, 4, count, 400 + 4 * count), (339, 3, 1, 3)]
+    lists = struct.pack(f"<{2 * count}I", *places, *sizes)
+    return tiff(tags).ljust(400, b"\0") + lists + b"".join(strips)
+
+
+LARGEST = {
+    "grey.png": lambda: png(7070, 7070, depth=16, colours=0),
+    "turned.png": lambda: png(7000, 5800, chunk(b"eXIf", EXIF)),
+    "transparent.png": lambda: png(6300, 6300, depth=8, colours=6),
+    "flat.webp": lambda: webp(4190, 4190),
+    "floats.tif": lambda: floats(7000, 5700),
+    "photograph.jpg": lambda: jpeg(16_000, 10_000),
+    "turned.jpg": lambda: jpeg(12_000, 8333, exif=b"Exif\0\0" + EXIF),
+    "progressive.jpg": lambda: jpeg(12_000, 8333, progressive=True),
+    "runs.bmp": lambda: bmp_in_runs(2805, 2800, (b"\xff\7" * 11 + b"\0\0") * 2800),
+}
+"""Images as large as are read."""
+
+
 # Files that are two things at once
 
 

@@ -1,8 +1,6 @@
 """What one image may take: bombs, the largest images that are read, scans, parts."""
 
-import struct
 import sys
-import zlib
 
 import numpy as np
 import pytest
@@ -11,45 +9,12 @@ from PIL import Image, PngImagePlugin
 from senet.data import containers, limits
 from senet.data.decode import ImageError, decode
 from tests.data import hostile, measure
-from tests.data.hostile import chunk, encode, grey_tiff, png, tiff, webp
+from tests.data.hostile import EXIF, encode, grey_tiff, jpeg, png, tiff, webp
 
 MEMORY, SECONDS = 400_000_000, 2
 """What one image may take: bytes above the ordinary size of the program, and of a processor."""
-EXIF = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, containers.ORIENTATION, 3, 1, 6, 0, 0)
 
 
-def jpeg(width, height, **options):
-    return encode(Image.new("L", (width, height), 77), "JPEG", **options)
-
-
-def floats(width, height, rows=100):
-    """A TIFF of floats, some rows together."""
-    strips = [
-        zlib.compress(bytes(4 * width * min(rows, height - top)), 9)
-        for top in range(0, height, rows)
-    ]
-    count = len(strips)
-    sizes = [*map(len, strips)]
-    places = np.cumsum([400 + 8 * count, *sizes])[:-1].tolist()
-    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 32), (259, 3, 1, 8)]
-    tags += [(262, 3, 1, 1), (273, 4, count, 400), (277, 3, 1, 1), (278, 4, 1, rows)]
-    tags += [(279, 4, count, 400 + 4 * count), (339, 3, 1, 3)]
-    lists = struct.pack(f"<{2 * count}I", *places, *sizes)
-    return tiff(tags).ljust(400, b"\0") + lists + b"".join(strips)
-
-
-LARGEST = {
-    "grey.png": lambda: png(7070, 7070, depth=16, colours=0),
-    "turned.png": lambda: png(7000, 5800, chunk(b"eXIf", EXIF)),
-    "transparent.png": lambda: png(6300, 6300, depth=8, colours=6),
-    "flat.webp": lambda: webp(4190, 4190),
-    "floats.tif": lambda: floats(7000, 5700),
-    "photograph.jpg": lambda: jpeg(16_000, 10_000),
-    "turned.jpg": lambda: jpeg(12_000, 8333, exif=b"Exif\0\0" + EXIF),
-    "progressive.jpg": lambda: jpeg(12_000, 8333, progressive=True),
-    "runs.bmp": lambda: hostile.bmp_in_runs(2805, 2800, (b"\xff\7" * 11 + b"\0\0") * 2800),
-}
-"""Images as large as are read."""
 READ = {
     *("animation.webp", "deep.png", "transparent.png", "text.png"),
     *("exif.jpg", "long-exif.jpg", "between.gif"),
@@ -61,7 +26,9 @@ READ = {
 def measured(tmp_path_factory):
     """What each file took, in a program of its own."""
     folder = tmp_path_factory.mktemp("files")
-    made = hostile.BOMBS | hostile.SCAN_BOMBS | {f"large-{k}": v for k, v in LARGEST.items()}
+    made = (
+        hostile.BOMBS | hostile.SCAN_BOMBS | {f"large-{k}": v for k, v in hostile.LARGEST.items()}
+    )
     for name, make in made.items():
         (folder / name).write_bytes(make())
     return {one["name"]: one for one in measure.run_on(folder)}
@@ -69,7 +36,7 @@ def measured(tmp_path_factory):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was taken")
 @pytest.mark.parametrize(
-    "name", [*hostile.BOMBS, *hostile.SCAN_BOMBS, *(f"large-{name}" for name in LARGEST)]
+    "name", [*hostile.BOMBS, *hostile.SCAN_BOMBS, *(f"large-{name}" for name in hostile.LARGEST)]
 )
 def test_one_image_takes_no_more_than_it_may(measured, name):
     taken = measured[name]

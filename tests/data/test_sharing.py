@@ -14,8 +14,7 @@ from senet.data.augment import Augmentation
 from senet.data.pipeline import evaluation_batches, training_batches
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import load_data
-from tests.data.hostile import encode, picture, png, webp
-from tests.data.test_limits import jpeg
+from tests.data.hostile import encode, jpeg, picture, png, webp
 
 MEMORY = 400_000_000
 """What all images that are read at one time may take together, bytes."""
