@@ -42,7 +42,10 @@ def open_file(path: str | os.PathLike) -> BinaryIO:
     Raises:
         OSError: it is none, or cannot be read; of what is none the message does not have the path.
     """
-    _require_regular(os.stat(path))  # to open a device may do something already
+    try:
+        _require_regular(os.stat(path))  # to open a device may do something already
+    except ValueError as error:  # of a name with a zero byte
+        raise FileError(f"There can be no such file: {error}.") from error
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(path, "rb", opener=_open_at_once))
         _require_regular(os.fstat(file.fileno()))  # it may have become something else just now
@@ -72,7 +75,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _require_regular(status: os.stat_result) -> None:
     kind = KINDS.get(stat.S_IFMT(status.st_mode))
-    if status.st_dev in _find_system():
+    if kind is None and status.st_dev in _find_system():
         kind = "a file of the system"
     if kind is not None:
         raise FileError(f"It is {kind}, and only regular files are read.")
@@ -81,7 +84,15 @@ def _require_regular(status: os.stat_result) -> None:
 @functools.cache
 def _find_system() -> frozenset[int]:
     """What the files of the system lie on."""
-    return frozenset(os.stat(path).st_dev for path in OF_THE_SYSTEM if os.path.ismount(path))
+    places = [path for path in OF_THE_SYSTEM if os.path.ismount(path)]
+    with contextlib.suppress(OSError), open("/proc/self/mounts") as file:
+        mounts = [line.split()[1] for line in file]
+        places += [at for at in mounts if at.startswith(tuple(f"{p}/" for p in OF_THE_SYSTEM))]
+    found = set()
+    for place in places:
+        with contextlib.suppress(OSError):  # not for everybody to see
+            found.add(os.stat(place).st_dev)
+    return frozenset(found - {os.stat("/").st_dev})
 
 
 def count_believable(packed: int, free: int = FREE) -> int:

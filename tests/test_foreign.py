@@ -75,6 +75,11 @@ def test_what_becomes_a_pipe_between_two_looks_is_not_waited_for(tmp_path, monke
             open_file(path)
 
 
+def test_a_name_with_a_zero_byte_is_that_of_no_file():
+    with pytest.raises(FileError, match="There can be no such file"):
+        read_file("a\0b", 10)
+
+
 def test_of_a_file_no_more_is_read_than_it_may_have(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"123456")

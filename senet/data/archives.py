@@ -3,6 +3,7 @@
 import os
 import zipfile
 from collections.abc import Collection, Iterator
+from typing import BinaryIO
 
 from senet.errors import FileError, InputError
 from senet.foreign import PACKED, count_believable, open_file
@@ -24,6 +25,8 @@ class RegularZip(zipfile.ZipFile):
         BadZipFile: it is no zip file.
     """
 
+    _opened: BinaryIO | None = None  # closing comes also after what failed to open
+
     def __init__(self, path: str | os.PathLike) -> None:
         self._opened = open_file(path)
         try:
@@ -34,8 +37,9 @@ class RegularZip(zipfile.ZipFile):
 
     def close(self) -> None:
         """Close it."""
-        super().close()
-        self._opened.close()
+        if self._opened is not None:
+            super().close()
+            self._opened.close()
 
 
 def require_believable(members: Collection[zipfile.ZipInfo], stored: int, largest: int) -> None:

@@ -13,7 +13,7 @@ from typing import IO
 
 import numpy as np
 
-from senet.data import archives
+from senet.data import archives, limits
 from senet.data.layouts import Entry, Found, class_order
 from senet.data.readers import ArrayReader, JoinedReader
 from senet.errors import FileError, InputError
@@ -134,6 +134,8 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) ->
     size = math.prod(shape) * dtype.itemsize
     if dtype.hasobject:
         raise InputError(f"{name} holds Python objects, which are never read")
+    if not dtype.itemsize:
+        raise InputError(f"{name} has values of no bytes")
     if start.tell() + size != member.file_size:
         raise InputError(
             f"{name} of shape {shape} needs {size:,} bytes after a header of {start.tell()}, and "
@@ -256,6 +258,12 @@ def _check(
             f"The {section} images of {where!r} are {images.dtype} of shape {images.shape}: "
             "expected uint8, 0-255, of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3)."
         )
+    height, width = images.shape[1:3]
+    if max(height, width) > limits.MAX_SIDE or height * width > limits.MAX_PIXELS:
+        raise InputError(
+            f"The {section} images of {where!r} have {width} x {height} pixels: at most "
+            f"{limits.MAX_PIXELS:,} are read, and no side longer than {limits.MAX_SIDE:,}."
+        )
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iuU":
         raise InputError(
@@ -272,5 +280,4 @@ def _check(
             f"The {section} labels of {where!r} go from {labels.min()} to {labels.max()}: expected "
             f"0 to {len(classes) - 1 if classes else 'the number of classes - 1'}."
         )
-    names = classes or tuple(str(c) for c in range(int(labels.max()) + 1))
-    return images, [names[label] for label in labels]
+    return images, [classes[label] if classes else str(label) for label in labels]

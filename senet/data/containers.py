@@ -33,8 +33,10 @@ BARE = {0x01, *range(0xD0, 0xDA)}
 """Those without a length: what they mark is nothing but a place."""
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Those of a segment with the size of the image."""
-MARKER = re.compile(rb"\xff+([^\x00\xff])")
-SCAN = b"\xff\xda"
+MARKER = re.compile(rb"\xff([^\x00\xff])")
+BEHIND_PIXELS = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+"""What ends the pixels of a scan: they have no such bytes, though marks of places among them."""
+SCAN, END_OF_IMAGE = b"\xff\xda", 0xD9
 """In a JPEG these bytes begin a scan, and stand in no pixels."""
 JFIF = b"JFIF\0"
 WHOLE_JFIF, WHOLE_ADOBE = 18, 16
@@ -107,7 +109,8 @@ def take_pixels(content: bytes, kind: str) -> Bare:
 
 def _take_jpeg(content: bytes) -> Bare:
     """The segments that are needed, and all from the first scan on."""
-    kept, exif, xmp, samples = [content[:2]], b"", b"", 0.0
+    exif, xmp, samples = b"", b"", 0.0
+    kept: list[bytes | memoryview] = [content[:2]]
     place = 2
     for _ in _parts():
         found = MARKER.search(content, place)  # Pillow passes over what is between segments, too
@@ -115,8 +118,10 @@ def _take_jpeg(content: bytes) -> Bare:
             raise IndexError("there is no scan")
         marker, start, place = found[1][0], found.end() - 2, found.end()
         if marker == START_OF_SCAN:
-            kept.append(content[start:])
-            scans = content.count(SCAN, start)
+            several = content.count(SCAN, start) > 1
+            end = _find_end(content, start) if several else len(content)
+            kept.append(memoryview(content)[start:end])
+            scans = content.count(SCAN, start, end)  # however its parts are read, at most so many
             return Bare(b"".join(kept), read_orientation(exif, xmp), samples, scans)
         if marker not in BARE:
             (length,) = struct.unpack_from(">H", content, place)
@@ -131,6 +136,24 @@ def _take_jpeg(content: bytes) -> Bare:
         elif marker == APP1 and segment[4:].startswith(XMP_HEADER):
             xmp = xmp or segment
     raise IndexError("there is no scan")
+
+
+def _find_end(content: bytes, place: int) -> int:
+    """Where a JPEG ends whose first scan begins at a place: a film may stand behind it.
+
+    One that does not end, or is in very many parts, ends with its file.
+    """
+    for _ in range(MAX_PARTS):
+        found = BEHIND_PIXELS.search(content, place)
+        if found is None:
+            break
+        marker, place = found[1][0], found.end()
+        if marker == END_OF_IMAGE:
+            return place
+        if marker not in BARE and place + 2 <= len(content):
+            (length,) = struct.unpack_from(">H", content, place)
+            place += max(length, 2)
+    return len(content)
 
 
 def _decides(marker: int, segment: bytes) -> bool:
@@ -151,14 +174,15 @@ def _count_samples(segment: bytes) -> float:
 
 def _take_png(content: bytes) -> Bare:
     """The chunks that are needed, and the orientation in others whose checksum is right."""
-    kept, exif, xmp = [content[:8]], b"", b""
+    exif, xmp, profile = b"", b"", b""
+    kept: list[bytes | memoryview] = [content[:8]]
     place = 8
     for _ in _parts():
-        if place >= len(content):
+        if place + 8 > len(content):
             break
         length, name = struct.unpack_from(">I4s", content, place)
         if name in PIXEL_CHUNKS:
-            kept.append(content[place : place + length + 12])
+            kept.append(memoryview(content)[place : place + length + 12])
         elif name in TEXT_CHUNKS and length <= MAX_EXIF:
             chunk = content[place : place + length + 12]
             whole = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
@@ -167,11 +191,11 @@ def _take_png(content: bytes) -> Bare:
             elif whole and chunk[8:].startswith(XMP_KEYWORD):
                 xmp = xmp or chunk
             elif whole and chunk[8:].startswith(PROFILE_KEYWORD):
-                exif = exif or _read_profile(chunk)
+                profile = profile or chunk
         if name == b"IEND":  # more may stand behind it
             break
         place += length + 12
-    return Bare(b"".join(kept), read_orientation(exif, xmp))
+    return Bare(b"".join(kept), read_orientation(exif or _read_profile(profile), xmp))
 
 
 def _read_profile(chunk: bytes) -> bytes:
@@ -180,14 +204,15 @@ def _read_profile(chunk: bytes) -> bytes:
     with contextlib.suppress(zlib.error, ValueError):
         if chunk[4:8] == b"zTXt":
             text = zlib.decompressobj().decompress(text[1:], 3 * MAX_EXIF)
-        hexadecimal = b"".join(text.split(b"\n")[3:]).decode("ascii")
+        hexadecimal = b"".join(text.split(b"\n", 3)[3:]).decode("ascii")
         return bytes.fromhex(hexadecimal).removeprefix(EXIF_HEADER)
     return b""
 
 
 def _take_webp(content: bytes) -> Bare:
     """The parts of the first frame, with a header that promises no more."""
-    kept, exif, xmp, moving = list[bytes](), b"", b"", False
+    exif, xmp, moving = b"", b"", False
+    kept: list[bytes | memoryview] = [b"WEBP"]
     place = 12
     for _ in _parts():
         if place + 8 > len(content):
@@ -197,28 +222,27 @@ def _take_webp(content: bytes) -> Bare:
         if name == b"VP8X":
             kept.append(bytes(part[:8]) + bytes([part[8] & ~METADATA_FLAGS]) + bytes(part[9:]))
         elif name in PIXEL_PARTS or (name == b"ANMF" and not moving):
-            kept.append(bytes(part))
+            kept.append(part)
             moving = moving or name == b"ANMF"
         elif name == b"EXIF":
             exif = exif or bytes(part[8 : 8 + length]).removeprefix(EXIF_HEADER)
         elif name == b"XMP " and length <= MAX_EXIF:
             xmp = xmp or bytes(part)
         place += len(part)
-    body = b"".join([b"WEBP", *kept])
-    content = b"RIFF" + struct.pack("<I", len(body)) + body
-    return Bare(content, read_orientation(exif, xmp))
+    size = struct.pack("<I", sum(map(len, kept)))
+    return Bare(b"".join([b"RIFF", size, *kept]), read_orientation(exif, xmp))
 
 
 def _take_gif(content: bytes) -> Bare:
     """All but the comments and programs before the first image."""
     place = 13 + (3 << (content[10] & 7) + 1 if content[10] & 128 else 0)  # behind the colours
-    kept = [content[:place]]
+    kept: list[bytes | memoryview] = [content[:place]]
     parts = _parts()
     while found := BLOCK.search(content, place):  # Pillow passes over what is between blocks, too
         start, place = found.start(), found.end()
         next(parts)
         if content[start] != EXTENSION:
-            kept.append(content[start:])
+            kept.append(memoryview(content)[start:])
             break
         place += 1
         while size := content[place]:
@@ -232,7 +256,7 @@ def _take_gif(content: bytes) -> Bare:
 
 def _check_tiff(content: bytes) -> Bare:
     """A TIFF as it is, if its first directory can be gone through and taken into memory."""
-    order, big = "<" if content[:2] == b"II" else ">", 43 in content[2:4]
+    order, big = "<" if content[:2] == b"II" else ">", content[2:3] == b"+"  # as Pillow takes it
     (start,) = struct.unpack_from(order + ("Q" if big else "I"), content, 8 if big else 4)
     if start > len(content):
         raise IndexError("its directory is behind its end")

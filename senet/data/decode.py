@@ -106,7 +106,7 @@ def decode(data: bytes | BinaryIO) -> Image.Image:
     Raises:
         ImageError: the content is no such image, is damaged or of a kind that is not read, or
             would take too much memory or time: a file of more than 64 MiB, more than 50 million
-            pixels (of a JPEG 160 million), more than 1,000 scans.
+            pixels (of a JPEG 160 million, of a progressive one 53 to 106), more than 1,000 scans.
     """
     content = data if isinstance(data, bytes) else data.read()
     del data  # memory that is needed for the pixels

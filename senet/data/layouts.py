@@ -340,13 +340,11 @@ def _rows(
 ) -> Iterable[tuple[int, dict[str, str]]]:
     """Lines of a CSV file with a header, by column, each with its number."""
     try:
-        text = read_file(path, MAX_LIST).decode("utf-8-sig")
+        content = io.BytesIO(read_file(path, MAX_LIST))
     except OSError as error:
         raise InputError(f"{where!r} is no list that can be read: {error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where!r} is no CSV file in UTF-8: {error}") from error
     try:
-        reader = csv.reader(io.StringIO(text, newline=""))
+        reader = csv.reader(io.TextIOWrapper(content, encoding="utf-8-sig", newline=""))
         header = [name.strip().lower() for name in next(reader, [])]
         if not set(columns) <= set(header):
             raise InputError(
@@ -361,7 +359,7 @@ def _rows(
                 )
             if row:
                 yield reader.line_num, dict(zip(header, row, strict=True))
-    except csv.Error as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{where!r} is no CSV file in UTF-8: {error}") from error
 
 
@@ -428,6 +426,6 @@ def _read_class_map(path: pathlib.Path) -> dict[str, str]:
 def class_order(labels: Iterable[str]) -> list[str]:
     """Labels in the order of their classes: whole numbers by value, others by name."""
     distinct = set(labels)
-    if all(label.isascii() and label.isdigit() for label in distinct):
+    if all(label.isascii() and label.isdigit() and len(label) < 20 for label in distinct):
         return sorted(distinct, key=lambda label: (int(label), label))
     return sorted(distinct)

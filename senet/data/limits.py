@@ -28,6 +28,8 @@ MAX_SCANNED = 1_200_000_000
 """Most pixels of a JPEG times its scans, as each may go over all of them."""
 MAX_RUNS = 8_000_000
 """Most pixels, and bytes, of a BMP packed in runs: Pillow unpacks them one by one."""
+MAX_PROGRESSIVE = 24 * 2**20
+"""Largest JPEG of several scans, bytes: to make numbers finer scan by scan is slow."""
 RUNS = "bmp_rle"
 """Pillow's name of such a decoder."""
 MAX_TILES = 2**16
@@ -42,6 +44,9 @@ COEFFICIENT = 2
 """Bytes of a number of a JPEG of several scans: all are kept until the last scan."""
 WEBP_BYTES = 14.5
 """Bytes that libwebp takes for a pixel, beside the image that it makes."""
+RGB_BYTES = FOUR
+COMPRESSION, WINDOWED = 259, (34925, 50000)
+"""Tag of TIFF, and its values for LZMA and Zstandard, which keep what they have unpacked."""
 TILE_WIDTH, TILE_LENGTH, STRIP_ROWS, SAMPLES, BITS = 322, 323, 278, 277, 258
 """Tags of TIFF."""
 
@@ -75,6 +80,11 @@ def find_scale(image: Image.Image, bare: Bare, kind: str, *, turned: bool) -> tu
         raise TooLarge(f"{shown}, more than {most:,}.")
     if bare.scans > max(1, min(MAX_SCANS, MAX_SCANNED // max(1, pixels))):
         raise TooLarge(f"{shown} in {bare.scans:,} scans, which would take long: save it again.")
+    if bare.scans > 1 and len(bare.content) > MAX_PROGRESSIVE:
+        raise TooLarge(
+            f"{shown} in {bare.scans:,} scans of {len(bare.content):,} bytes, more than "
+            f"{MAX_PROGRESSIVE:,}: save it as a JPEG that is not progressive."
+        )
     _check_pieces(image, bare, shown)
     needed = 0.0
     for scale in scales:
@@ -117,7 +127,11 @@ def _count_bytes(image: Image.Image, bare: Bare, kind: str, scale: int, *, turne
     elif kind == "WEBP":
         beside += WEBP_BYTES * pixels
     elif kind == "TIFF":
-        beside += _count_piece(getattr(image, "tag_v2", {}), image.size)
+        tags = getattr(image, "tag_v2", {})
+        piece = _count_piece(tags, image.size)
+        beside += piece * (2 if tags.get(COMPRESSION) in WINDOWED else 1)
+    elif kind == "PNG" and len(image.getbands()) > 1:
+        beside += pixels  # of 16 bits, a band is looked at alone
     elif _is_in_runs(image):
         beside += 2 * pixels
     plain = image.mode == "RGB" and not image.has_transparency_data and kind != "TIFF"

@@ -92,7 +92,9 @@ class ZipReader:
 
     def pieces(self, key: str) -> Iterator[bytes]:
         """The bytes of a member piece by piece."""
-        return archives.read_pieces(self._archive, self._member(key))
+        member = self._member(key)
+        _require_size(member.file_size)
+        return archives.read_pieces(self._archive, member)
 
     def stamp(self, key: str) -> str:
         """Size of the member, bytes, and its checksum."""
@@ -151,6 +153,8 @@ class ArrayReader:
 
     def image(self, key: int) -> Image.Image:
         """The image at an index."""
+        height, width = self.images.shape[1:3]
+        sharing.PIXELS.take(limits.RGB_BYTES * height * width)
         return Image.fromarray(self.images[key]).convert("RGB")
 
     def content(self, key: int) -> bytes:
@@ -192,8 +196,7 @@ class JoinedReader:
 
 def _read_pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
     """So many bytes of a file, or as many as there are."""
-    if size > limits.MAX_FILE:
-        raise ImageError(f"The file is larger than {limits.MAX_FILE:,} bytes.")
+    _require_size(size)
     while size > 0 and (piece := file.read(min(size, archives.PIECE))):
         size -= len(piece)
         yield piece
@@ -201,6 +204,10 @@ def _read_pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 def _ask_for(size: int) -> None:
     """Take memory for a file, if it may be that large."""
+    _require_size(size)
+    sharing.FILES.take(size)
+
+
+def _require_size(size: int) -> None:
     if size > limits.MAX_FILE:
         raise ImageError(f"The file is larger than {limits.MAX_FILE:,} bytes.")
-    sharing.FILES.take(size)

@@ -179,7 +179,7 @@ def _members(path: pathlib.Path, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
                 if member.isreg() and not member.issparse():
                     yield member
             end = archive.offset
-    except tarfile.TarError as error:
+    except (tarfile.TarError, RecursionError) as error:
         raise InputError(
             f"{str(path)!r} is no tar file that can be read, or cut off: {error}. Shards must not "
             "be compressed."

@@ -56,6 +56,7 @@ class Share:
         held: contextlib.ExitStack | None = getattr(_local, "held", None)
         if held is None or size <= self.uncounted:
             return
+        os.makedirs(get_folder(), exist_ok=True)  # it may have been cleaned away in a long run
         missing = min(self.units, -(-int(size) // UNIT))
         if missing > UNITS_TO_RETURN:
             return_free_memory()

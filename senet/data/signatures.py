@@ -126,7 +126,7 @@ def describe_damage(content: bytes, kind: str, error: Exception) -> str:
 
 def _describe_tiff(content: bytes) -> str:
     """What a TIFF holds that is not read."""
-    header = content[: 16 if b"+" in content[:4] else 8]
+    header = content[: 16 if content[2:3] == b"+" else 8]
     tags = TiffImagePlugin.ImageFileDirectory_v2(header)
     stream = io.BytesIO(content)
     stream.seek(tags.next)

@@ -211,6 +211,7 @@ def animation() -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
 
 
+PROFILE_OF_LINES = b"Raw profile type exif\0\0" + zlib.compress(b"\n" * 190_000, 9)
 BOMBS: dict[str, Callable[[], bytes]] = {
     "flat.webp": lambda: webp(7000, 7000),
     "animation.webp": animation,
@@ -224,6 +225,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     ),
     "parts.png": lambda: png(8, 8, *[chunk(b"IDAT", b"")] * 1_000_000),
     "sides.jpg": lambda: resized(encode(picture(), "JPEG"), 65_500, 65_500),
+    "fill.jpg": lambda: b"\xff\xd8" + b"\xff" * 30_000_000 + b"\0",
+    "profiles.png": lambda: png(8, 8, *[chunk(b"zTXt", PROFILE_OF_LINES)] * 90_000),
     "comments.jpg": lambda: behind_start(encode(picture(), "JPEG"), segment(0xFE, b"") * 4_000_000),
     "exif.jpg": lambda: behind_start(
         encode(picture(), "JPEG"),
@@ -256,10 +259,19 @@ def scanned(side: int, more: int, mode: str = "RGB") -> bytes:
     return content[:-2] + last * more + content[-2:]
 
 
+def refined(side: int, more: int, quality: int) -> bytes:
+    """A progressive JPEG of noise, whose numbers are made finer again and again."""
+    noise = np.random.default_rng(0).integers(0, 256, (side, side), dtype="uint8")
+    content = encode(Image.fromarray(noise), "JPEG", progressive=True, quality=quality)
+    *_, last = re.split(b"(?=\xff\xda)", content[:-2])
+    return content[:-2] + last * more + content[-2:]
+
+
 SCAN_BOMBS: dict[str, Callable[[], bytes]] = {
     "scans-1000.jpg": lambda: scanned(4000, 1000),
     "scans-5000.jpg": lambda: scanned(4000, 5000),
     "scans-grey.jpg": lambda: scanned(7000, 300, "L"),
+    "scans-noise.jpg": lambda: refined(2000, 90, 30),
     "scans-small.jpg": lambda: scanned(16, 1_000_000),
 }
 """JPEGs whose pixels are gone over again and again."""
@@ -298,6 +310,9 @@ LARGEST = {
     "floats.tif": lambda: floats(7000, 5700),
     "photograph.jpg": lambda: jpeg(16_000, 10_000),
     "turned.jpg": lambda: jpeg(12_000, 8333, exif=b"Exif\0\0" + EXIF),
+    "refined.jpg": lambda: refined(2000, 30, 30),
+    "scanned.jpg": lambda: scanned(4000, 64),
+    "film-behind.jpg": lambda: jpeg(8000, 6000) + np.random.default_rng(0).bytes(30_000_000),
     "progressive.jpg": lambda: jpeg(12_000, 8333, progressive=True),
     "runs.bmp": lambda: bmp_in_runs(2805, 2800, (b"\xff\7" * 11 + b"\0\0") * 2800),
 }

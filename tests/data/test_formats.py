@@ -1,6 +1,7 @@
 """Lists, arrays, IDX files and tar shards, class maps, shares and the digest."""
 
 import csv
+import gc
 import gzip
 import io
 import json
@@ -16,9 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from senet.data import arrays, layouts, sources
+from senet.data import archives, arrays, layouts, sources
 from senet.data.decode import ImageError
 from senet.data.sources import load_data
+from senet.errors import FileError
 from tests.conftest import make_photos
 from tests.data.measure import measure
 from tests.data.test_sources import split_folders, zipped
@@ -144,6 +146,10 @@ def test_lists_and_class_maps_that_are_too_large_or_no_files_are_refused(
         os.mkfifo(tmp_path / "map.csv")
         with pytest.raises(ValueError, match=r"map\.csv' cannot be read: It is a pipe"):
             load_data(str(photos), class_map=tmp_path / "map.csv")
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(FileError, match="It is a pipe"):
+            archives.RegularZip(tmp_path / "pipe")
+        gc.collect()  # a half-opened one is closed without a sound
         with pytest.raises(ValueError, match=r"map\.csv' is neither a folder nor"):
             load_data(str(tmp_path / "map.csv"))
 
@@ -268,6 +274,10 @@ def array(values):
     return stream.getvalue()
 
 
+EMPTY = b"\x93NUMPY\1\0\x76\0" + (
+    b"{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000,), }".ljust(117) + b"\n"
+)
+"""A billion texts of no letters."""
 HEADER_OF_GIGABYTES = b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 10) + b" " * 300_000_000
 
 
@@ -296,6 +306,38 @@ def test_an_npz_takes_no_more_memory_than_its_length_allows(tmp_path, content, o
             load_data(path)
 
     assert measure(load)[1] < 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (dict(class_names=None), "class_names has values of no bytes"),
+        (dict(images=np.zeros((2, 1, 65_536), "uint8")), "no side longer than 65,535"),
+        (dict(images=np.zeros((2, 7100, 7100), "uint8")), "7100 x 7100 pixels: at most 50,000,000"),
+    ],
+)
+def test_an_npz_that_would_be_much_longer_in_memory_is_refused(tmp_path, content, message):
+    content = dict(images=images(2, 8, 8), labels=np.arange(2)) | content
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as archive:
+        for name, values in content.items():
+            archive.writestr(f"{name}.npy", EMPTY if values is None else array(values))
+    with pytest.raises(ValueError, match=message):
+        load_data(tmp_path / "set.npz")
+
+
+def test_labels_of_large_numbers_are_as_many_classes_as_there_are(tmp_path):
+    labels = np.repeat([0, 10**15], 5)
+    np.savez(tmp_path / "set.npz", images=images(10, 8, 8), labels=labels)
+    assert load_data(tmp_path / "set.npz", split=False).class_names == ("0", str(10**15))
+
+
+def test_a_tar_of_names_upon_names_is_refused(tmp_path):
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2
+    block = header.tobuf(tarfile.GNU_FORMAT) + b"a\0".ljust(512, b"\0")
+    (tmp_path / "train.tar").write_bytes(block * 1500 + bytes(10_240))
+    with pytest.raises(ValueError, match="no tar file that can be read"):
+        load_data(tmp_path / "train.tar")
 
 
 def test_an_npz_of_equal_labels_is_read(tmp_path):

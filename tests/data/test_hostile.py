@@ -64,7 +64,7 @@ def check_each(folder):
 @LINUX
 def test_hostile_files_are_predicted_scored_and_trained_on_or_named(tmp_path):
     count = write_hostile(tmp_path / "files", 120)
-    assert count == 120 + 23 + 4 + 20
+    assert count == 120 + 25 + 5 + 20
     check_all(tmp_path / "files", tmp_path / "work")
 
 

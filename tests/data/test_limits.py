@@ -1,5 +1,6 @@
 """What one image may take: bombs, the largest images that are read, scans, parts."""
 
+import struct
 import sys
 
 import numpy as np
@@ -17,7 +18,7 @@ MEMORY, SECONDS = 400_000_000, 2
 
 READ = {
     *("animation.webp", "deep.png", "transparent.png", "text.png"),
-    *("exif.jpg", "long-exif.jpg", "between.gif"),
+    *("exif.jpg", "long-exif.jpg", "between.gif", "profiles.png"),
 }
 """Bombs of which no more is read than the pixels."""
 
@@ -83,6 +84,37 @@ def test_a_large_jpeg_is_read_at_the_largest_scale_that_fits(size, options, scal
 def test_what_would_take_too_much_is_refused_with_its_size(content, message):
     with pytest.raises(ImageError, match=message):
         decode(content)
+
+
+@pytest.mark.parametrize("options", [{}, dict(progressive=True)])
+def test_what_stands_behind_a_jpeg_counts_as_no_scans(options):
+    content = jpeg(6000, 4000, **options)
+    film = np.random.default_rng(0).bytes(9_000_000)
+    assert film.count(containers.SCAN) > 100
+    bare = containers.take_pixels(content + film, "JPEG")
+    assert bare.scans == (6 if options else 1)
+    assert bare.content.endswith(b"\xff\xd9")
+    assert decode(content + film).size == (6000, 4000)
+
+
+def test_a_png_that_is_cut_off_in_its_end_is_read():
+    content = png(8, 8)
+    for cut in range(1, 13):
+        assert decode(content[:-cut]).size == (8, 8)
+
+
+def test_the_tags_that_pillow_reads_are_counted():
+    count = containers.MAX_NUMBERS + 1
+    more = [(259, 3, 1, 1), (273, 4, 1, 200), (278, 4, 1, 8), (279, 4, 1, 64)]
+    tags = grey_tiff(8, 8, *more, (60_000, 4, count, 300))
+    entries = b"".join(
+        struct.pack(">HHIHxx" if kind == 3 else ">HHII", tag, kind, *rest)
+        for tag, kind, *rest in tags
+    )
+    # What begins so is no BigTIFF for Pillow, although it should be.
+    content = b"MM\0+" + struct.pack(">IH", 8, len(tags)) + entries + bytes(4)
+    with pytest.raises(ImageError, match="its tags have 200,001 numbers, more than 200,000"):
+        decode(content.ljust(300, b"\0") + bytes(4 * count))
 
 
 def test_a_jpeg_of_more_scans_than_usual_is_read():
