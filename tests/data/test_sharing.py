@@ -1,5 +1,6 @@
 """What images take at one time: in all threads, and in all processes."""
 
+import json
 import pathlib
 import signal
 import subprocess
@@ -9,13 +10,9 @@ import time
 
 import pytest
 
-from senet.data import limits, sharing
-from senet.data.augment import Augmentation
-from senet.data.pipeline import evaluation_batches, training_batches
-from senet.data.preprocessing import Preprocessing
-from senet.data.sources import load_data
-from tests.data.hostile import encode, jpeg, picture, png, webp
+from senet.data import sharing
 
+ROOT = pathlib.Path(__file__).parents[2]
 MEMORY = 400_000_000
 """What all images that are read at one time may take together, bytes."""
 
@@ -111,75 +108,13 @@ def test_what_a_killed_process_took_is_free(share):
     assert taken
 
 
-def measure_tree(run):
-    """What a call gives, and the most memory of this process and those that it starts, bytes."""
-    peak, ended = 0, threading.Event()
-
-    def watch():
-        nonlocal peak
-        while not ended.wait(0.01):
-            peak = max(peak, count_memory("self"))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        return run(), peak
-    finally:
-        ended.set()
-        thread.join()
-
-
-def count_memory(process):
-    """Memory of a process and of its children, what they share once."""
-    try:
-        rollup = pathlib.Path(f"/proc/{process}/smaps_rollup").read_text()
-        own = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
-        children = [
-            child
-            for task in pathlib.Path(f"/proc/{process}/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-    except (OSError, StopIteration):  # it has ended
-        return 0
-    return int(own.split()[1]) * 1024 + sum(map(count_memory, children))
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was taken")
 @pytest.mark.parametrize("workers", [0, 3])
 def test_all_workers_together_take_no_more_than_one_image_may(tmp_path, workers):
-    small, large = tmp_path / "small", tmp_path / "large"
-    made = {
-        "deep.png": png(7070, 7070, depth=16, colours=0),
-        "flat.webp": webp(4190, 4190),
-        "bomb.webp": webp(7000, 7000),
-        "photograph.jpg": jpeg(12_000, 8333),
-        "progressive.jpg": jpeg(9000, 7000, progressive=True),
-        "long.png": png(8, 8) + bytes(limits.MAX_FILE - 2000),
-    }
-    for folder in (small, large):
-        for label in ("a", "b"):
-            (folder / label).mkdir(parents=True)
-            for name, content in made.items():
-                for copy in range(2):
-                    plain = encode(picture(), "JPEG")
-                    path = folder / label / f"{copy}-{name}"
-                    path.write_bytes(content if folder == large else plain)
-    preprocessing = Preprocessing.of_values("imagenet", 32)
-
-    def read(folder):
-        source = load_data(folder, split=False).split("train")
-        sizes = dict(batch_size=4, n_classes=2, workers=workers)
-        made = training_batches(
-            source, preprocessing, Augmentation("resized"), seed=0, epoch=0, **sizes
-        )
-        images = sum(len(batch.images) for batch in made)
-        return images, sum(len(b.bad) for b in evaluation_batches(source, preprocessing, **sizes))
-
-    (images, bad), ordinary = measure_tree(lambda: read(small))
-    assert (images, bad) == (24, 0)
-    (images, bad), most = measure_tree(lambda: read(large))
-    assert (images, bad) == (24, 4)
+    command = [sys.executable, "-m", "tests.data.together", str(tmp_path), str(workers)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    (small, ordinary), (large, most) = json.loads(result.stdout.splitlines()[-1])
+    assert (small, large) == ([24, 0], [24, 4])
     assert most - ordinary <= MEMORY
-    print(
-        f"{workers} workers: {(most - ordinary) / 1e6:.0f} million bytes above {ordinary / 1e6:.0f}"
-    )
+    print(f"{workers} workers: {most - ordinary:,} bytes above {ordinary:,}")
