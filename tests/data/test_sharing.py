@@ -57,23 +57,27 @@ def test_what_is_small_or_read_alone_is_not_counted(share):
         assert len(list(pathlib.Path(sharing.get_folder()).iterdir())) == 11
 
 
+def start_taking(share):
+    """A thread that takes one unit, as soon as there is one; it has begun to wait."""
+
+    def take():
+        with sharing.holding():
+            share.take(sharing.UNIT)
+
+    thread = threading.Thread(target=take, daemon=True)
+    thread.start()
+    thread.join(0.1)
+    return thread
+
+
 def test_an_inner_body_keeps_what_it_took_until_the_end_of_the_outer_one(share):
     with sharing.holding():
         with sharing.holding():
             share.take(10 * sharing.UNIT)
-        refused = []
-
-        def try_to_take():
-            with sharing.holding():
-                share.take(sharing.UNIT)
-                refused.append(False)
-
-        thread = threading.Thread(target=try_to_take, daemon=True)
-        thread.start()
-        thread.join(0.1)
+        thread = start_taking(share)
         assert thread.is_alive()
     thread.join(10)
-    assert refused == [False]
+    assert not thread.is_alive()
 
 
 PROGRAM = """
@@ -92,20 +96,11 @@ def test_what_a_killed_process_took_is_free(share):
     command = [sys.executable, "-c", PROGRAM, sharing.get_folder()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "taken\n"
-        taken = []
-
-        def take():
-            with sharing.holding():
-                share.take(sharing.UNIT)
-                taken.append(True)
-
-        thread = threading.Thread(target=take, daemon=True)
-        thread.start()
-        thread.join(0.1)
-        assert not taken
+        thread = start_taking(share)
+        assert thread.is_alive()
         process.send_signal(signal.SIGKILL)
     thread.join(10)
-    assert taken
+    assert not thread.is_alive()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was taken")
