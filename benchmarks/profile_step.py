@@ -32,10 +32,11 @@ TYPES = 4
 OPERATIONS = (
     # a pattern of the type, one of the name, and the kind: of both ways, forward and backward
     (r"XLA", r"^_(sums|merge)$", TAILS[0]),
-    (r"XLA", r"^_of_(merged|maps)$", TAILS[1]),
+    (r"XLA", r"^_of_(relu|factors|maps)(_alone)?$", TAILS[1]),
     (r"XLA", r"function", CONVOLUTIONS[1]),  # of acceleration/convolution.py
     (r"", r"(^|/)cond/|sgd|/Assign", OPTIMIZER),
     (r"IsFinite|All|LogicalAnd|Pack", r"^[^/]*$", OPTIMIZER),  # the guard of the gradients
+    (r".*AvgPool", r"^[^/]*$", TAILS[1]),  # sums of acceleration/fused_tail.py
     (r".*Conv2DBackprop\w+", r"", CONVOLUTIONS[1]),
     (r".*Conv2D\w*", r"", CONVOLUTIONS[0]),
     (r"", r"/\w*se_(squeeze|reduce|excite)", GATES),
@@ -46,7 +47,7 @@ OPERATIONS = (
     (r"AddN", r"", ADDED),
     (r".*MatMul", r"^[^/]*$", CONVOLUTIONS[1]),  # gradients of 1x1 kernels
     (r"", r"^\w+/Cast(_\d+)?$", INPUT),
-    (r"Sum|Mul|AddV2|Sub|Cast|SelectV2|Reshape|Tile|RealDiv|Neg", r"^[^/]*$", TAILS[1]),
+    (r"Sum|Mul|AddV2|Sub|Cast|SelectV2|Reshape|Tile|RealDiv|Neg|Unpack", r"^[^/]*$", TAILS[1]),
 )
 """The first that fits counts. Gradients that this package writes itself have names of one part."""
 

@@ -102,14 +102,20 @@ def taken(x: Any, strides: tuple[int, int]) -> Any:
     """The pixels of maps that a strided 1x1 kernel sees."""
     import tensorflow as tf
 
-    height, width = x.shape[1:3]
-    if None in (height, width) or height % strides[0] or width % strides[1]:
-        return x[:, :: strides[0], :: strides[1]]
+    _, height, width, channels = x.shape
+    high, wide = strides
+    if None in (height, width) or height % high or width % wide:
+        return x[:, ::high, ::wide]
 
     @tf.custom_gradient
     def function(x):
-        # XLA in the gradient only, so that the network can be exported from any graph
-        return x[:, :: strides[0], :: strides[1]], lambda dy: run(_spread(strides), dy)
+        # The first of every few rows and pixels: TensorFlow copies them in pieces, where it goes
+        # over the maps number by number for a slice with steps. XLA would do for them as well, but
+        # is left to the gradient, so that the network can be exported from any graph.
+        parts = tf.reshape(x, (-1, height // high, high, width // wide, wide * channels))
+        first = tf.slice(parts, (0, 0, 0, 0, 0), (-1, -1, 1, -1, channels))
+        y = tf.reshape(first, (-1, height // high, width // wide, channels))
+        return y, lambda dy: run(_spread(strides), dy)
 
     return function(x)
 

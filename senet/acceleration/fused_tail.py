@@ -10,16 +10,17 @@ The squeeze needs no pass of its own. Sums over the pixels of each image, `S1 = 
 which is affine in `S1`. From there to `G` and `O` everything has the size `(N, C)` and is left to
 ordinary layers and to automatic differentiation.
 
-The way back has two passes. The first gives the gradient behind the ReLU, `dr`, and its sums, which
-are the gradients of `O` and `G`; the second `dy = G dr + dS1 + 2 (y - k) dS2`, with the gradients
-of the sums, which ordinary differentiation gives.
+The way back asks for the gradient before the ReLU, `dr = dz where z > 0`. Its sums, alone and times
+`y - k`, are the gradients of `O` and `G`, and then `dy = G dr + dS1 + 2 (y - k) dS2`, with the
+gradients of the sums, which ordinary differentiation gives.
 
-That is four passes. Each is one loop that XLA compiles,
-which reads and writes the type of the maps and computes in float32; `k` is the mean of a sample of
-the pixels, so that no precision is lost where the mean is large.
+That is two passes over the maps in each direction, and a third one back where a shortcut asks for
+`dr` itself; where none does `dr` is not kept, but computed again, and so is the sign of `z`. Each
+pass is one loop that XLA compiles, which reads and writes the type of the maps and computes in
+float32; `k` is the mean of a sample of the pixels, so that no precision is lost where the mean is
+large.
 """
 
-import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -216,27 +217,38 @@ def merged(y: Any, shortcut: Any, factors: Callable[..., tuple[Any, Any]]) -> An
     """
     import tensorflow as tf
 
-    total = functools.partial(tf.reduce_sum, axis=1)
+    def total(parts):
+        _, rows, maps, channels = parts.shape
+        # oneDNN's pooling takes half the time of a sum
+        parts = tf.reshape(parts, (-1, rows, 1, maps * channels))
+        means = tf.nn.avg_pool2d(parts, (rows, 1), 1, "VALID")
+        return tf.unstack(tf.reshape(means * rows, (-1, maps, channels)), axis=1)
 
     @tf.custom_gradient
     def sums(y):
-        k, *partial = run(_sums, y)
+        k, parts = run(_sums, y)
 
-        def gradient(dr, _, ds1, ds2):  # `k` is a constant: nothing depends on its value
-            return run(_of_maps, dr, y, k, factor, ds1, ds2)
+        def gradient(behind, _, ds1, ds2):  # `k` is a constant: nothing depends on its value
+            if shortcut is None:
+                return run(_of_maps_alone, behind, y, k, factor, offset, ds1, ds2)
+            return run(_of_maps, behind, y, k, factor, ds1, ds2)
 
-        return (tf.identity(y), k, *map(total, partial)), gradient
+        return (tf.identity(y), k, *total(parts)), gradient
+
+    # In the gradients of `merge` stands for that of `y` what `sums` makes it of: the gradient
+    # before the ReLU, or where nothing else asks for that one the gradient behind it.
 
     @tf.custom_gradient
     def merge(y, factor, offset, *shortcut):
         z = run(_merge, y, k, factor, offset, *shortcut)
 
         def gradient(dz):
-            dr, *partial = run(_of_merged, dz, z, y, k)
-            of_offset, of_factor = map(total, partial)
-            # What is said here to be the gradient of `y` is `dr`; `sums` makes it that of `y`, so
-            # that both its parts are one pass.
-            return dr, of_factor, of_offset, *[dr for _ in shortcut]
+            if not shortcut:
+                of_offset, of_factor = total(run(_of_factors_alone, dz, y, k, factor, offset))
+                return dz, of_factor, of_offset
+            dr = run(_of_relu, dz, z)
+            of_offset, of_factor = total(run(_of_factors, dr, y, k))
+            return dr, of_factor, of_offset, dr
 
         return z, gradient
 
@@ -247,33 +259,61 @@ def merged(y: Any, shortcut: Any, factors: Callable[..., tuple[Any, Any]]) -> An
 
 def _sums(y):
     k = ops.mean(ops.cast(y[:, ::SAMPLED, ::SAMPLED], "float32"), axis=(0, 1, 2))
-    v = ops.cast(y, "float32") - k
-    return k, _added(v), _added(v * v)
+    v = _float32(y) - k
+    return k, _added(v, v * v)
 
 
 def _merge(y, k, factor, offset, shortcut=None):
-    z = (ops.cast(y, "float32") - k) * _per_pixel(factor) + _per_pixel(offset)
+    z = _scaled(y, k, factor, offset)
     if shortcut is not None:
-        z = z + ops.cast(shortcut, "float32")
+        z = z + _float32(shortcut)
     return ops.cast(ops.relu(z), y.dtype)
 
 
-def _of_merged(dz, z, y, k):
-    dr = ops.where(z > 0, ops.cast(dz, "float32"), 0.0)
-    return ops.cast(dr, y.dtype), _added(dr), _added(dr * (ops.cast(y, "float32") - k))
+def _of_relu(dz, z):
+    return ops.where(z > 0, dz, ops.zeros((), dz.dtype))
+
+
+def _of_factors(dr, y, k):
+    dr = _float32(dr)
+    return _added(dr, dr * (_float32(y) - k))
 
 
 def _of_maps(dr, y, k, factor, ds1, ds2):
-    v = ops.cast(y, "float32") - k
-    dy = ops.cast(dr, "float32") * _per_pixel(factor) + _per_pixel(ds1) + v * _per_pixel(2 * ds2)
+    v = _float32(y) - k
+    dy = _float32(dr) * _per_pixel(factor) + _per_pixel(ds1) + v * _per_pixel(2 * ds2)
     return ops.cast(dy, y.dtype)
 
 
-def _added(v):
-    """Sums of a few pixels each, `(N, rows, C)`, which take less time than one loop over all."""
-    pixels, channels = v.shape[1] * v.shape[2], v.shape[3]
-    few = max(n for n in range(1, ADDENDS + 1) if pixels % n == 0)
-    return ops.sum(ops.reshape(v, (-1, pixels // few, few, channels)), axis=2)
+def _of_factors_alone(dz, y, k, factor, offset):
+    return _of_factors(_of_relu(_float32(dz), _scaled(y, k, factor, offset)), y, k)
+
+
+def _of_maps_alone(dz, y, k, factor, offset, ds1, ds2):
+    dr = _of_relu(_float32(dz), _scaled(y, k, factor, offset))
+    return _of_maps(dr, y, k, factor, ds1, ds2)
+
+
+def _scaled(y, k, factor, offset):
+    return (_float32(y) - k) * _per_pixel(factor) + _per_pixel(offset)
+
+
+def _added(*maps):
+    """Sums of a few pixels each, `(N, rows, maps, C)`, which take less time than one loop over all.
+
+    As parts of one array they come from one loop, which reads what they are made of once; of two
+    arrays XLA makes two loops.
+    """
+    sums = []
+    for v in maps:
+        pixels, channels = v.shape[1] * v.shape[2], v.shape[3]
+        few = max(n for n in range(1, ADDENDS + 1) if pixels % n == 0)
+        sums.append(ops.reshape(v, (-1, pixels // few, few, channels)))
+    return ops.sum(ops.stack(sums, axis=2), axis=3)
+
+
+def _float32(x):
+    return ops.cast(x, "float32")
 
 
 def _per_pixel(x):
