@@ -91,22 +91,25 @@ def norm():
 
 
 def tail():
-    """From the last norm of a block to its ReLU, by the pixels that one loop adds up."""
+    """From a norm to its ReLU: by the kernel of the norm, and by the pixels that one loop adds."""
 
-    def build(x):
-        y = layers.BatchNormalization()(layers.Activation("linear")(x))
+    def inside(x):
+        return layers.ReLU()(layers.BatchNormalization()(layers.Activation("linear")(x)))
+
+    def end(x):
+        x = layers.Activation("linear")(x)  # in the precision of the policy, as maps of a network
+        y = layers.BatchNormalization()(x)
         return layers.ReLU()(layers.Add()([x, squeeze_excite_block(y, 16, name="se")]))
 
-    for side, channels in STAGES:
-        model = model_of(side, channels, build)
-        yield (
-            f"end of a block, {side} px, {channels}",
-            model,
-            {
-                addends: mock.patch.object(fused_tail, "ADDENDS", addends)
-                for addends in (1, 4, 8, 16, 10**6)
-            },
-        )
+    cases = [("inside a block", side, channels // 4, inside) for side, channels in STAGES]
+    cases += [("end of a block", side, channels, end) for side, channels in STAGES]
+    for name, side, channels, build in cases:
+        values = {"kernel": mock.patch.object(fused_tail.FusedTail, "ending_in", return_value=None)}
+        values |= {
+            addends: mock.patch.object(fused_tail, "ADDENDS", addends)
+            for addends in (1, 4, 8, 16, 10**6)
+        }
+        yield f"{name}, {side} px, {channels}", model_of(side, channels, build), values
 
 
 EVERY_SIZE = {kind: {1: 10**6, 3: 10**6} for kind in ("float32", "bfloat16", "float16")}

@@ -32,7 +32,7 @@ TYPES = 4
 OPERATIONS = (
     # a pattern of the type, one of the name, and the kind: of both ways, forward and backward
     (r"XLA", r"^_(sums|merge)$", TAILS[0]),
-    (r"XLA", r"^_of_(relu|factors|maps)(_alone)?$", TAILS[1]),
+    (r"XLA", r"^_of_(relu|factors|maps)$", TAILS[1]),
     (r"XLA", r"function", CONVOLUTIONS[1]),  # of acceleration/convolution.py
     (r"", r"(^|/)cond/|sgd|/Assign", OPTIMIZER),
     (r"IsFinite|All|LogicalAnd|Pack", r"^[^/]*$", OPTIMIZER),  # the guard of the gradients

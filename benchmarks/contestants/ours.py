@@ -1,8 +1,8 @@
 """senet, and stock Keras, as contestants: what `senet benchmark` times.
 
-Options: network, mode, batch_size, precision; to train acceleration, and `one_at_a_time`, with
-which TensorFlow runs one operation after the other; to infer the precision that an export runs in,
-as `exported`, in place of Keras.
+Options: network, mode, batch_size, precision; to train acceleration, `fused` (false for norm, gate,
+addition and ReLU one after the other) and `one_at_a_time`, with which TensorFlow runs one operation
+after the other; to infer the precision that an export runs in, as `exported`, in place of Keras.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ from turns import read_options, serve
 
 import senet
 from senet import applications
+from senet.acceleration import FusedTail
 from senet.benchmarking.limits import measure_limits
 from senet.benchmarking.subjects import TRAIN, inference_subject, training_subject
 from senet.deployment.export import write_network
@@ -68,6 +70,8 @@ def main():
         parameters=senet.complexity(outline).trainable_parameters,
     )
     with contextlib.ExitStack() as held:
+        if not options.get("fused", True):
+            held.enter_context(mock.patch.object(FusedTail, "ending_in", return_value=None))
         if options["mode"] == TRAIN:
             subject = held.enter_context(
                 training_subject(

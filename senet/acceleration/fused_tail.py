@@ -1,7 +1,7 @@
-"""Batch normalisation and what follows it, up to the ReLU, in few passes over the maps.
+"""The tail of a block, from its last batch normalisation to its ReLU, in few passes over the maps.
 
 What ends a residual branch is `z = relu(s + g (gamma (y - mean) / deviation + beta))`, with the
-gate `g` of squeeze and excitation and the shortcut `s`, either of which may be missing. With known
+gate `g` of squeeze and excitation and the shortcut `s`, one of which may be missing. With known
 statistics it is `relu(s + G (y - k) + O)`: one factor and one offset for each image and channel,
 with any constant `k`. Two facts make that cheap:
 
@@ -14,11 +14,13 @@ The way back asks for the gradient before the ReLU, `dr = dz where z > 0`. Its s
 `y - k`, are the gradients of `O` and `G`, and then `dy = G dr + dS1 + 2 (y - k) dS2`, with the
 gradients of the sums, which ordinary differentiation gives.
 
-That is two passes over the maps in each direction, and a third one back where a shortcut asks for
-`dr` itself; where none does `dr` is not kept, but computed again, and so is the sign of `z`. Each
-pass is one loop that XLA compiles, which reads and writes the type of the maps and computes in
-float32; `k` is the mean of a sample of the pixels, so that no precision is lost where the mean is
-large.
+That is two passes over the maps forward, and three back: for `dr`, which is the gradient of the
+shortcut too, for its sums, and for `dy`. Each is one loop that XLA compiles, which reads and writes
+the type of the maps and computes in float32; `k` is the mean of a sample of the pixels, so that no
+precision is lost where the mean is large.
+
+Where there is neither gate nor shortcut nothing is gained: normalisation and ReLU are one kernel of
+TensorFlow's own, as long as nothing else reads the normalised maps.
 """
 
 import itertools
@@ -47,7 +49,7 @@ SAMPLED = 8
 
 
 class FusedTail(keras.layers.Layer):
-    """Stand in for batch normalisation, an optional gate, an optional addition and a ReLU.
+    """Stand in for batch normalisation, a gate, an addition, or one of the two, and a ReLU.
 
     Args:
         norm: the normalisation's own stand-in.
@@ -93,9 +95,9 @@ class FusedTail(keras.layers.Layer):
         found = [(branch, shortcut) for y, shortcut in branches if (branch := _branch(y, graph))]
         for branch, shortcut in sorted(found, key=lambda pair: not pair[0].squeeze):
             y = branch.maps
-            if None in y.shape[1:] or (
-                shortcut is not None and (y.shape, y.dtype) != (shortcut.shape, shortcut.dtype)
-            ):
+            if None in y.shape[1:] or (shortcut is None and not branch.squeeze):
+                continue
+            if shortcut is not None and (y.shape, y.dtype) != (shortcut.shape, shortcut.dtype):
                 continue
             tail = cls(branch.norm, branch.squeeze, branch.drop)
             return tail(y, shortcut)
@@ -217,38 +219,25 @@ def merged(y: Any, shortcut: Any, factors: Callable[..., tuple[Any, Any]]) -> An
     """
     import tensorflow as tf
 
-    def total(parts):
-        _, rows, maps, channels = parts.shape
-        # oneDNN's pooling takes half the time of a sum
-        parts = tf.reshape(parts, (-1, rows, 1, maps * channels))
-        means = tf.nn.avg_pool2d(parts, (rows, 1), 1, "VALID")
-        return tf.unstack(tf.reshape(means * rows, (-1, maps, channels)), axis=1)
-
     @tf.custom_gradient
     def sums(y):
         k, parts = run(_sums, y)
 
-        def gradient(behind, _, ds1, ds2):  # `k` is a constant: nothing depends on its value
-            if shortcut is None:
-                return run(_of_maps_alone, behind, y, k, factor, offset, ds1, ds2)
-            return run(_of_maps, behind, y, k, factor, ds1, ds2)
+        def gradient(dr, _, ds1, ds2):  # `k` is a constant: nothing depends on its value
+            return run(_of_maps, dr, y, k, factor, ds1, ds2)
 
-        return (tf.identity(y), k, *total(parts)), gradient
-
-    # In the gradients of `merge` stands for that of `y` what `sums` makes it of: the gradient
-    # before the ReLU, or where nothing else asks for that one the gradient behind it.
+        return (tf.identity(y), k, *_total(parts)), gradient
 
     @tf.custom_gradient
     def merge(y, factor, offset, *shortcut):
         z = run(_merge, y, k, factor, offset, *shortcut)
 
         def gradient(dz):
-            if not shortcut:
-                of_offset, of_factor = total(run(_of_factors_alone, dz, y, k, factor, offset))
-                return dz, of_factor, of_offset
             dr = run(_of_relu, dz, z)
-            of_offset, of_factor = total(run(_of_factors, dr, y, k))
-            return dr, of_factor, of_offset, dr
+            of_offset, of_factor = _total(run(_of_factors, dr, y, k))
+            # What is said here to be the gradient of `y` is `dr`; `sums` makes it that of `y`, so
+            # that both its parts are one pass.
+            return dr, of_factor, of_offset, *[dr for _ in shortcut]
 
         return z, gradient
 
@@ -264,7 +253,7 @@ def _sums(y):
 
 
 def _merge(y, k, factor, offset, shortcut=None):
-    z = _scaled(y, k, factor, offset)
+    z = (_float32(y) - k) * _per_pixel(factor) + _per_pixel(offset)
     if shortcut is not None:
         z = z + _float32(shortcut)
     return ops.cast(ops.relu(z), y.dtype)
@@ -285,19 +274,6 @@ def _of_maps(dr, y, k, factor, ds1, ds2):
     return ops.cast(dy, y.dtype)
 
 
-def _of_factors_alone(dz, y, k, factor, offset):
-    return _of_factors(_of_relu(_float32(dz), _scaled(y, k, factor, offset)), y, k)
-
-
-def _of_maps_alone(dz, y, k, factor, offset, ds1, ds2):
-    dr = _of_relu(_float32(dz), _scaled(y, k, factor, offset))
-    return _of_maps(dr, y, k, factor, ds1, ds2)
-
-
-def _scaled(y, k, factor, offset):
-    return (_float32(y) - k) * _per_pixel(factor) + _per_pixel(offset)
-
-
 def _added(*maps):
     """Sums of a few pixels each, `(N, rows, maps, C)`, which take less time than one loop over all.
 
@@ -310,6 +286,18 @@ def _added(*maps):
         few = max(n for n in range(1, ADDENDS + 1) if pixels % n == 0)
         sums.append(ops.reshape(v, (-1, pixels // few, few, channels)))
     return ops.sum(ops.stack(sums, axis=2), axis=3)
+
+
+def _total(parts):
+    """Of sums of a few pixels those of all, `(N, C)` for each of the maps."""
+    import tensorflow as tf
+
+    _, rows, maps, channels = parts.shape
+    # oneDNN's pooling takes half the time of TensorFlow's sum
+    means = tf.nn.avg_pool2d(
+        tf.reshape(parts, (-1, rows, 1, maps * channels)), (rows, 1), 1, "VALID"
+    )
+    return tf.unstack(tf.reshape(means * rows, (-1, maps, channels)), axis=1)
 
 
 def _float32(x):

@@ -1,10 +1,12 @@
+import re
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 import senet
-from senet.acceleration import rebuild_faster
+from senet.acceleration import fused_tail, rebuild_faster
 from senet.acceleration.batch_normalization import FusedBatchNormalization
 from senet.acceleration.fused_tail import FusedTail
 from senet.models.blocks import squeeze_excite_block
@@ -45,25 +47,25 @@ def statistics(model):
 
 
 KINDS = [
-    dict(),
     dict(shortcut=True),
     dict(gate=True),
     dict(gate=True, shortcut=True),
     dict(gate=True, shortcut=True, scale=False, center=False, epsilon=1e-5),
-    dict(shape=(1, 1, 8)),
+    dict(shape=(1, 1, 8), gate=True, shortcut=True),
     dict(shape=(16, 24, 8), gate=True, shortcut=True),
-    dict(shape=(11, 13, 8), shortcut=True),  # of which few pixels make no whole
+    dict(shape=(11, 13, 8), gate=True, shortcut=True),  # of which few pixels make no whole
 ]
 
 
+@pytest.mark.parametrize("count", [5, 1])
 @pytest.mark.parametrize("kind", KINDS)
-def test_outputs_gradients_and_statistics_equal_those_of_the_stock_layers(kind):
+def test_outputs_gradients_and_statistics_equal_those_of_the_stock_layers(kind, count):
     model, twin = network(**kind)
     other, _ = network(**kind)
     other.set_weights(model.get_weights())
     assert len(tails(twin)) == 1
     shape = kind.get("shape", SHAPE)
-    x, weight = images(shape=shape), images(shape=shape, seed=1)
+    x, weight = images(count, shape), images(count, shape, seed=1)
     expected, result = numpy(other(x, training=True)), numpy(twin(x, training=True))
     assert_close(result, expected, 1e-5)
     for ours, theirs in zip(statistics(model), statistics(other), strict=True):
@@ -107,8 +109,9 @@ def test_stochastic_depth_drops_the_same_images():
     assert_close(numpy(twin(x, training=False)), numpy(other(x, training=False)), 1e-6)
 
 
-def test_bfloat16_is_rounded_once():
-    model, twin = network(gate=True, shortcut=True, dtype="mixed_bfloat16")
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_is_rounded_once(kind):
+    model, twin = network(**kind, dtype="mixed_bfloat16")
     exact = keras.models.clone_model(
         model,
         clone_function=lambda layer: type(layer).from_config(
@@ -116,7 +119,8 @@ def test_bfloat16_is_rounded_once():
         ),
     )
     exact.set_weights(model.get_weights())
-    x, weight = images(), images(seed=1)
+    shape = kind.get("shape", SHAPE)
+    x, weight = images(shape=shape), images(shape=shape, seed=1)
     result = numpy(keras.ops.cast(twin(x, training=True), "float32"))
     assert_close(result, numpy(exact(x, training=True)), 2e-2)
     for ours, theirs in zip(statistics(model), statistics(exact), strict=True):
@@ -150,24 +154,26 @@ def test_what_others_read_stays(after, fused):
 
 def other_endings(x):
     norm = layers.BatchNormalization
-    yield layers.ReLU(6.0)(norm()(x))
-    yield layers.LeakyReLU()(norm()(x))
+    yield layers.ReLU()(norm()(x))
+    yield layers.ReLU(6.0)(layers.Add()([norm()(x), x]))
+    yield layers.LeakyReLU()(layers.Add()([norm()(x), x]))
     y = norm()(x)
-    yield layers.Add()([layers.ReLU()(y), layers.Activation("tanh")(y)])
+    yield layers.Add()([layers.ReLU()(layers.Add()([y, x])), layers.Activation("tanh")(y)])
     y = norm()(x)
     yield layers.ReLU()(layers.Multiply()([y, layers.Conv2D(8, 1, activation="sigmoid")(y)]))
     y = norm()(x)
     gate = layers.Dense(8, "sigmoid")(layers.GlobalMaxPooling2D(keepdims=True)(y))
     yield layers.ReLU()(layers.Multiply()([y, gate]))
-    yield layers.ReLU()(layers.Dropout(0.5)(norm()(x)))
+    yield layers.ReLU()(layers.Add()([layers.Dropout(0.5)(norm()(x)), x]))
     yield layers.ReLU()(layers.Add()([norm()(x), x, x]))
     yield layers.ReLU()(layers.Add()([norm()(x), layers.GlobalAveragePooling2D(keepdims=True)(x)]))
     shared = norm()
-    yield layers.Add()([layers.ReLU()(shared(x)), layers.Activation("tanh")(shared(x))])
+    y = layers.Add()([shared(x), x])
+    yield layers.Add()([layers.ReLU()(y), layers.Activation("tanh")(shared(x))])
 
 
 def test_other_endings_keep_their_layers():
-    for i in range(9):
+    for i in range(10):
         x = keras.Input(SHAPE)
         model = keras.Model(x, list(other_endings(x))[i])
         randomise(model)
@@ -176,19 +182,19 @@ def test_other_endings_keep_their_layers():
         assert_close(numpy(twin(images())), numpy(model(images())), 1e-6)
 
 
-def test_every_norm_of_the_networks_is_fused_but_those_of_projections():
+def test_the_tail_of_every_block_is_fused_and_other_norms_are_kernels():
     for model in (
         senet.create("se_resnet50", variant="torch", input_shape=(32, 32, 3)),
         senet.create("resnet50", input_shape=(32, 32, 3)),
         keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=5),
     ):
         twin = senet.accelerate(model)
-        assert len(tails(twin)) == 49
+        assert len(tails(twin)) == 16
         assert (
             sum(
                 isinstance(layer, FusedBatchNormalization) for layer in rebuild_faster(model).layers
             )
-            == 4
+            == 37
         )
 
 
@@ -205,3 +211,49 @@ def test_training_follows_that_of_the_stock_model():
         losses.append([trained.train_on_batch(x, y) for _ in range(10)])
     assert losses[0][-1] < 0.8 * losses[0][0]
     np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_the_same_images_give_the_same_bits(dtype):
+    model, twin = network(gate=True, shortcut=True, shape=(40, 40, 8), dtype=dtype)
+    start = model.get_weights()
+    x, weight = images(16, (40, 40, 8)), images(16, (40, 40, 8), seed=1)
+    found = []
+    for _ in range(3):
+        model.set_weights(start)
+        of_variables, of_inputs = gradients(twin, x, weight)
+        found.append([*of_variables, of_inputs, *statistics(model)])
+    for again in found[1:]:
+        for one, another in zip(found[0], again, strict=True):
+            np.testing.assert_array_equal(one, another)
+
+
+MAPS, OF_CHANNELS, OF_IMAGES = (4, 24, 40, 16), (16,), (4, 16)
+
+
+@pytest.mark.parametrize(
+    ("loop", "shapes"),
+    [
+        ("_sums", [MAPS]),
+        ("_merge", [MAPS, OF_CHANNELS, OF_IMAGES, OF_IMAGES, MAPS]),
+        ("_of_relu", [MAPS, MAPS]),
+        ("_of_factors", [MAPS, MAPS, OF_CHANNELS]),
+        ("_of_maps", [MAPS, MAPS, OF_CHANNELS, OF_IMAGES, OF_IMAGES, OF_IMAGES]),
+    ],
+)
+def test_xla_makes_one_loop_which_reads_each_of_the_maps_once(loop, shapes):
+    import tensorflow as tf
+
+    arrays = [tf.zeros(shape, "bfloat16" if shape == MAPS else "float32") for shape in shapes]
+    compiled = tf.function(getattr(fused_tail, loop), jit_compile=True, autograph=False)
+    text = compiled.experimental_get_compiler_ir(*arrays)(stage="optimized_hlo")
+    entry = text[text.index("ENTRY") :]
+    maps = re.findall(r"(\S+) = bf16\[4,24,40,16\]\S* parameter", entry)
+    assert len(maps) == shapes.count(MAPS)
+    loops = re.findall(r" = (\S+) fusion\((.*?)\)", entry)
+    reads = [
+        [one in re.findall(r"%[\w.]+", read) for one in maps]
+        for made, read in loops
+        if not (loop == "_sums" and made.startswith("f32[16]"))  # of a sample of the pixels
+    ]
+    assert [row for row in reads if any(row)] == [[True] * len(maps)], entry
