@@ -1,14 +1,16 @@
-"""Where the time of a training step goes, of a network and of the same one without SE.
+"""Where the time of a training step goes, with SE and without it, fused and not.
 
 python benchmarks/profile_step.py [NETWORK] [--batch-size 32] [--precision mixed_bfloat16]
     [--no-acceleration] [--out FILE]
 
-The step is that of `senet train`, as `senet benchmark` times it, on TensorFlow. First the two
-networks run in turn, three rounds. Then each takes three steps under TensorFlow's profiler, one
-operation at a time, so that times add up to the step, but for what passes between operations. Every
-operation is of a kind, by its type and its place in the graph. Beside the time of a kind stands the
-least that it could take: the products and sums of convolutions at the speed of a matrix product;
-the maps that others must read and write, once each, at the speed of a copy.
+The step is that of `senet train`, as `senet benchmark` times it, on TensorFlow. Three take part: a
+network with SE, the same one without, and once more with SE but without the fused tails of
+`senet/acceleration/fused_tail.py`. First they run in turn, three rounds. Then each takes three
+steps under TensorFlow's profiler, one operation at a time, so that times add up to the step, but
+for what passes between operations. Every operation is of a kind, by its type and its place in the
+graph. Beside the time of a kind stands the least that it could take: the products and sums of
+convolutions at the speed of a matrix product; the maps that others must read and write, once each,
+at the speed of a copy.
 """
 
 import argparse
@@ -39,14 +41,15 @@ OPERATIONS = (
     (r".*AvgPool", r"^[^/]*$", TAILS[1]),  # sums of acceleration/fused_tail.py
     (r".*Conv2DBackprop\w+", r"", CONVOLUTIONS[1]),
     (r".*Conv2D\w*", r"", CONVOLUTIONS[0]),
-    (r"", r"/\w*se_(squeeze|reduce|excite)", GATES),
+    (r"", r"/\w*se_(reduce|excite)", GATES),
     (r"", r"/\w*(classifier|global_pool)|categorical_crossentropy|accuracy", HEAD),
     (r"", r"/\w*_(conv|pad)(_\d+)?/", CONVOLUTIONS),
-    (r"", r"/fused_tail|/\w*_(bn|relu|add|se_scale)(_\d+)?/", TAILS),
+    (r"", r"/fused_tail|/\w*_(bn|relu|add|se_squeeze|se_scale)(_\d+)?/", TAILS),
     (r"", r"/\w*pool", POOLING),
     (r"AddN", r"", ADDED),
     (r".*MatMul", r"^[^/]*$", CONVOLUTIONS[1]),  # gradients of 1x1 kernels
-    (r"", r"^\w+/Cast(_\d+)?$", INPUT),
+    (r"", r"^\w+/Cast$", INPUT),
+    (r"Cast", r"^(gradient_tape/)?\w+/Cast_\d+", TAILS),  # of maps for a squeeze in float32
     (r"Sum|Mul|AddV2|Sub|Cast|SelectV2|Reshape|Tile|RealDiv|Neg|Unpack", r"^[^/]*$", TAILS[1]),
 )
 """The first that fits counts. Gradients that this package writes itself have names of one part."""
@@ -80,7 +83,7 @@ def measure(row):
             running.append(Process(contestant, row, None))
         others = Others(lambda: read_own_seconds() + sum(one.cpu for one in running))
         for turn in range(ROUNDS):
-            for one in running:
+            for one in running[:: -1 if turn % 2 else 1]:  # so that nobody is always the first
                 say(f"round {turn + 1} of {ROUNDS}, {one.contestant.name}")
                 one.take_turn()
         for one in running:
@@ -89,9 +92,12 @@ def measure(row):
             machine=running[0].about["machine"],
             busy_cores=others.count_busy_cores(),
             limits=running[0].ask("limits")["answer"],
-            ratio=spread(
-                [a / b for a, b in zip(running[1].rates(), running[0].rates(), strict=True)]
-            ),
+            ratios={
+                one.contestant.name: spread(
+                    [b / a for a, b in zip(one.rates(), running[1].rates(), strict=True)]
+                )
+                for one in running[::2]
+            },
         )
         networks = [one.describe() for one in running]
         for network, one in zip(networks, running, strict=True):
@@ -131,9 +137,11 @@ def show(found):
         print(f"{kind:<26}{''.join(cells)}")
     whole = "".join(f"{one['profiled']:>22.1f}{'':>10}" for one in networks)
     print(f"{'together, profiled':<26}{whole}")
-    print(
-        "in turn a step takes {:.3f} ({:.3f}-{:.3f}) times as long with SE".format(*found["ratio"])
-    )
+    memory = "".join(f"{one['peak_memory'] / 2**30:>22.2f}{'':>10}" for one in networks)
+    print(f"{'memory, GiB':<26}{memory}")
+    for name, ratio in found["ratios"].items():
+        of = "{:.3f} ({:.3f}-{:.3f})".format(*ratio)
+        print(f"in turn a step of {name} takes {of} times as long as without SE")
     for kind, types in networks[0]["types"].items():
         parts = ", ".join(f"{name} {time:.1f}" for name, time in types.items() if time >= 1)
         print(f"{kind}: {parts or 'nothing of a millisecond'}")
@@ -156,10 +164,14 @@ def main():
         )
     acceleration = not options.no_acceleration
     common = dict(mode="train", batch_size=options.batch_size, precision=options.precision)
-    contestants = tuple(
+    plain = options.network.removeprefix("se_")
+    contestants = [
         Contestant(name, "ours.py", dict(network=name, acceleration=acceleration))
-        for name in (options.network, options.network.removeprefix("se_"))
-    )
+        for name in (options.network, plain)
+    ]
+    if acceleration:
+        unfused = dict(network=options.network, acceleration=True, fused=False)
+        contestants.append(Contestant(f"{options.network}, unfused", "ours.py", unfused))
     found = measure(Row("profile", options.network, common, contestants))
     found = common | dict(network=options.network, acceleration=acceleration) | found
     show(found)

@@ -1,9 +1,9 @@
-"""The tail of a block, from its last batch normalisation to its ReLU, in few passes over the maps.
+"""The tail of a block with squeeze and excitation, in few passes over the maps.
 
-What ends a residual branch is `z = relu(s + g (gamma (y - mean) / deviation + beta))`, with the
-gate `g` of squeeze and excitation and the shortcut `s`, one of which may be missing. With known
-statistics it is `relu(s + G (y - k) + O)`: one factor and one offset for each image and channel,
-with any constant `k`. Two facts make that cheap:
+What ends the residual branch is `z = relu(s + g (gamma (y - mean) / deviation + beta))`, with the
+gate `g` and the shortcut `s`, which may be missing. With known statistics it is
+`relu(s + G (y - k) + O)`: one factor and one offset for each image and channel, with any constant
+`k`. Two facts make that cheap:
 
 The squeeze needs no pass of its own. Sums over the pixels of each image, `S1 = sum(y - k)` and
 `S2 = sum((y - k)^2)`, hold mean and variance of the batch, and the mean of the normalised map too,
@@ -19,8 +19,8 @@ shortcut too, for its sums, and for `dy`. Each is one loop that XLA compiles, wh
 the type of the maps and computes in float32; `k` is the mean of a sample of the pixels, so that no
 precision is lost where the mean is large.
 
-Where there is neither gate nor shortcut nothing is gained: normalisation and ReLU are one kernel of
-TensorFlow's own, as long as nothing else reads the normalised maps.
+Where there is no gate nothing is gained (`benchmarks/ideas.py`): the kernels of TensorFlow make
+more passes, but faster ones, and one of them is normalisation and ReLU together.
 """
 
 import itertools
@@ -49,19 +49,18 @@ SAMPLED = 8
 
 
 class FusedTail(keras.layers.Layer):
-    """Stand in for batch normalisation, a gate, an addition, or one of the two, and a ReLU.
+    """Stand in for batch normalisation, squeeze and excitation, an optional addition and a ReLU.
 
     Args:
         norm: the normalisation's own stand-in.
-        squeeze: the global average pooling and the layers from there to the gate; none without
-            squeeze and excitation.
+        squeeze: the global average pooling and the layers from there to the gate.
         drop: of the residual branch of some images, if any.
     """
 
     def __init__(
         self,
         norm: FusedBatchNormalization,
-        squeeze: Sequence[keras.layers.Layer] = (),
+        squeeze: Sequence[keras.layers.Layer],
         drop: keras.layers.Layer | None = None,
     ) -> None:
         super().__init__(dtype=norm.dtype_policy)
@@ -92,11 +91,11 @@ class FusedTail(keras.layers.Layer):
             if len(others) != 1:
                 return None
             branches = [(others[0], first), (first, others[0])]
-        found = [(branch, shortcut) for y, shortcut in branches if (branch := _branch(y, graph))]
-        for branch, shortcut in sorted(found, key=lambda pair: not pair[0].squeeze):
-            y = branch.maps
-            if None in y.shape[1:] or (shortcut is None and not branch.squeeze):
+        for end, shortcut in branches:
+            branch = _branch(end, graph)
+            if branch is None or None in branch.maps.shape[1:]:
                 continue
+            y = branch.maps
             if shortcut is not None and (y.shape, y.dtype) != (shortcut.shape, shortcut.dtype):
                 continue
             tail = cls(branch.norm, branch.squeeze, branch.drop)
@@ -112,8 +111,7 @@ class FusedTail(keras.layers.Layer):
         stock = self.norm.stock
         if not (training and stock.trainable) or None in y.shape[1:]:
             x = self.norm(y, training=training)
-            if self.squeeze:
-                x = x * ops.cast(self._gate(x), x.dtype)
+            x = x * ops.cast(self._gate(x), x.dtype)
             if self.drop:
                 x = self.drop(x, training=training)
             return ops.relu(x if shortcut is None else shortcut + x)
@@ -131,10 +129,8 @@ class FusedTail(keras.layers.Layer):
         offset = -shift * scale
         if stock.center:
             offset = offset + stock.beta
-        gate = ops.ones_like(s1)
-        if self.squeeze:
-            means = s1 / pixels * scale + offset
-            gate = ops.cast(self._gate(means[:, None, None])[:, 0, 0], "float32")
+        means = s1 / pixels * scale + offset
+        gate = ops.cast(self._gate(means[:, None, None])[:, 0, 0], "float32")
         if self.drop:
             gate = gate * self.drop(ops.ones_like(gate[:, None, None, :1]), training=True)[:, 0, 0]
         return gate * scale, gate * offset
@@ -147,7 +143,7 @@ class FusedTail(keras.layers.Layer):
 
 
 class Branch(NamedTuple):
-    """A residual branch from its last normalisation on."""
+    """A residual branch from its last normalisation to the end of squeeze and excitation."""
 
     maps: Any
     norm: FusedBatchNormalization
@@ -165,8 +161,7 @@ def _branch(x: Any, graph: Rebuilding) -> Branch | None:
             return None
         x = read
     if graph.maker(x, layers.Multiply)[0] is None:
-        norm, maps = graph.maker(x, FusedBatchNormalization)
-        return None if norm is None else Branch(maps, norm, [], drop)
+        return None
     for scaled, gate in itertools.permutations(graph.maker(x)[1], 2):
         norm, maps = graph.maker(scaled, FusedBatchNormalization)
         squeeze = norm and _squeeze(scaled, gate, graph)

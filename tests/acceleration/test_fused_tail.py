@@ -21,13 +21,12 @@ def tails(model):
     return [layer for layer in rebuild_faster(model).layers if isinstance(layer, FusedTail)]
 
 
-def network(gate=False, shortcut=False, drop=0.0, shape=SHAPE, after=None, **options):
-    """A convolution and what may follow it up to a ReLU, as stock layers, and the twin."""
+def network(shortcut=True, drop=0.0, shape=SHAPE, after=None, **options):
+    """A convolution and the tail behind it, as stock layers, and the twin."""
     inputs = keras.Input(shape)
     y = layers.Conv2D(shape[-1], 1, name="conv")(inputs)
     x = norm = layers.BatchNormalization(name="bn", **options)(y)
-    if gate:
-        x = squeeze_excite_block(x, 4, name="se")
+    x = squeeze_excite_block(x, 4, name="se")
     if drop:
         x = layers.Dropout(drop, noise_shape=(None, 1, 1, 1), seed=3)(x)
     if shortcut:
@@ -47,13 +46,12 @@ def statistics(model):
 
 
 KINDS = [
-    dict(shortcut=True),
-    dict(gate=True),
-    dict(gate=True, shortcut=True),
-    dict(gate=True, shortcut=True, scale=False, center=False, epsilon=1e-5),
-    dict(shape=(1, 1, 8), gate=True, shortcut=True),
-    dict(shape=(16, 24, 8), gate=True, shortcut=True),
-    dict(shape=(11, 13, 8), gate=True, shortcut=True),  # of which few pixels make no whole
+    dict(shortcut=False),
+    dict(),
+    dict(scale=False, center=False, epsilon=1e-5),
+    dict(shape=(1, 1, 8)),
+    dict(shape=(16, 24, 8)),
+    dict(shape=(11, 13, 8)),  # of which few pixels make no whole
 ]
 
 
@@ -78,7 +76,7 @@ def test_outputs_gradients_and_statistics_equal_those_of_the_stock_layers(kind, 
 
 
 def test_precision_does_not_depend_on_the_mean():
-    model, twin = network(gate=True)
+    model, twin = network(shortcut=False)
     model.get_layer("conv").bias.assign(np.full(8, 1000.0))
     x = images().astype("float64")
     result = numpy(twin(x, training=True))
@@ -99,7 +97,7 @@ def test_inference_and_frozen_layers_use_the_running_statistics(kind):
 
 
 def test_stochastic_depth_drops_the_same_images():
-    kind = dict(gate=True, shortcut=True, drop=0.5)
+    kind = dict(drop=0.5)
     (model, twin), (other, _) = network(**kind), network(**kind)
     other.set_weights(model.get_weights())
     assert len(tails(twin)) == 1
@@ -141,7 +139,7 @@ def test_bfloat16_is_rounded_once(kind):
     ids=["an output", "another reader", "readers behind"],
 )
 def test_what_others_read_stays(after, fused):
-    model, twin = network(gate=True, shortcut=True, after=after)
+    model, twin = network(after=after)
     assert len(tails(twin)) == fused
     x = images()
     for ours, theirs in zip(
@@ -152,50 +150,53 @@ def test_what_others_read_stays(after, fused):
         assert_close(numpy(ours), numpy(theirs), 1e-6)
 
 
+def gated(y, pool=None, excite=None):
+    """Squeeze and excitation of other layers."""
+    pooled = (pool or layers.GlobalAveragePooling2D(keepdims=True))(y)
+    return layers.Multiply()([y, (excite or layers.Dense(8, "sigmoid"))(pooled)])
+
+
 def other_endings(x):
-    norm = layers.BatchNormalization
-    yield layers.ReLU()(norm()(x))
-    yield layers.ReLU(6.0)(layers.Add()([norm()(x), x]))
-    yield layers.LeakyReLU()(layers.Add()([norm()(x), x]))
+    """Ends of blocks that have something which a fused tail does not compute."""
+    norm, add, relu = layers.BatchNormalization, layers.Add(), layers.ReLU()
+    yield relu(norm()(x))
+    yield relu(add([norm()(x), x]))
+    yield relu(add([norm()(x), layers.GlobalAveragePooling2D(keepdims=True)(x)]))
+    yield layers.ReLU(6.0)(add([gated(norm()(x)), x]))
+    yield layers.LeakyReLU()(add([gated(norm()(x)), x]))
+    yield relu(layers.Add()([gated(norm()(x)), x, x]))
+    yield relu(add([layers.Dropout(0.5)(gated(norm()(x))), x]))
+    yield relu(add([gated(norm()(x), pool=layers.GlobalMaxPooling2D(keepdims=True)), x]))
+    yield relu(add([gated(norm()(x), excite=layers.Softmax()), x]))
+    yield relu(gated(layers.LayerNormalization()(x)))
     y = norm()(x)
-    yield layers.Add()([layers.ReLU()(layers.Add()([y, x])), layers.Activation("tanh")(y)])
-    y = norm()(x)
-    yield layers.ReLU()(layers.Multiply()([y, layers.Conv2D(8, 1, activation="sigmoid")(y)]))
-    y = norm()(x)
-    gate = layers.Dense(8, "sigmoid")(layers.GlobalMaxPooling2D(keepdims=True)(y))
-    yield layers.ReLU()(layers.Multiply()([y, gate]))
-    yield layers.ReLU()(layers.Add()([layers.Dropout(0.5)(norm()(x)), x]))
-    yield layers.ReLU()(layers.Add()([norm()(x), x, x]))
-    yield layers.ReLU()(layers.Add()([norm()(x), layers.GlobalAveragePooling2D(keepdims=True)(x)]))
+    yield relu(layers.Multiply()([y, layers.Conv2D(8, 1, activation="sigmoid")(y)]))
+    y = gated(norm()(x))
+    yield layers.Add()([relu(layers.Add()([y, x])), layers.Activation("tanh")(y)])
     shared = norm()
-    y = layers.Add()([shared(x), x])
-    yield layers.Add()([layers.ReLU()(y), layers.Activation("tanh")(shared(x))])
+    yield layers.Add()([relu(add([gated(shared(x)), x])), layers.Activation("tanh")(shared(x))])
 
 
-def test_other_endings_keep_their_layers():
-    for i in range(10):
-        x = keras.Input(SHAPE)
-        model = keras.Model(x, list(other_endings(x))[i])
-        randomise(model)
-        twin = senet.accelerate(model)
-        assert not tails(twin), i
-        assert_close(numpy(twin(images())), numpy(model(images())), 1e-6)
+@pytest.mark.parametrize("number", range(13))
+def test_other_endings_keep_their_layers(number):
+    x = keras.Input(SHAPE)
+    model = keras.Model(x, list(other_endings(x))[number])
+    randomise(model)
+    twin = senet.accelerate(model)
+    assert not tails(twin)
+    assert_close(numpy(twin(images())), numpy(model(images())), 1e-6)
 
 
-def test_the_tail_of_every_block_is_fused_and_other_norms_are_kernels():
-    for model in (
-        senet.create("se_resnet50", variant="torch", input_shape=(32, 32, 3)),
-        senet.create("resnet50", input_shape=(32, 32, 3)),
-        keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=5),
-    ):
-        twin = senet.accelerate(model)
-        assert len(tails(twin)) == 16
-        assert (
-            sum(
-                isinstance(layer, FusedBatchNormalization) for layer in rebuild_faster(model).layers
-            )
-            == 37
-        )
+@pytest.mark.parametrize("name", ["se_resnet50", "se_resnet18", "resnet50"])
+def test_the_tail_of_every_block_with_a_gate_is_fused_and_other_norms_are_kernels(name):
+    model = senet.create(name, variant="torch", input_shape=(32, 32, 3))
+    norms = sum(isinstance(layer, layers.BatchNormalization) for layer in model.layers)
+    fused = sum(name.endswith("_se_scale") for name in (layer.name for layer in model.layers))
+    assert fused == dict(se_resnet50=16, se_resnet18=8, resnet50=0)[name]
+    assert len(tails(senet.accelerate(model))) == fused
+    faster = rebuild_faster(model).layers
+    kernels = sum(isinstance(layer, FusedBatchNormalization) for layer in faster)
+    assert kernels == norms - fused
 
 
 def test_training_follows_that_of_the_stock_model():
@@ -215,7 +216,7 @@ def test_training_follows_that_of_the_stock_model():
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_the_same_images_give_the_same_bits(dtype):
-    model, twin = network(gate=True, shortcut=True, shape=(40, 40, 8), dtype=dtype)
+    model, twin = network(shape=(40, 40, 8), dtype=dtype)
     start = model.get_weights()
     x, weight = images(16, (40, 40, 8)), images(16, (40, 40, 8), seed=1)
     found = []

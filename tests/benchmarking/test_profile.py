@@ -96,6 +96,9 @@ def test_an_operation_has_its_own_time_and_not_that_of_those_within(scripts):
         ("cond/then/_0/cond/sgd/Mul_738", "Mul", "optimizer"),
         ("IsFinite_184", "IsFinite", "optimizer"),
         ("net_1/Cast", "Cast", "input"),
+        ("net_1/Cast_12", "Cast", "norm to ReLU forward"),
+        ("gradient_tape/net_1/Cast_12/Cast", "Cast", "norm to ReLU backward"),
+        ("net_1/stage1_block1_se_squeeze_1/Mean", "Mean", "norm to ReLU forward"),
         ("something", "Else", "other operations"),
     ],
 )
