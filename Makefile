@@ -162,6 +162,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/loading.py --out evidence/loading.json
 	$(BIN)/python benchmarks/twin.py --out evidence/twin.json
 	$(BIN)/python benchmarks/profile_step.py --out evidence/profile.json
+	$(BIN)/python benchmarks/profile_step.py --precision float32 --out evidence/profile_float32.json
 	$(BIN)/python benchmarks/ideas.py
 	$(BIN)/python docs/tables.py
 

@@ -22,6 +22,7 @@ from keras import layers
 
 import senet
 from senet.acceleration import compiled, convolution, fused_tail, grouped_convolution
+from senet.acceleration.batch_normalization import FusedBatchNormalization
 from senet.models.blocks import squeeze_excite_block
 from senet.runs.machine import describe_machine
 from senet.timing import in_turn
@@ -91,25 +92,50 @@ def norm():
 
 
 def tail():
-    """From a norm to its ReLU: by the kernel of the norm, and by the pixels that one loop adds."""
+    """From a norm to its ReLU: by kernels, and by loops that add up so many pixels at once."""
 
     def inside(x):
-        return layers.ReLU()(layers.BatchNormalization()(layers.Activation("linear")(x)))
+        return layers.ReLU()(layers.BatchNormalization()(maps_of(x)))
 
-    def end(x):
-        x = layers.Activation("linear")(x)  # in the precision of the policy, as maps of a network
-        y = layers.BatchNormalization()(x)
-        return layers.ReLU()(layers.Add()([x, squeeze_excite_block(y, 16, name="se")]))
+    def plain(x):
+        x = maps_of(x)
+        return layers.ReLU()(layers.Add()([x, layers.BatchNormalization()(x)]))
 
-    cases = [("inside a block", side, channels // 4, inside) for side, channels in STAGES]
-    cases += [("end of a block", side, channels, end) for side, channels in STAGES]
-    for name, side, channels, build in cases:
-        values = {"kernel": mock.patch.object(fused_tail.FusedTail, "ending_in", return_value=None)}
-        values |= {
-            addends: mock.patch.object(fused_tail, "ADDENDS", addends)
-            for addends in (1, 4, 8, 16, 10**6)
-        }
-        yield f"{name}, {side} px, {channels}", model_of(side, channels, build), values
+    def gated(x):
+        x = maps_of(x)
+        y = squeeze_excite_block(layers.BatchNormalization()(x), 16, name="se")
+        return layers.ReLU()(layers.Add()([x, y]))
+
+    kernels = mock.patch.object(fused_tail.FusedTail, "ending_in", return_value=None)
+    loops = mock.patch.object(fused_tail, "_branch", ungated)
+    addends = {few: mock.patch.object(fused_tail, "ADDENDS", few) for few in (2, 4, 8, 16, 10**6)}
+    for side, channels in STAGES:
+        for name, build, width, values in (
+            ("inside a block", inside, channels // 4, {"loops": loops}),
+            ("end without a gate", plain, channels, {"loops": loops}),
+            ("end with a gate", gated, channels, addends),
+        ):
+            title = f"{name}, {side} px, {width}"
+            yield title, model_of(side, width, build), {"kernels": kernels} | values
+
+
+def maps_of(x):
+    """What a model is given, in the precision of the policy, as maps of a network are."""
+    return layers.Activation("linear")(x)
+
+
+def ungated(x, graph):
+    """A branch without a gate, so that a tail is fused where there is none."""
+    norm, maps = graph.maker(x, FusedBatchNormalization)
+    return norm and fused_tail.Branch(maps, norm, [Open()], norm, None)
+
+
+class Open(keras.layers.Layer):
+    """A gate that lets everything through."""
+
+    def call(self, x):
+        """Ones."""
+        return keras.ops.ones_like(x)
 
 
 EVERY_SIZE = {kind: {1: 10**6, 3: 10**6} for kind in ("float32", "bfloat16", "float16")}

@@ -3,14 +3,14 @@
 python benchmarks/profile_step.py [NETWORK] [--batch-size 32] [--precision mixed_bfloat16]
     [--no-acceleration] [--out FILE]
 
-The step is that of `senet train`, as `senet benchmark` times it, on TensorFlow. Three take part: a
-network with SE, the same one without, and once more with SE but without the fused tails of
-`senet/acceleration/fused_tail.py`. First they run in turn, three rounds. Then each takes three
-steps under TensorFlow's profiler, one operation at a time, so that times add up to the step, but
-for what passes between operations. Every operation is of a kind, by its type and its place in the
-graph. Beside the time of a kind stands the least that it could take: the products and sums of
-convolutions at the speed of a matrix product; the maps that others must read and write, once each,
-at the speed of a copy.
+The step is that of `senet train`, as `senet benchmark` times it, on TensorFlow. A network with SE
+takes part, the same one without, and, unless nothing is accelerated, once more with SE but without
+the fused tails of `senet/acceleration/fused_tail.py`: unfused. First they run in turn, three
+rounds. Then each takes three steps under TensorFlow's profiler, one operation at a time, so that
+times add up to the step, but for what passes between operations. Every operation is of a kind, by
+its type and its place in the graph. Beside the time of a kind stands the least that it could take:
+the products and sums of convolutions at the speed of a matrix product; the maps that others must
+read and write, once each, at the speed of a copy.
 """
 
 import argparse
@@ -81,6 +81,7 @@ def measure(row):
         for contestant in row.contestants:
             say(f"{contestant.name} starts")
             running.append(Process(contestant, row, None))
+        plain = next(one for one in running if not one.contestant.name.startswith("se_"))
         others = Others(lambda: read_own_seconds() + sum(one.cpu for one in running))
         for turn in range(ROUNDS):
             for one in running[:: -1 if turn % 2 else 1]:  # so that nobody is always the first
@@ -94,9 +95,10 @@ def measure(row):
             limits=running[0].ask("limits")["answer"],
             ratios={
                 one.contestant.name: spread(
-                    [b / a for a, b in zip(one.rates(), running[1].rates(), strict=True)]
+                    [b / a for a, b in zip(one.rates(), plain.rates(), strict=True)]
                 )
-                for one in running[::2]
+                for one in running
+                if one is not plain
             },
         )
         networks = [one.describe() for one in running]
@@ -158,10 +160,6 @@ def main():
     parser.add_argument("--no-acceleration", action="store_true", help="stock layers of Keras")
     parser.add_argument("--out", type=pathlib.Path, help="file for the JSON")
     options = parser.parse_args()
-    if not options.network.startswith("se_"):
-        parser.error(
-            "NETWORK must be one with SE, as se_resnet50: it is put beside the one without"
-        )
     acceleration = not options.no_acceleration
     common = dict(mode="train", batch_size=options.batch_size, precision=options.precision)
     plain = options.network.removeprefix("se_")

@@ -29,9 +29,9 @@ def accelerate(model: keras.Model) -> keras.Model:
     starts uncompiled, and what it computes is compiled at the first step, which may take longer.
 
     On TensorFlow without a GPU grouped, 1x1 and small convolutions, batch normalisation and the end
-    of each block are computed in other ways; on PyTorch batch normalisation is. On JAX, and where
-    nothing else helps, the twin computes what the original does. `python benchmarks/twin.py`
-    measures both.
+    of each block with squeeze and excitation are computed in other ways; on PyTorch batch
+    normalisation is. On JAX, and where nothing else helps, the twin computes what the original
+    does. `python benchmarks/twin.py` measures both.
 
     Args:
         model: a functional Keras model, built; models inside it are accelerated too.
@@ -112,4 +112,8 @@ class _Faster(Rebuilding):
             outputs = FusedTail.ending_in(made, self, args[0])
         if outputs is None:
             outputs = layer(*args, **kwargs)
+        # What stands in for several layers would not know of a mask, or of training=True. Others
+        # are defaults that Keras writes down, and that of the model counts in their place.
+        if not all(value is None or value is False for value in kwargs.values()):
+            return outputs
         return self.remember(outputs, made, args[0] if args else None)

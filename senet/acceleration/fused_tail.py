@@ -16,14 +16,13 @@ gradients of the sums, which ordinary differentiation gives.
 
 That is two passes over the maps forward, and three back: for `dr`, which is the gradient of the
 shortcut too, for its sums, and for `dy`. Each is one loop that XLA compiles, which reads and writes
-the type of the maps and computes in float32; `k` is the mean of a sample of the pixels, so that no
-precision is lost where the mean is large.
+the type of the maps and computes in float32; `k` is the mean of a sample of the pixels, so that
+precision is kept where the mean is large.
 
-Where there is no gate nothing is gained (`benchmarks/ideas.py`): the kernels of TensorFlow make
-more passes, but faster ones, and one of them is normalisation and ReLU together.
+Where there is no gate next to nothing is gained (`benchmarks/ideas.py`): the kernels of TensorFlow
+make more passes, but faster ones, and one of them is normalisation and ReLU together.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -42,7 +41,7 @@ OF_VECTORS = (
 """What lies between a squeeze and its gate, and sees no more than a pixel."""
 
 ADDENDS = 8
-"""Pixels at most that one loop adds up; `benchmarks/ideas.py` measures 1 to all."""
+"""Pixels at most that one loop adds up, if so few go into all; `benchmarks/ideas.py` has others."""
 
 SAMPLED = 8
 """One pixel of so many, in each direction, has a part in the constant that is subtracted."""
@@ -81,25 +80,24 @@ class FusedTail(keras.layers.Layer):
         Returns:
             Maps, or `None` where there is no tail that it could stand in for.
         """
-        if keras.backend.backend() != "tensorflow" or not _is_relu(stock_of(layer)):
+        if keras.backend.backend() != "tensorflow" or not _is_relu(layer):
             return None
-        branches = [(x, None)]
-        if graph.maker(x, layers.Add)[0] is not None:
-            if not graph.read_once(x):
+        ending, branches = [layer], [(x, None)]
+        add, read = graph.maker(x, layers.Add)
+        if add is not None:
+            if not graph.read_once(x) or len(read) != 2:
                 return None
-            first, *others = graph.maker(x)[1]
-            if len(others) != 1:
-                return None
-            branches = [(others[0], first), (first, others[0])]
+            ending, branches = [layer, add], [tuple(read[::-1]), tuple(read)]
         for end, shortcut in branches:
             branch = _branch(end, graph)
             if branch is None or None in branch.maps.shape[1:]:
                 continue
-            y = branch.maps
-            if shortcut is not None and (y.shape, y.dtype) != (shortcut.shape, shortcut.dtype):
-                continue
-            tail = cls(branch.norm, branch.squeeze, branch.drop)
-            return tail(y, shortcut)
+            maps = [branch.maps] if shortcut is None else [branch.maps, shortcut]
+            kinds = {(one.shape, one.dtype) for one in maps}
+            parts = [branch.norm, branch.scale, branch.drop or branch.norm, *ending]
+            kinds |= {(branch.maps.shape, part.compute_dtype) for part in parts}
+            if len(kinds) == 1:
+                return cls(branch.norm, branch.squeeze, branch.drop)(*maps)
         return None
 
     def compute_output_shape(self, y_shape, shortcut_shape=None):
@@ -132,7 +130,8 @@ class FusedTail(keras.layers.Layer):
         means = s1 / pixels * scale + offset
         gate = ops.cast(self._gate(means[:, None, None])[:, 0, 0], "float32")
         if self.drop:
-            gate = gate * self.drop(ops.ones_like(gate[:, None, None, :1]), training=True)[:, 0, 0]
+            kept = self.drop(ops.ones_like(gate[:, None, None, :1]), training=True)
+            gate = gate * ops.cast(kept[:, 0, 0], "float32")
         return gate * scale, gate * offset
 
     def _gate(self, x):
@@ -148,6 +147,7 @@ class Branch(NamedTuple):
     maps: Any
     norm: FusedBatchNormalization
     squeeze: list[keras.layers.Layer]
+    scale: keras.layers.Layer
     drop: keras.layers.Layer | None
 
 
@@ -160,13 +160,14 @@ def _branch(x: Any, graph: Rebuilding) -> Branch | None:
         if not _drops_images(drop) or not graph.read_once(read):
             return None
         x = read
-    if graph.maker(x, layers.Multiply)[0] is None:
+    scale, read = graph.maker(x, layers.Multiply)
+    if scale is None or len(read) != 2:
         return None
-    for scaled, gate in itertools.permutations(graph.maker(x)[1], 2):
+    for scaled, gate in (read, read[::-1]):
         norm, maps = graph.maker(scaled, FusedBatchNormalization)
         squeeze = norm and _squeeze(scaled, gate, graph)
         if squeeze and graph.readers[norm.name] == 2:
-            return Branch(maps, norm, squeeze, drop)
+            return Branch(maps, norm, squeeze, scale, drop)
     return None
 
 
@@ -181,6 +182,8 @@ def _squeeze(scaled: Any, gate: Any, graph: Rebuilding) -> list[keras.layers.Lay
             return None
         found.insert(0, layer)
         gate = read
+    if not found:  # maps of one pixel, times themselves
+        return None
     pool, *excitation = found
     if type(pool) is not layers.GlobalAveragePooling2D or pool.data_format != "channels_last":
         return None
@@ -270,29 +273,27 @@ def _of_maps(dr, y, k, factor, ds1, ds2):
 
 
 def _added(*maps):
-    """Sums of a few pixels each, `(N, rows, maps, C)`, which take less time than one loop over all.
+    """Sums of a few pixels each, or of a row, `(N, sums, maps, C)`, faster than one loop over all.
 
     As parts of one array they come from one loop, which reads what they are made of once; of two
     arrays XLA makes two loops.
     """
-    sums = []
-    for v in maps:
-        pixels, channels = v.shape[1] * v.shape[2], v.shape[3]
-        few = max(n for n in range(1, ADDENDS + 1) if pixels % n == 0)
-        sums.append(ops.reshape(v, (-1, pixels // few, few, channels)))
-    return ops.sum(ops.stack(sums, axis=2), axis=3)
+    _, height, width, channels = maps[0].shape
+    pixels = height * width
+    few = next((n for n in range(ADDENDS, 1, -1) if pixels % n == 0), width)
+    rows = [ops.reshape(v, (-1, pixels // few, few, channels)) for v in maps]
+    return ops.sum(ops.stack(rows, axis=2), axis=3)
 
 
 def _total(parts):
-    """Of sums of a few pixels those of all, `(N, C)` for each of the maps."""
+    """Of sums of a few pixels each those of all, `(N, C)` for each of the maps."""
     import tensorflow as tf
 
-    _, rows, maps, channels = parts.shape
-    # oneDNN's pooling takes half the time of TensorFlow's sum
-    means = tf.nn.avg_pool2d(
-        tf.reshape(parts, (-1, rows, 1, maps * channels)), (rows, 1), 1, "VALID"
-    )
-    return tf.unstack(tf.reshape(means * rows, (-1, maps, channels)), axis=1)
+    _, sums, maps, channels = parts.shape
+    # by pooling, which takes less time than a sum
+    rows = tf.reshape(parts, (-1, sums, 1, maps * channels))
+    means = tf.nn.avg_pool2d(rows, (sums, 1), 1, "VALID")
+    return tf.unstack(tf.reshape(means * sums, (-1, maps, channels)), axis=1)
 
 
 def _float32(x):

@@ -19,21 +19,23 @@ def pair(shape, filters=8, size=1, **options):
 
 
 @pytest.mark.parametrize(
-    ("pixels", "size", "strides", "use_bias"),
+    ("height", "width", "size", "strides", "use_bias"),
     [
-        (7, 1, 1, True),
-        (17, 1, 1, False),
-        (8, 1, 2, False),
-        (7, 1, 2, False),
-        (8, 3, 1, False),
-        (9, 3, 2, True),
+        (7, 8, 1, 1, True),
+        (17, 18, 1, 1, False),
+        (8, 6, 1, 2, False),
+        (8, 9, 1, 2, False),
+        (7, 8, 1, 2, False),
+        (6, 9, 1, 3, True),
+        (8, 9, 3, 1, False),
+        (9, 10, 3, 2, True),
     ],
 )
-def test_outputs_and_gradients_equal_float64(pixels, size, strides, use_bias):
-    model, twin = pair((pixels, pixels + 1, 6), size=size, strides=strides, use_bias=use_bias)
+def test_outputs_and_gradients_equal_float64(height, width, size, strides, use_bias):
+    model, twin = pair((height, width, 6), size=size, strides=strides, use_bias=use_bias)
     assert isinstance(rebuild_faster(twin).layers[1], ProductConv2D)
     rng = np.random.default_rng(0)
-    x, kernel = rng.normal(size=(3, pixels, pixels + 1, 6)), rng.normal(size=(size, size, 6, 8))
+    x, kernel = rng.normal(size=(3, height, width, 6)), rng.normal(size=(size, size, 6, 8))
     model.layers[1].kernel.assign(kernel)
     expected = reference.conv(x, kernel, strides, 0, 1)
     assert_close(np.asarray(twin(x.astype("float32"))), expected, 1e-5)

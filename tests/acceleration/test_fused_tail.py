@@ -21,16 +21,25 @@ def tails(model):
     return [layer for layer in rebuild_faster(model).layers if isinstance(layer, FusedTail)]
 
 
-def network(shortcut=True, drop=0.0, shape=SHAPE, after=None, **options):
+@pytest.fixture
+def mixed():
+    """Layers compute in bfloat16."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def network(shortcut=True, first=False, drop=0.0, shape=SHAPE, after=None, **options):
     """A convolution and the tail behind it, as stock layers, and the twin."""
     inputs = keras.Input(shape)
-    y = layers.Conv2D(shape[-1], 1, name="conv")(inputs)
+    start = layers.Activation("linear")(inputs)
+    y = layers.Conv2D(shape[-1], 1, name="conv")(start)
     x = norm = layers.BatchNormalization(name="bn", **options)(y)
     x = squeeze_excite_block(x, 4, name="se")
     if drop:
         x = layers.Dropout(drop, noise_shape=(None, 1, 1, 1), seed=3)(x)
     if shortcut:
-        x = layers.Add()([inputs, x])
+        x = layers.Add()([x, start] if first else [start, x])
     x = layers.ReLU(name="relu")(x)
     model = keras.Model(inputs, after(x, norm) if after else x)
     randomise(model)
@@ -48,10 +57,11 @@ def statistics(model):
 KINDS = [
     dict(shortcut=False),
     dict(),
+    dict(first=True),
     dict(scale=False, center=False, epsilon=1e-5),
     dict(shape=(1, 1, 8)),
     dict(shape=(16, 24, 8)),
-    dict(shape=(11, 13, 8)),  # of which few pixels make no whole
+    dict(shape=(11, 13, 8)),  # of which few pixels make no whole, but a row does
 ]
 
 
@@ -96,37 +106,42 @@ def test_inference_and_frozen_layers_use_the_running_statistics(kind):
         np.testing.assert_array_equal(old, new)
 
 
-def test_stochastic_depth_drops_the_same_images():
+@pytest.mark.parametrize(("policy", "within"), [("float32", 1e-5), ("mixed_bfloat16", 3e-2)])
+def test_stochastic_depth_drops_the_same_images(policy, within, mixed):
+    keras.config.set_dtype_policy(policy)
     kind = dict(drop=0.5)
     (model, twin), (other, _) = network(**kind), network(**kind)
     other.set_weights(model.get_weights())
     assert len(tails(twin)) == 1
+    x, weight = images(16), images(16, seed=1)
     for _ in range(3):
-        x = images(16)
-        assert_close(numpy(twin(x, training=True)), numpy(other(x, training=True)), 1e-5)
-    assert_close(numpy(twin(x, training=False)), numpy(other(x, training=False)), 1e-6)
+        assert_close(numpy(twin(x, training=True)), numpy(other(x, training=True)), within)
+    of_inputs, expected = (gradients(one, x, weight)[1] for one in (twin, other))
+    assert_close(of_inputs, expected, 10 * within)
+    assert_close(numpy(twin(x, training=False)), numpy(other(x, training=False)), within)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bfloat16_is_rounded_once(kind):
-    model, twin = network(**kind, dtype="mixed_bfloat16")
-    exact = keras.models.clone_model(
-        model,
-        clone_function=lambda layer: type(layer).from_config(
-            layer.get_config() | {"dtype": "float32"}
-        ),
-    )
-    exact.set_weights(model.get_weights())
+def test_bfloat16_is_as_near_to_float32_as_that_of_the_stock_layers(kind, mixed):
+    model, twin = network(**kind)
+    other, _ = network(**kind)
+    keras.config.set_dtype_policy("float32")
+    exact, _ = network(**kind)
+    for one in (other, exact):
+        one.set_weights(model.get_weights())
+    assert len(tails(twin)) == 1
+    assert rebuild_faster(model).output.dtype == "bfloat16"
     shape = kind.get("shape", SHAPE)
     x, weight = images(shape=shape), images(shape=shape, seed=1)
-    result = numpy(keras.ops.cast(twin(x, training=True), "float32"))
-    assert_close(result, numpy(exact(x, training=True)), 2e-2)
+    found = []
+    for one in (twin, other, exact):
+        of_variables, of_inputs = gradients(one, x, weight)
+        arrays = [of_inputs, *of_variables, numpy(one(x, training=True))]
+        found.append(np.concatenate([array.ravel() for array in arrays]))
+    ours, theirs, expected = found
+    assert np.square(ours - expected).mean() <= 1.2 * np.square(theirs - expected).mean()
     for ours, theirs in zip(statistics(model), statistics(exact), strict=True):
         assert_close(ours, theirs, 1e-2)
-    ours, theirs = gradients(twin, x, weight)[0], gradients(exact, x, weight)[0]
-    largest = max(abs(gradient).max() for gradient in theirs)
-    for one, another in zip(ours, theirs, strict=True):
-        assert abs(one - another).max() <= 3e-2 * largest
 
 
 @pytest.mark.parametrize(
@@ -138,16 +153,33 @@ def test_bfloat16_is_rounded_once(kind):
     ],
     ids=["an output", "another reader", "readers behind"],
 )
-def test_what_others_read_stays(after, fused):
+@pytest.mark.parametrize("training", [False, True])
+def test_what_others_read_stays(after, fused, training):
     model, twin = network(after=after)
     assert len(tails(twin)) == fused
     x = images()
-    for ours, theirs in zip(
-        keras.tree.flatten(twin(x, training=False)),
-        keras.tree.flatten(model(x, training=False)),
-        strict=True,
-    ):
-        assert_close(numpy(ours), numpy(theirs), 1e-6)
+    results = twin(x, training=training), model(x, training=training)
+    for ours, theirs in zip(*map(keras.tree.flatten, results), strict=True):
+        assert_close(numpy(ours), numpy(theirs), 1e-5)
+
+
+def test_tails_are_found_whatever_the_excitation_and_the_shortcut_are():
+    x = keras.Input(SHAPE)
+    norm, pool = layers.BatchNormalization, layers.GlobalAveragePooling2D
+    gate = layers.Conv2D(8, 1, activation="sigmoid")
+    inner = keras.Model(x, layers.ReLU()(gated(norm()(x), excite=gate)), name="inner")
+    y = layers.ReLU()(layers.Add()([gated(norm()(x)), gated(norm()(x))]))  # one of the two
+    y = layers.ReLU()(layers.Add()([gated(norm()(y), pool(keepdims=True), layers.Softmax()), y]))
+    model = keras.Model(x, inner(y))
+    randomise(model)
+    other = keras.models.clone_model(model)
+    other.set_weights(model.get_weights())
+    twin = senet.accelerate(model)
+    assert len(tails(twin)) == 1
+    assert len(tails(inner)) == 1
+    result, expected = (gradients(one, images(), images(seed=1)) for one in (twin, other))
+    assert_close(result[1], expected[1], 1e-4)
+    assert_close(numpy(twin(images(), training=True)), numpy(other(images(), training=True)), 1e-5)
 
 
 def gated(y, pool=None, excite=None):
@@ -169,6 +201,12 @@ def other_endings(x):
     yield relu(add([gated(norm()(x), pool=layers.GlobalMaxPooling2D(keepdims=True)), x]))
     yield relu(add([gated(norm()(x), excite=layers.Softmax()), x]))
     yield relu(gated(layers.LayerNormalization()(x)))
+    yield relu(add([gated(norm(dtype="mixed_bfloat16")(x)), x]))
+    yield relu(layers.Add(dtype="mixed_bfloat16")([gated(norm()(x)), x]))
+    yield relu(add([gated(norm()(x, training=True)), x]))
+    y = norm()(x)
+    gate = layers.Dense(8, "sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(y))
+    yield relu(add([layers.Multiply()([y, gate, layers.Conv2D(1, 1, activation="sigmoid")(x)]), x]))
     y = norm()(x)
     yield relu(layers.Multiply()([y, layers.Conv2D(8, 1, activation="sigmoid")(y)]))
     y = gated(norm()(x))
@@ -177,7 +215,7 @@ def other_endings(x):
     yield layers.Add()([relu(add([gated(shared(x)), x])), layers.Activation("tanh")(shared(x))])
 
 
-@pytest.mark.parametrize("number", range(13))
+@pytest.mark.parametrize("number", range(17))
 def test_other_endings_keep_their_layers(number):
     x = keras.Input(SHAPE)
     model = keras.Model(x, list(other_endings(x))[number])
@@ -214,9 +252,11 @@ def test_training_follows_that_of_the_stock_model():
     np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_the_same_images_give_the_same_bits(dtype):
-    model, twin = network(shape=(40, 40, 8), dtype=dtype)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_the_same_images_give_the_same_bits(policy, mixed):
+    keras.config.set_dtype_policy(policy)
+    model, twin = network(shape=(40, 40, 8))
+    assert len(tails(twin)) == 1
     start = model.get_weights()
     x, weight = images(16, (40, 40, 8)), images(16, (40, 40, 8), seed=1)
     found = []
@@ -236,25 +276,30 @@ MAPS, OF_CHANNELS, OF_IMAGES = (4, 24, 40, 16), (16,), (4, 16)
     ("loop", "shapes"),
     [
         ("_sums", [MAPS]),
+        ("_merge", [MAPS, OF_CHANNELS, OF_IMAGES, OF_IMAGES]),
         ("_merge", [MAPS, OF_CHANNELS, OF_IMAGES, OF_IMAGES, MAPS]),
         ("_of_relu", [MAPS, MAPS]),
         ("_of_factors", [MAPS, MAPS, OF_CHANNELS]),
         ("_of_maps", [MAPS, MAPS, OF_CHANNELS, OF_IMAGES, OF_IMAGES, OF_IMAGES]),
     ],
 )
-def test_xla_makes_one_loop_which_reads_each_of_the_maps_once(loop, shapes):
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_xla_makes_one_loop_which_reads_each_of_the_maps_once(dtype, loop, shapes):
     import tensorflow as tf
 
-    arrays = [tf.zeros(shape, "bfloat16" if shape == MAPS else "float32") for shape in shapes]
-    compiled = tf.function(getattr(fused_tail, loop), jit_compile=True, autograph=False)
+    arrays = [tf.zeros(shape, dtype if shape == MAPS else "float32") for shape in shapes]
+    function = getattr(fused_tail, loop)
+    compiled = tf.function(lambda *x: function(*x), jit_compile=True, autograph=False)
     text = compiled.experimental_get_compiler_ir(*arrays)(stage="optimized_hlo")
     entry = text[text.index("ENTRY") :]
-    maps = re.findall(r"(\S+) = bf16\[4,24,40,16\]\S* parameter", entry)
+    size = {"bfloat16": "bf16", "float32": "f32"}[dtype] + "[4,24,40,16]"
+    maps = re.findall(rf"(\S+) = {re.escape(size)}\S* parameter", entry)
     assert len(maps) == shapes.count(MAPS)
+    assert set(re.findall(r" = \S+ ([a-z]+)\(", entry)) <= {"parameter", "fusion", "bitcast"}
     loops = re.findall(r" = (\S+) fusion\((.*?)\)", entry)
     reads = [
         [one in re.findall(r"%[\w.]+", read) for one in maps]
         for made, read in loops
         if not (loop == "_sums" and made.startswith("f32[16]"))  # of a sample of the pixels
     ]
-    assert [row for row in reads if any(row)] == [[True] * len(maps)], entry
+    assert reads == [[True] * len(maps)], entry

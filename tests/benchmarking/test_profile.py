@@ -135,11 +135,12 @@ def test_what_a_network_must_do_at_least_is_counted_from_its_layers(scripts):
     assert found["input"]["bytes"] == 10 * 32 * 32 * 3 * (4 + 2)
 
 
-def test_times_of_a_real_step_add_up_to_it(scripts):
+@pytest.mark.parametrize("fused", [True, False])
+def test_times_of_a_real_step_add_up_to_it(scripts, fused):
     """What TensorFlow calls its operations may change with a version: then they are of no kind."""
     script, _ = scripts
     options = dict(mode="train", network="se_resnet18", batch_size=8, precision="mixed_bfloat16")
-    options |= dict(acceleration=True, one_at_a_time=True)
+    options |= dict(acceleration=True, fused=fused, one_at_a_time=True)
     path = os.pathsep.join(map(str, (ROOT, CONTESTANTS)))
     done = subprocess.run(
         [sys.executable, str(CONTESTANTS / "ours.py"), json.dumps(options)],
@@ -160,3 +161,5 @@ def test_times_of_a_real_step_add_up_to_it(scripts):
     assert total["other operations"] < 0.02 * step, types["other operations"]
     assert min(total[kind] for kind in (*script.CONVOLUTIONS, *script.TAILS, script.GATES)) > 0
     assert set(least["answer"]) < set(script.KINDS)
+    loops = [name for name, kind, _ in profiled["answer"]["operations"] if kind == "XLA"]
+    assert ("_merge" in loops) == fused
