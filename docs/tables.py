@@ -260,7 +260,7 @@ def list_versions(rows: list[dict[str, Any]]) -> list[str]:
 def profile() -> str:
     """Where a step of training goes, as `benchmarks/profile_step.py` found it."""
     found = json.loads((EVIDENCE / "profile.json").read_text())
-    first, second = found["networks"]
+    first, second, *_ = found["networks"]
     precision, limits = found["precision"].removeprefix("mixed_"), found["limits"]
     rows = [
         f"| {found['batch_size']} images, {precision}, milliseconds | `{first['name']}` | at least "
@@ -283,7 +283,7 @@ def profile() -> str:
         parts = [f"`{name}` {time:.0f}" for name, time in types.items() if time >= 1]
         if parts:
             rows.append(f"- {kind}: {', '.join(parts)}")
-    ratio = "{:.3f} ({:.3f} to {:.3f})".format(*found["ratio"])
+    ratio = "{:.3f} ({:.3f} to {:.3f})".format(*found["ratios"][first["name"]])
     rows += [
         "",
         f"Without the profiler, in turn, a step takes {ratio} times as long with SE. Measured on "
@@ -293,11 +293,69 @@ def profile() -> str:
     return "\n".join(rows)
 
 
+PASSES = "norm to ReLU forward", "norm to ReLU backward", "gradients added"
+"""The kinds of operations between one convolution and the next."""
+
+
+def tails() -> str:
+    """What squeeze and excitation cost in training, with fused tails and without them."""
+    found = [
+        json.loads((EVIDENCE / name).read_text())
+        for name in ("profile.json", "profile_float32.json")
+    ]
+    rows = [
+        "| | step, ms | beside that without SE | memory, GiB | passes, ms | of which backward |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for one in found:
+        precision = one["precision"].removeprefix("mixed_")
+        for network in sorted(
+            one["networks"], key=lambda network: network["name"] in one["ratios"]
+        ):
+            name, *unfused = network["name"].split(", ")
+            ratio = one["ratios"].get(network["name"])
+            forward, *backward = (network["kinds"][kind] for kind in PASSES)
+            cells = [
+                ", ".join([f"`{name}`", *unfused, precision]),
+                f"{1000 * one['batch_size'] / network['images_per_second'][0]:,.0f}",
+                "{:.3f} ({:.3f} to {:.3f})".format(*ratio) if ratio else "",
+                f"{network['peak_memory'] / 2**30:.2f}",
+                f"{forward + sum(backward):.0f}",
+                f"{sum(backward):.0f}",
+            ]
+            rows.append(f"| {' | '.join(cells)} |")
+    ((size, cores),) = {(one["batch_size"], describe_cores(one["machine"])) for one in found}
+    text = (
+        f"Training of {size} images of 224 pixels on {cores}; medians of three rounds, of a ratio "
+        "with the least and the most."
+    )
+    return "\n".join([*rows, "", wrapped(text)])
+
+
+def kernel() -> str:
+    """What loops of our own would gain, as `benchmarks/kernel.py` measured it."""
+    found = json.loads((EVIDENCE / "kernel.json").read_text())
+    xla, own = (found["milliseconds"][loops] for loops in ("xla", "numba"))
+    return wrapped(
+        "With numba one loop can give both, without a compiler on the machine of a user. "
+        "`python benchmarks/kernel.py` measures such loops beside those of XLA, on the maps of all "
+        f"tails of `{found['network']}`, {found['batch_size']} images in bfloat16: {own:.0f} ms in "
+        f"place of {xla:.0f} ms a step, on {describe_cores(found['machine'])}. That is without "
+        "what TensorFlow would take to call them, on arrays that stay, where XLA is given new ones."
+    )
+
+
 def describe_least(least: dict[str, Any]) -> str:
     """What a kind of operation must do, and how long that takes at least."""
     moved = f"{least['bytes'] / 1e9:.2f} GB"
     done = f"{least['operations'] / 1e9:,.0f} GFLOP, {moved}" if least["operations"] else moved
     return f"{least['milliseconds']:.0f} ({done})"
+
+
+def wrapped(text: str) -> str:
+    """Lines of a page."""
+    whole = re.sub("`.*?`", lambda code: code[0].replace(" ", "\0"), text)  # code stays on a line
+    return "\n".join(textwrap.wrap(whole, 120, break_on_hyphens=False)).replace("\0", " ")
 
 
 def start() -> str:
@@ -311,8 +369,7 @@ def start() -> str:
         f"{run['epochs']} epochs took "
         f"{minutes} min {seconds:02d} s on {describe_cores(run['machine'])} (`make start`)."
     )
-    whole = re.sub("`.*?`", lambda code: code[0].replace(" ", "\0"), text)  # code stays on a line
-    return "\n".join(textwrap.wrap(whole, 120, break_on_hyphens=False)).replace("\0", " ")
+    return wrapped(text)
 
 
 def loading() -> str:
@@ -500,6 +557,7 @@ TABLES = {
     DOCS / "weights.md": {"weights": weights, "loading": loading},
     DOCS / "training.md": {"evidence": evidence, "twin": twin},
     DOCS / "speed.md": {"peers": peers, "profile": profile},
+    DOCS / "fused_tail.md": {"tails": tails, "kernel": kernel},
     DOCS / "limits.md": {"limits": limits},
     DOCS / "gates.md": {"gates": gates},
     DOCS / "commands.md": {"commands": commands},

@@ -222,7 +222,7 @@ def merged(y: Any, shortcut: Any, factors: Callable[..., tuple[Any, Any]]) -> An
         k, parts = run(_sums, y)
 
         def gradient(dr, _, ds1, ds2):  # `k` is a constant: nothing depends on its value
-            return run(_of_maps, dr, y, k, factor, ds1, ds2)
+            return _last(run(_of_maps, dr, y, k, factor, ds1, ds2))
 
         return (tf.identity(y), k, *_total(parts)), gradient
 
@@ -235,13 +235,24 @@ def merged(y: Any, shortcut: Any, factors: Callable[..., tuple[Any, Any]]) -> An
             of_offset, of_factor = _total(run(_of_factors, dr, y, k))
             # What is said here to be the gradient of `y` is `dr`; `sums` makes it that of `y`, so
             # that both its parts are one pass.
-            return dr, of_factor, of_offset, *[dr for _ in shortcut]
+            return tuple(map(_last, (dr, of_factor, of_offset, *[dr for _ in shortcut])))
 
         return z, gradient
 
     y, k, s1, s2 = sums(y)
     factor, offset = factors(k, s1, s2, y.shape[1] * y.shape[2])
     return merge(y, factor, offset, *([] if shortcut is None else [shortcut]))
+
+
+def _last(gradient):
+    """A gradient that none is taken of: that would be wrong, for factors are constants in it."""
+    import tensorflow as tf
+
+    return tf.raw_ops.PreventGradient(
+        input=gradient,
+        message="an accelerated twin has first derivatives only. Take second ones of the network "
+        "that it was made of.",
+    )
 
 
 def _sums(y):

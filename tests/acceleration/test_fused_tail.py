@@ -237,6 +237,26 @@ def test_the_tail_of_every_block_with_a_gate_is_fused_and_other_norms_are_kernel
     assert kernels == norms - fused
 
 
+def test_second_derivatives_are_refused_and_of_the_network_there_are_some():
+    import tensorflow as tf
+
+    model, twin = network()
+
+    def second(one, x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                total = tf.reduce_sum(one(x, training=True) ** 2)
+            penalty = tf.reduce_sum(inner.gradient(total, x) ** 2)
+        return outer.gradient(penalty, x)
+
+    x = tf.constant(images())
+    assert abs(numpy(second(model, x))).max() > 0
+    with pytest.raises(LookupError, match="Take second ones of the network"):
+        second(twin, x)
+
+
 def test_training_follows_that_of_the_stock_model():
     options = dict(n_blocks=(1, 1, 1), classes=4)
     model, other = (senet.create("se_resnet20_cifar", **options) for _ in range(2))
