@@ -225,6 +225,16 @@ def test_other_endings_keep_their_layers(number):
     assert_close(numpy(twin(images())), numpy(model(images())), 1e-6)
 
 
+def test_maps_of_one_pixel_times_themselves_have_no_gate():
+    x = keras.Input((1, 1, 8))
+    y = layers.BatchNormalization()(x)
+    model = keras.Model(x, layers.ReLU()(layers.Multiply()([y, y])))
+    twin = senet.accelerate(model)
+    assert not tails(twin)
+    one = images(shape=(1, 1, 8))
+    assert_close(numpy(twin(one, training=True)), numpy(model(one, training=True)), 1e-5)
+
+
 @pytest.mark.parametrize("name", ["se_resnet50", "se_resnet18", "resnet50"])
 def test_the_tail_of_every_block_with_a_gate_is_fused_and_other_norms_are_kernels(name):
     model = senet.create(name, variant="torch", input_shape=(32, 32, 3))
