@@ -14,7 +14,7 @@ from keras import layers
 import senet
 from senet.acceleration import rebuild_faster
 from senet.acceleration.tied import Tied
-from tests.acceleration.test_twin import numpy
+from tests.acceleration.test_twin import numpy, tensorflow_only
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no class names and preprocessing:UserWarning")
 NAMES = ["se_resnet20_cifar", "se_resnext50_32x4d"]
@@ -453,8 +453,10 @@ def test_images_whose_size_tensorflow_does_not_know_train_too():
     assert np.isfinite(twin.fit(data.batch(4), verbose=0, shuffle=False).history["loss"][0])
 
 
+@tensorflow_only
 def test_the_graph_for_inference_has_nothing_that_only_xla_runs():
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     _, twin = pair("se_resnext50_32x4d")
     graph = tf.function(lambda x: twin(x, training=False)).get_concrete_function(IMAGES).graph
     nodes = list(graph.as_graph_def().node)
