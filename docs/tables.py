@@ -272,7 +272,11 @@ def profile() -> str:
         for one in (first, second):
             taken, least = one["kinds"][kind], one["least"].get(kind)
             time = least["milliseconds"] if least else 0.0
-            cells += [f"{taken:.0f}", describe_least(least) if least else "", f"{taken - time:.0f}"]
+            cells += [
+                f"{taken:.0f}",
+                describe_least(least) if least else "",
+                f"{round(taken - time)}",
+            ]
         rows.append(f"| {kind} | {' | '.join(cells)} |")
     cells = []
     for one in (first, second):
@@ -338,7 +342,8 @@ def kernel() -> str:
     xla, own = (found["milliseconds"][loops] for loops in ("xla", "numba"))
     return wrapped(
         "With numba one loop can give both, without a compiler on the machine of a user. "
-        "`python benchmarks/kernel.py` measures such loops beside those of XLA, on the maps of all "
+        "`python benchmarks/kernel.py`, which needs numba, measures such loops beside those of "
+        "XLA, on the maps of all "
         f"tails of `{found['network']}`, {found['batch_size']} images in bfloat16: {own:.0f} ms in "
         f"place of {xla:.0f} ms a step, on {describe_cores(found['machine'])}. That is without "
         "what TensorFlow would take to call them, on arrays that stay, where XLA is given new ones."

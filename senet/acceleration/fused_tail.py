@@ -41,7 +41,10 @@ OF_VECTORS = (
 """What lies between a squeeze and its gate, and sees no more than a pixel."""
 
 ADDENDS = 8
-"""Pixels at most that one loop adds up, if so few go into all; `benchmarks/ideas.py` has others."""
+"""Pixels that are added up at once, at most; `benchmarks/ideas.py` measures other numbers.
+
+Where no number up to this divides the pixels of a map, those of a row are.
+"""
 
 SAMPLED = 8
 """One pixel of so many, in each direction, has a part in the constant that is subtracted."""
