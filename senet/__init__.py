@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         LibraryError,
         NotFoundError,
     )
+    from senet.explanation.deletion import deletion_test
     from senet.explanation.gates import gates
     from senet.explanation.gradcam import grad_cam
     from senet.explanation.statistics import gate_statistics
@@ -85,6 +86,7 @@ _HOME = {
     "complexity": "senet.models.complexity",
     "create": "senet.applications",
     "decode_predictions": "senet.weights.imagenet",
+    "deletion_test": "senet.explanation.deletion",
     "evaluate": "senet.tasks.evaluating",
     "explain": "senet.tasks.explaining",
     "export": "senet.tasks.exporting",

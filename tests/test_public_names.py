@@ -7,6 +7,7 @@ import senet
 
 PUBLIC = {
     "Preprocessing",
+    "deletion_test",
     "evaluate",
     "explain",
     "export",

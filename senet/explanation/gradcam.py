@@ -1,6 +1,8 @@
 """Where on an image a network saw a class."""
 
 import collections
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,6 +11,7 @@ import numpy as np
 from senet.acceleration import accelerate
 from senet.errors import InputError, UnsupportedError
 from senet.explanation.gates import as_inputs, split
+from senet.explanation.placement import Place, Places, enlarge
 from senet.graph import functional, inbound, rebuild
 from senet.models.graph import activation_of, find_end
 from senet.models.layout import Layout
@@ -17,8 +20,10 @@ from senet.models.layout import Layout
 def grad_cam(
     model: keras.Model,
     images: np.ndarray,
-    classes: np.ndarray | None = None,
     layer: str | None = None,
+    classes: np.ndarray | Sequence[int] | int | None = None,
+    *,
+    resize: bool = False,
     batch_size: int = 32,
 ) -> np.ndarray:
     """Grad-CAM: the part of each image that speaks for a class.
@@ -32,12 +37,16 @@ def grad_cam(
         model: a functional Keras model of images with one output `(N, classes)`, or a Sequential
             one that is built.
         images: inputs of the model, `(N, H, W, C)`.
-        classes: index of the class for each image, `(N,)`; by default the predicted one.
         layer: whose maps are read; by default the last one that gives maps of more than a pixel.
+        classes: index of the class, one for all images or one for each, `(N,)`; by default the
+            predicted one.
+        resize: whether maps come in the size of the images. Each cell is put on the middle of the
+            pixels that it is computed from, which is not the middle of its part of the image.
         batch_size: images in a batch.
 
     Returns:
-        `(N, h, w)` float32 in the size of the maps, at least 0, not normalised.
+        `(N, h, w)` float32 in the size of the maps, or `(N, H, W)` in that of the images; at least
+        0, not normalised.
 
     Raises:
         ValueError: the model is not functional, no layer gives maps, something passes the layer by,
@@ -49,76 +58,145 @@ def grad_cam(
         >>> model = senet.SEResNet18()
         >>> senet.grad_cam(model, images).shape
         (2, 7, 7)
+        >>> senet.grad_cam(model, images, resize=True).shape
+        (2, 224, 224)
 
     Reference:
-        Selvaraju et al., arXiv 1610.02391, equations 1 and 2.
+        Selvaraju et al., arXiv 1610.02391, equations 1 and 2; class activation maps: Zhou et al.,
+        arXiv 1512.04150, equation 2.
     """
-    front, back, axis = _halves(model, layer)
+    halves = Halves.of(model, layer)
     images = as_inputs(model, images)
-    count = len(keras.tree.flatten(images)[0])
-    if classes is not None:
-        classes = np.asarray(classes)
-        known = back.output.shape[-1]
-        if classes.shape != (count,) or not ((classes >= 0) & (classes < known)).all():
+    heat = halves.compute_heat(images, classes, batch_size)
+    return halves.enlarge(heat, images) if resize else heat
+
+
+@dataclasses.dataclass(frozen=True)
+class Halves:
+    """A network in two: from images to the maps that are read, and from these to the logits.
+
+    Args:
+        model: the network.
+        front: its first half.
+        back: its second half.
+        axis: of the channels in the maps, 1 or -1.
+        image_axis: of the channels in the images, 1 or -1.
+        place: where on the image the cells of the maps lie, if that is known.
+    """
+
+    model: keras.Model
+    front: keras.Model
+    back: keras.Model
+    axis: int
+    image_axis: int
+    place: Place | None
+
+    @classmethod
+    def of(cls, model: keras.Model, layer: str | None = None) -> "Halves":
+        """Halve a network at a layer, by default the last one that gives maps.
+
+        Raises:
+            InputError: it cannot be halved there, or is no network that Grad-CAM can read.
+        """
+        model = functional(model)
+        sources = inbound(model)
+        if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
             raise InputError(
-                f"classes must be one index from 0 to {known - 1} for each of {count} "
-                f"images; got {classes}."
+                f"Grad-CAM needs a network of one input and one output (N, classes); "
+                f"{model.name!r} gives {[tuple(t.shape) for t in model.outputs]}."
             )
-    heat, start = [], 0
-    for part in split(model, images, batch_size):
-        maps = front.predict_on_batch(part)
-        if classes is None:
-            chosen = keras.ops.convert_to_numpy(back(maps, training=False)).argmax(axis=1)
-        else:
-            chosen = classes[start : start + len(maps)]
-        start += len(maps)
-        heat.append(_weighted(maps.astype("float32"), _gradients(back, maps, chosen), axis))
-    return np.concatenate(heat)
+        again, made, places = _call_anew(model, find_end(model))
+        layout = Layout(model)
+        known = [found.name for found in model.layers if _gives_maps(layout, made, found.name)]
+        if layer is None and known:
+            layer = next((n for n in reversed(known) if _every_way(model, sources, n)), None)
+        if not isinstance(layer, str) or layer not in known:
+            wanted = "No layer" if layer is None else f"The layer {layer!r}"
+            last = f" Among those that do are {', '.join(known[-3:])}." if known else ""
+            raise InputError(
+                f"{wanted} of {model.name!r} gives maps (N, H, W, C) of more than a pixel.{last}"
+            )
+        if not _every_way(model, sources, layer):
+            raise InputError(
+                f"Grad-CAM cannot read the maps of {layer!r}, for there are ways from the image to "
+                "the classes that pass them by: name a layer that every way goes through, as the "
+                "last of a stage."
+            )
+        (maps,) = made[layer]
+        (start,) = (one.name for one in model.layers if isinstance(one, keras.layers.InputLayer))
+        return cls(
+            model,
+            keras.Model(again.input, maps),
+            accelerate(keras.Model(maps, again.output)),
+            layout.find_channel_axis(layer),
+            layout.find_channel_axis(start),
+            places.find(maps),
+        )
+
+    def compute_heat(
+        self,
+        images: Any,
+        classes: np.ndarray | Sequence[int] | int | None = None,
+        batch_size: int = 32,
+    ) -> np.ndarray:
+        """The heat maps of images in the size of the maps, `(N, h, w)`.
+
+        Raises:
+            InputError: the classes are not ones of the network, or not as many as the images.
+        """
+        count = len(keras.tree.flatten(images)[0])
+        chosen = None if classes is None else self.read_classes(classes, count)
+        heat, start = [], 0
+        for part in split(self.model, images, batch_size):
+            maps = self.front.predict_on_batch(part)
+            if chosen is None:
+                logits = keras.ops.convert_to_numpy(self.back(maps, training=False))
+                wanted = logits.argmax(axis=1)
+            else:
+                wanted = chosen[start : start + len(maps)]
+            start += len(maps)
+            gradients = _gradients(self.back, maps, wanted)
+            heat.append(_weighted(maps.astype("float32"), gradients, self.axis))
+        return np.concatenate(heat)
+
+    def read_classes(self, classes: Any, count: int) -> np.ndarray:
+        """An index for each of so many images, `(N,)`.
+
+        Raises:
+            InputError: they are not ones of the network, or not as many as the images.
+        """
+        known = self.back.output.shape[-1]
+        try:
+            chosen = np.asarray(classes)
+        except ValueError:  # lists of unequal length
+            chosen = np.array(None)
+        whole = chosen.dtype.kind in "iu" and chosen.shape in ((), (count,))
+        if not whole or not ((chosen >= 0) & (chosen < known)).all():
+            raise InputError(
+                f"classes must be an index from 0 to {known - 1}, one for all or one for each of "
+                f"{count} image{'s' if count != 1 else ''}; got {classes!r}."
+            )
+        return np.broadcast_to(chosen, (count,))
+
+    def enlarge(self, heat: np.ndarray, images: Any) -> np.ndarray:
+        """Maps `(N, h, w)` in the size of the images, `(N, H, W)`."""
+        shape = keras.tree.flatten(images)[0].shape
+        down, across = pixel_axes(self.image_axis)
+        return enlarge(heat, self.place, (shape[down], shape[across]))
 
 
 def _weighted(maps: np.ndarray, gradients: np.ndarray, axis: int) -> np.ndarray:
-    weights = gradients.mean(axis=_pixel_axes(axis), keepdims=True)
+    weights = gradients.mean(axis=pixel_axes(axis), keepdims=True)
     return np.maximum((weights * maps).sum(axis=axis), 0)
 
 
-def _pixel_axes(axis: int) -> tuple[int, int]:
+def pixel_axes(axis: int) -> tuple[int, int]:
     """The axes of the pixels beside this one of the channels."""
     return (2, 3) if axis == 1 else (1, 2)
 
 
-def _halves(model: keras.Model, layer: str | None) -> tuple[keras.Model, keras.Model, int]:
-    """The network from images to maps and from maps to logits, and the axis of the channels."""
-    model = functional(model)
-    sources = inbound(model)
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
-        raise InputError(
-            f"Grad-CAM needs a network of one input and one output (N, classes); {model.name!r} "
-            f"gives {[tuple(t.shape) for t in model.outputs]}."
-        )
-    again, made = _call_anew(model, find_end(model))
-    layout = Layout(model)
-    known = [found.name for found in model.layers if _gives_maps(layout, made, found.name)]
-    if layer is None:
-        layer = next((name for name in reversed(known) if _every_way(model, sources, name)), None)
-    if layer is None or layer not in known:
-        wanted = "No layer" if layer is None else f"The layer {layer!r}"
-        last = f" Among those that do are {', '.join(known[-3:])}." if known else ""
-        raise InputError(
-            f"{wanted} of {model.name!r} gives maps (N, H, W, C) of more than a pixel.{last}"
-        )
-    if not _every_way(model, sources, layer):
-        raise InputError(
-            f"Grad-CAM cannot read the maps of {layer!r}, for there are ways from the image to the "
-            "classes that pass them by: name a layer that every way goes through, as the last of a "
-            "stage."
-        )
-    (maps,) = made[layer]
-    back = accelerate(keras.Model(maps, again.output))
-    return keras.Model(again.input, maps), back, layout.find_channel_axis(layer)
-
-
-def _call_anew(model: keras.Model, end: str) -> tuple[keras.Model, dict[str, list[Any]]]:
-    """The model up to its logits, and what each of its layers gives in it, a tensor for each call.
+def _call_anew(model: keras.Model, end: str) -> tuple[keras.Model, dict[str, list[Any]], Places]:
+    """The model up to its logits, what its layers give in it, a tensor for each call, and where.
 
     It is called anew because a layer that other models have too does not say which of its tensors
     are of this one.
@@ -129,6 +207,7 @@ def _call_anew(model: keras.Model, end: str) -> tuple[keras.Model, dict[str, lis
     """
     name, _, deeper = end.partition("/")
     made: dict[str, list[Any]] = collections.defaultdict(list)
+    places = Places(model)
 
     def call(layer, *args, **kwargs):
         if layer.name == name and deeper:
@@ -140,9 +219,10 @@ def _call_anew(model: keras.Model, end: str) -> tuple[keras.Model, dict[str, lis
         else:
             outputs = layer(*args, **kwargs)
         made[layer.name].append(outputs)
+        places.note(layer, (args, kwargs), outputs)
         return outputs
 
-    return rebuild(model, lambda layer: layer, call), made
+    return rebuild(model, lambda layer: layer, call), made, places
 
 
 def _linear(layer: Any, x: Any) -> Any:
@@ -169,7 +249,7 @@ def _gives_maps(layout: Layout, made: dict[str, list[Any]], name: str) -> bool:
     shapes = [getattr(tensor, "shape", ()) for tensor in made.get(name, ())]
     if len(shapes) != 1 or len(shapes[0]) != 4:
         return False
-    return all(shapes[0][axis] != 1 for axis in _pixel_axes(layout.find_channel_axis(name)))
+    return all(shapes[0][axis] != 1 for axis in pixel_axes(layout.find_channel_axis(name)))
 
 
 def _gradients(back: keras.Model, maps: np.ndarray, classes: np.ndarray) -> np.ndarray:

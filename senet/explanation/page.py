@@ -116,7 +116,7 @@ def _draw_heat(
     wrong = [i for i in crops if predicted[i] != true[i]]
     asked = [(i, int(predicted[i])) for i in crops] + [(i, int(true[i])) for i in wrong]
     inputs = np.stack([preprocessing.normalise(crops[i]) for i, _ in asked])
-    maps = grad_cam(model, inputs, np.array([k for _, k in asked]))
+    maps = grad_cam(model, inputs, classes=[k for _, k in asked])
     heat = dict(zip(asked, maps, strict=True))
 
     def tile(i: int, k: int | None, heading: str) -> tuple[Any, Any, str]:

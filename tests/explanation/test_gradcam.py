@@ -4,6 +4,7 @@ import pytest
 from keras import layers
 
 import senet
+from senet.explanation.gradcam import Halves
 from tests.explanation.test_gates import images
 
 SMALL = dict(n_blocks=(1, 1, 1), n_filters=(16, 32, 64))
@@ -28,7 +29,7 @@ def test_where_a_mean_and_a_dense_layer_follow_it_is_the_class_activation_map():
     maps, kernel, bias = maps_and_classifier(model, LAST, x)
     logits = maps.mean(axis=(1, 2)) @ kernel + bias
     for classes, chosen in ((None, logits.argmax(axis=1)), (np.array([2, 0, 1, 2, 0]),) * 2):
-        heat = senet.grad_cam(model, x, classes, batch_size=2)
+        heat = senet.grad_cam(model, x, classes=classes, batch_size=2)
         activation = np.stack([m @ kernel[:, k] for m, k in zip(maps, chosen, strict=True)])
         expected = np.maximum(activation / np.prod(maps.shape[1:3]), 0)
         assert heat.shape == (5, 4, 4)
@@ -51,7 +52,7 @@ def test_an_earlier_layer_gives_larger_maps_and_its_gradient():
     weights = slopes / np.prod(features.shape[1:3])
     expected = np.maximum(features[0] @ weights, 0)  # of each class
     chosen = int(expected.max(axis=(0, 1)).argmax())  # of another one nothing may speak for it
-    heat = senet.grad_cam(model, x, np.array([chosen]), layer=name)
+    heat = senet.grad_cam(model, x, name, [chosen])
     assert heat.shape == (1, *features.shape[1:3])
     assert np.corrcoef(heat.ravel(), expected[..., chosen].ravel())[0, 1] > 0.99
 
@@ -110,6 +111,41 @@ def test_channels_first_gives_the_same():
     np.testing.assert_allclose(heats[0], heats[1], atol=1e-4 * heats[0].max())
 
 
+def test_a_map_in_the_size_of_the_images_has_its_cells_where_they_look():
+    model, x = network(), images(2, 64)
+    heat, large = senet.grad_cam(model, x), senet.grad_cam(model, x, resize=True)
+    assert large.shape == (2, 64, 64)
+    place = Halves.of(model).place
+    rows, columns = (
+        np.arange(4) * int(line.scale) + int(line.offset) for line in place
+    )  # a cell is where its middle lies
+    np.testing.assert_allclose(large[:, rows][:, :, columns], heat, rtol=1e-5)
+
+
+def test_a_mirrored_image_has_the_mirrored_map():
+    """Not so where cells are drawn in the middle of their part: both maps were on the right."""
+    model = network(96, n_filters=(8, 16, 32), classifier_activation=None)
+    for layer in model.layers:  # a network that cannot tell left from right
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+            kernel, *bias = layer.get_weights()
+            layer.set_weights([(kernel + kernel[:, ::-1]) / 2, *bias])
+    x = np.zeros((1, 96, 96, 3), "float32")
+    x[:, 20:50, 20:50] = np.random.default_rng(0).normal(size=(30, 30, 3))
+    middles = []
+    for given in (x, x[:, :, ::-1]):
+        across = senet.grad_cam(model, given, classes=0, resize=True).sum(axis=(0, 1))
+        middles.append((np.arange(96) * across).sum() / across.sum())
+    assert middles[0] < 48
+    assert middles[0] == pytest.approx(95 - middles[1], abs=6)
+
+
+def test_one_class_may_be_named_for_all_images():
+    model, x = network(), images(2, 64)
+    np.testing.assert_array_equal(
+        senet.grad_cam(model, x, classes=1), senet.grad_cam(model, x, classes=[1, 1])
+    )
+
+
 def flat():
     inputs = keras.Input((8, 8, 3))
     return keras.Model(inputs, layers.Dense(3)(layers.Flatten()(inputs)))
@@ -121,8 +157,11 @@ def flat():
         (flat, {}, "No layer of .* gives maps"),
         (network, dict(layer="classifier"), "The layer 'classifier' of .*stage"),
         (network, dict(layer="stage2_block1_expand_conv"), "pass them by"),
-        (network, dict(classes=np.array([0, 3])), "from 0 to 2 for each of 2"),
-        (network, dict(classes=np.array([0])), "from 0 to 2 for each of 2"),
+        (network, dict(classes=np.array([0, 3])), "from 0 to 2, one for all or one for each of 2"),
+        (network, dict(classes=np.array([0.0, 1.0])), "from 0 to 2"),
+        (network, dict(classes=[[0], [1, 2]]), "from 0 to 2"),
+        (network, dict(layer=np.array([0, 1])), r"The layer array\(\[0, 1\]\)"),
+        (network, dict(classes=np.array([0])), "from 0 to 2, one for all or one for each of 2"),
         (lambda: network(include_top=False), {}, r"one output \(N, classes\)"),
     ],
 )
@@ -147,7 +186,7 @@ def test_the_score_is_the_logit_whatever_the_network_ends_in(head):
     maps = layers.Conv2D(4, 3, name="maps")(x)
     model = keras.Model(x, HEADS[head](layers.GlobalAveragePooling2D()(maps)))
     images = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
-    heat = senet.grad_cam(model, images, np.arange(3))
+    heat = senet.grad_cam(model, images, classes=np.arange(3))
     given = keras.Model(x, maps).predict_on_batch(images)
     kernel = next(w for w in model.get_weights() if w.shape == (4, 3))
     expected = (given * kernel.T[:, None, None]).sum(-1) / 36

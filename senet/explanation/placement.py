@@ -1,0 +1,179 @@
+"""Where on an image the cells of a map lie, from the layers between the two."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from senet.graph import inner_models, rebuild
+from senet.models.layout import MOVING, Layout
+
+STRIDED = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
+POOLING = (layers.MaxPooling2D, layers.AveragePooling2D)
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Where the cells of a map lie along one side of the image: cell `i` at `scale * i + offset`.
+
+    Args:
+        scale: pixels from one cell to the next.
+        offset: pixel that the middle of the first cell lies on, from 0.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def step(self, stride: float, middle: float) -> "Line":
+        """The line of a map whose cell `i` is seen from cell `stride * i + middle` of this one."""
+        return Line(self.scale * stride, self.scale * middle + self.offset)
+
+
+Place = tuple[Line, Line]
+"""Of a map: down the image, and across it."""
+
+
+class Places:
+    """Where the cells of each map of a model lie, noted while its layers are called in turn.
+
+    A cell lies in the middle of the pixels that it is computed from: a 3x3 kernel of stride 2 with
+    a pixel of padding at each side puts cell `i` on pixel `2 i`, and not in the middle of the
+    `i`-th part of the image. With five of them the difference is 15 pixels. Where ways of different
+    middles meet, as in the first block of a stage, it is their mean.
+
+    Args:
+        model: a functional model of images.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.layout, self.inner = Layout(model), inner_models(model)
+        self.known: dict[int, tuple[Any, Place | None]] = {}
+
+    def note(self, layer: Any, given: Any, outputs: Any) -> None:
+        """Note where the cells lie that a layer gave when it was given these tensors."""
+        for tensor in keras.tree.flatten(outputs):
+            if _is_map(tensor):
+                maps = [t for t in keras.tree.flatten(given) if _is_map(t)]
+                self.known[id(tensor)] = tensor, self._place(layer, maps, tensor)
+
+    def find(self, tensor: Any) -> Place | None:
+        """Where the cells of a map lie; `None` where that is not known."""
+        # what no layer gave is the image itself
+        return self.known.get(id(tensor), (None, (Line(), Line())))[1]
+
+    def _place(self, layer: Any, maps: list[Any], output: Any) -> Place | None:
+        """Where the cells of what a layer gives lie."""
+        if not maps or type(layer).__name__ in MOVING:
+            return None
+        sides = (1, 2) if self.layout.find_channel_axis(layer.name) == -1 else (2, 3)
+        got = [output.shape[side] for side in sides]
+        given = [[tensor.shape[side] for side in sides] for tensor in maps]
+        ways = [
+            self._follow(layer, self.find(tensor), size, got)
+            for tensor, size in zip(maps, given, strict=True)
+            if size != [1, 1] or all(one == [1, 1] for one in given)  # a gate lies nowhere
+        ]
+        known = [way for way in ways if way is not None]
+        return _average(known) if len(known) == len(ways) else None
+
+    def _follow(self, layer: Any, before: Place | None, given: Any, got: Any) -> Place | None:
+        """Where the cells lie that a layer gives of a map."""
+        if before is None:
+            return None
+        model = self.inner.get(layer.name)
+        if model is not None:
+            inside = find_place(model) if len(model.inputs) == len(model.outputs) == 1 else None
+            return inside and _each_side(
+                lambda side: before[side].step(inside[side].scale, inside[side].offset)
+            )
+        return _each_side(
+            lambda side: before[side].step(*_see(layer, side, given[side], got[side]))
+        )
+
+
+def find_place(model: keras.Model) -> Place | None:
+    """Where the cells that a model of images gives lie; `None` where that is not known."""
+    places = Places(model)
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = layer(*args, **kwargs)
+        places.note(layer, (args, kwargs), outputs)
+        return outputs
+
+    return places.find(rebuild(model, lambda layer: layer, call).output)
+
+
+def enlarge(maps: np.ndarray, place: Place | None, size: tuple[int, int]) -> np.ndarray:
+    """Maps in the size of the image, each cell where it lies, linear between their middles.
+
+    Beyond the outermost middles the map goes on as it is there.
+
+    Args:
+        maps: `(N, h, w)`.
+        place: where their cells lie; `None` divides the image evenly between them.
+        size: height and width of the image, pixels.
+
+    Returns:
+        `(N, H, W)`.
+    """
+    for side, length in enumerate(size):
+        cells = maps.shape[1 + side]
+        even = Line(length / cells, (length / cells - 1) / 2)
+        line = place[side] if place else even
+        at = ((np.arange(length) - line.offset) / line.scale).clip(0, cells - 1)
+        low = np.floor(at).astype("int64")
+        share = (at - low).astype(maps.dtype).reshape((-1, 1) if side == 0 else (1, -1))
+        here, there = (
+            np.take(maps, part, axis=1 + side) for part in (low, np.minimum(low + 1, cells - 1))
+        )
+        maps = here * (1 - share) + there * share
+    return maps
+
+
+def _see(layer: Any, side: int, given: int | None, got: int | None) -> tuple[float, float]:
+    """The stride of a layer along a side, and which cell of its input the first output sees.
+
+    Args:
+        layer: of any kind.
+        side: 0 down, 1 across.
+        given: cells that it is given along this side, if known.
+        got: cells that it gives.
+    """
+    if isinstance(layer, (*STRIDED, *POOLING)):
+        pooled = isinstance(layer, POOLING)
+        size = (layer.pool_size if pooled else layer.kernel_size)[side]
+        stride = layer.strides[side]
+        reach = (size - 1) * (1 if pooled else layer.dilation_rate[side])
+        padding = 0
+        if layer.padding == "same":  # as TensorFlow pads, on every backend: the odd pixel is last
+            rest = (given % stride or stride) if given else stride
+            padding = max(reach + 1 - rest, 0) // 2
+        return stride, reach / 2 - padding
+    if isinstance(layer, layers.ZeroPadding2D):
+        return 1, -layer.padding[side][0]
+    if isinstance(layer, layers.Cropping2D):
+        return 1, layer.cropping[side][0]
+    if given and got and given != got:  # resized, reshaped or unknown: evenly
+        return given / got, (given / got - 1) / 2
+    return 1, 0
+
+
+def _average(ways: list[Place]) -> Place:
+    """Where what is the sum of several maps lies."""
+
+    def average(side: int) -> Line:
+        lines = [dataclasses.astuple(way[side]) for way in ways]
+        return Line(*np.mean(lines, axis=0).tolist())
+
+    return _each_side(average)
+
+
+def _each_side(make: Callable[[int], Line]) -> Place:
+    return make(0), make(1)
+
+
+def _is_map(tensor: Any) -> bool:
+    return keras.utils.is_keras_tensor(tensor) and len(tensor.shape) == 4
