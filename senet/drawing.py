@@ -11,9 +11,11 @@ from keras import layers
 from senet.errors import InputError
 from senet.graph import inbound
 from senet.models.complexity import complexity
-from senet.plotting.diagrams import Box, Diagram, diagrams
+from senet.plotting.diagrams import Box, Diagram, draw_diagrams
+from senet.plotting.style import FAINT, FRESH, PLAIN, WARM, both
 
-SE, MERGE, PLAIN, DATA = "#fde7c8", "#e3f1df", "#e8eef7", "#f4f4f4"
+SE, MERGE, DATA = WARM, FRESH, FAINT
+"""Faces of what squeezes and excites, of what joins two ways, and of what is no layer."""
 ROLES = re.compile(r"(.+?)_(pad|conv|bn|relu|pool|antialias)$")
 
 
@@ -54,11 +56,11 @@ def draw(model: keras.Model, folder: str | os.PathLike) -> list[pathlib.Path]:
     if squeezes:
         micro.append(_squeeze_excite(model, f"{squeezes[0]}_se_", costs, sources))
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths: list[pathlib.Path] = []
     for part, pictures in (("macro", macro), ("micro", micro)):
-        for ending in ("svg", "png"):
-            paths.append(folder / f"{model.name}-{part}.{ending}")
-            diagrams(pictures, paths[-1])
+        files = both(folder / f"{model.name}-{part}.png")
+        draw_diagrams(pictures, files)
+        paths += files
     return paths
 
 

@@ -10,7 +10,7 @@ import senet
 from senet import drawing
 from senet.drawing import draw
 from senet.models.complexity import shapes_only
-from senet.plotting.diagrams import Box, Diagram, diagrams
+from senet.plotting.diagrams import Box, Diagram, draw_diagrams
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -84,7 +84,7 @@ def test_the_same_network_gives_the_same_file(tmp_path):
 def test_an_arrow_around_boxes_and_a_box_aside_keep_clear_of_the_column(tmp_path):
     boxes = {name: Box(name) for name in ("x", "aside", "a", "b", "c")}
     arrows = [("x", "a"), ("a", "b"), ("b", "c"), ("x", "aside"), ("aside", "c")]
-    diagrams([Diagram("one", boxes, arrows)], tmp_path / "one.svg")
+    draw_diagrams([Diagram("one", boxes, arrows)], tmp_path / "one.svg")
     root = ET.parse(tmp_path / "one.svg")  # noqa: S314 our own file
     left = {e.text: e.attrib for e in root.iter(f"{SVG}text")}
     assert set(left) == {"one", *boxes}
@@ -105,9 +105,11 @@ def drawn(monkeypatch, tmp_path):
 
     def diagrams_of(name, **options):
         found = {}
-        monkeypatch.setattr(
-            drawing, "diagrams", lambda pictures, path: found.update({p.title: p for p in pictures})
-        )
+
+        def keep(pictures, paths):
+            found.update({picture.title: picture for picture in pictures})
+
+        monkeypatch.setattr(drawing, "draw_diagrams", keep)
         draw(senet.create(name, input_shape=(64, 64, 3), classes=10, **options), tmp_path)
         return found
 

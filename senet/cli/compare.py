@@ -13,7 +13,7 @@ from senet.cli.command import command_of, complain, say
 @click.option(
     "--out",
     type=click.Path(path_type=pathlib.Path, file_okay=False),
-    help="Folder for compare.png and compare.html; none are written by default.",
+    help="Folder for compare.html and its picture; none are written by default.",
 )
 def command(runs: tuple[pathlib.Path, ...], out: pathlib.Path | None) -> int:
     """Put RUNS side by side: folders that `senet train` left.

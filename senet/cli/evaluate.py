@@ -20,7 +20,7 @@ from senet.cli.command import command_of, say, say_warnings
 @click.option(
     "--confusion",
     type=click.Path(path_type=pathlib.Path),
-    help="Draw the confusion matrix here (.png).",
+    help="Draw the confusion matrix here (.png or .svg).",
 )
 def command(
     run: pathlib.Path,
@@ -47,8 +47,10 @@ def command(
     \b
     senet evaluate se_resnet50.imagenet --data imagenet/val
     """
-    if confusion and confusion.suffix != ".png":
-        raise click.BadParameter(f"{str(confusion)!r} must end in .png.", param_hint="--confusion")
+    if confusion and confusion.suffix not in (".png", ".svg"):
+        raise click.BadParameter(
+            f"{str(confusion)!r} must end in .png or .svg.", param_hint="--confusion"
+        )
     import senet
 
     result = senet.evaluate(

@@ -1,6 +1,5 @@
 """The paper's figures 6 and 7, and the profile of all blocks: their numbers and their pictures."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,8 @@ import numpy as np
 from senet.explanation.findings import label_block, split_into_stages
 from senet.explanation.sampling import spread_evenly
 from senet.explanation.statistics import THRESHOLDS, GateStatistics
-from senet.plotting import charts
+from senet.plotting.gates import draw_depth_profile, draw_gate_curves
+from senet.plotting.style import Paths
 
 CHANNELS = 50
 """Channels of a block in a picture, evenly spread; as the paper's figures have it."""
@@ -67,24 +67,24 @@ def compute_spread_curves(block: GateStatistics, names: Mapping[int, str]) -> Cu
 
 
 def draw_class_curves(
-    blocks: Sequence[GateStatistics], names: Mapping[int, str], path: str | os.PathLike
+    blocks: Sequence[GateStatistics], names: Mapping[int, str], paths: Paths
 ) -> None:
-    """Figure 6, a panel for each of these blocks, as a PNG."""
-    _draw_curves(blocks, names, path, compute_class_curves, "Mean gate of each class")
+    """Figure 6, a panel for each of these blocks."""
+    _draw_curves(blocks, names, paths, compute_class_curves, "Mean gate of each class")
 
 
 def draw_spread_curves(
-    blocks: Sequence[GateStatistics], names: Mapping[int, str], path: str | os.PathLike
+    blocks: Sequence[GateStatistics], names: Mapping[int, str], paths: Paths
 ) -> None:
-    """Figure 7, a panel for each of these blocks, as a PNG."""
+    """Figure 7, a panel for each of these blocks."""
     title = "Mean gate and standard deviation within a class"
-    _draw_curves(blocks, names, path, compute_spread_curves, title)
+    _draw_curves(blocks, names, paths, compute_spread_curves, title)
 
 
 def _draw_curves(
     blocks: Sequence[GateStatistics],
     names: Mapping[int, str],
-    path: str | os.PathLike,
+    paths: Paths,
     compute: Callable[[GateStatistics, Mapping[int, str]], Curves],
     title: str,
 ) -> None:
@@ -92,18 +92,19 @@ def _draw_curves(
     if max(len(block.largest) for block in blocks) > CHANNELS:
         channels = f"at most {CHANNELS} channels of a block, evenly spread"
     panels = {label_block(block.name): compute(block, names) for block in blocks}
-    charts.gate_curves(panels, path, title=f"{title} ({channels})")
+    draw_gate_curves(panels, paths, title=f"{title} ({channels})")
 
 
-def draw_profile(blocks: Sequence[GateStatistics], path: str | os.PathLike) -> None:
-    """What the gates of each block do, from the first to the last, as a PNG."""
-    charts.depth_profile(
+def draw_profile(blocks: Sequence[GateStatistics], paths: Paths) -> None:
+    """What the gates of each block do, from the first to the last."""
+    draw_depth_profile(
         [block.profile() for block in blocks],
         [label_block(block.name) for block in blocks],
-        path,
+        paths,
         near=THRESHOLDS["near"],
         dead=THRESHOLDS["dead"],
         constant=THRESHOLDS["constant"],
+        title="What the gates of each block do",
     )
 
 

@@ -1,8 +1,9 @@
 """The page of an explanation: HTML that needs no other file, its pictures, and the numbers."""
 
+import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +11,9 @@ import numpy as np
 
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
+from senet.errors import InputError
 from senet.evaluation import Evaluation, describe_seen
+from senet.explanation.deletion import Deletion, deletion_test
 from senet.explanation.explaining import Explanation
 from senet.explanation.figures import (
     PANELS,
@@ -21,21 +24,28 @@ from senet.explanation.figures import (
     draw_spread_curves,
 )
 from senet.explanation.findings import label_block
-from senet.explanation.gradcam import grad_cam
+from senet.explanation.heat import find_heat
+from senet.explanation.sampling import spread_evenly
 from senet.files import write_json
 from senet.models.graph import se_blocks
-from senet.plotting import charts
+from senet.plotting.heat import draw_deletion, lay_heat
+from senet.plotting.images import Tile, draw_grid
+from senet.plotting.style import both
 from senet.progress import meter
 from senet.runs.page import picture, write_page
 from senet.runs.pictures import crop_images
+from senet.runs.report import show_image
 
 PAGE = "explain.html"
 NUMBERS = "gates.json"
 """The numbers of the page; also the file by which a folder of ours is known."""
 IMAGES = 12
 """Correct predictions, and as many mistakes, of which Grad-CAM is shown."""
+TESTED = 48
+"""Images of which it is tested whether heat maps beat random ones."""
 PICTURES = {
     "profile": "Each block from the first to the last",
+    "deletion": "Score as pixels are removed",
     "classes": "Mean gate of each class",
     "within": "Mean and spread within a class",
     "correct": "Grad-CAM of correct predictions",
@@ -65,20 +75,21 @@ def write_explanation(
     """
     folder, evaluation = pathlib.Path(folder), found.evaluation
     chosen, names = choose_blocks(found.blocks), found.shown_names
-    with meter("drawing", len(PICTURES), "pictures") as progress:
-        draw_profile(found.blocks, folder / "profile.png")
+    heat = _draw_heat(model, source, preprocessing, evaluation, folder)
+    with meter("drawing", 3, "pictures") as progress:
+        draw_profile(found.blocks, both(folder / "profile.png"))
         progress.advance(1)
-        draw_class_curves(chosen, names, folder / "classes.png")
+        draw_class_curves(chosen, names, both(folder / "classes.png"))
         progress.advance(1)
-        draw_spread_curves(chosen, choose_two(names), folder / "within.png")
+        draw_spread_curves(chosen, choose_two(names), both(folder / "within.png"))
         progress.advance(1)
-        _draw_heat(model, source, preprocessing, evaluation, folder)
-        progress.advance(2)
-    write_json(folder / NUMBERS, about | dict(model=model.name) | found.to_json())
+    about = about | dict(model=model.name)
+    tested = dict(deletion=heat.deletion.to_json() if heat.deletion else None)
+    write_json(folder / NUMBERS, about | found.to_json() | tested)
     write_page(
         folder / PAGE,
         "explain.html",
-        numbers=about | dict(model=model.name) | found.summary(),
+        numbers=about | found.summary(),
         data=pathlib.Path(about["data"]).name,
         seen=list(describe_seen(about)) if "trained_on" in about else [],
         warnings=about.get("warnings", ()),
@@ -89,14 +100,34 @@ def write_explanation(
         left_out=len(found.blocks) > PANELS == len(chosen),
         shown=list(names.values()),
         two=list(choose_two(names).values()),
-        mistakes=len(evaluation.mistakes),
+        wrong=len(evaluation.mistakes),
+        correct=heat.correct,
+        mistakes=heat.mistakes,
+        deletion=heat.deletion,
+        unheated=heat.why_not,
         pictures={
-            name: picture(folder / f"{name}.png", title)
-            if (folder / f"{name}.png").is_file()  # there may be no mistakes
-            else None
+            name: picture(folder / f"{name}.svg", title)
             for name, title in PICTURES.items()
+            if (folder / f"{name}.svg").is_file()
         },
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Heat:
+    """What of the heat maps goes onto the page.
+
+    Args:
+        correct: correct predictions, as the page shows them.
+        mistakes: the most confident wrong ones.
+        deletion: whether the maps beat random ones; `None` where there are none.
+        why_not: why there are no maps; empty where there are.
+    """
+
+    correct: list[dict[str, Any]]
+    mistakes: list[dict[str, Any]]
+    deletion: Deletion | None = None
+    why_not: str = ""
 
 
 def _draw_heat(
@@ -105,37 +136,64 @@ def _draw_heat(
     preprocessing: Preprocessing,
     evaluation: Evaluation,
     folder: pathlib.Path,
-) -> None:
+) -> _Heat:
     """Grad-CAM beside the original, of correct predictions and of the worst mistakes."""
-    predicted, true = evaluation.predictions, evaluation.labels
-    wanted = [*_choose_correct(evaluation), *evaluation.mistakes[:IMAGES].tolist()]
-    found = zip(wanted, crop_images(evaluation, source, preprocessing, wanted), strict=True)
-    crops = {i: crop for i, crop in found if crop is not None}
-    if not crops:
-        return
-    wrong = [i for i in crops if predicted[i] != true[i]]
-    asked = [(i, int(predicted[i])) for i in crops] + [(i, int(true[i])) for i in wrong]
-    inputs = np.stack([preprocessing.normalise(crops[i]) for i, _ in asked])
-    maps = grad_cam(model, inputs, classes=[k for _, k in asked])
-    heat = dict(zip(asked, maps, strict=True))
 
-    def tile(i: int, k: int | None, heading: str) -> tuple[Any, Any, str]:
-        share = "" if k is None else f"{evaluation.probabilities[i, k]:.0%}"
-        return crops[i], None if k is None else heat[i, k], f"{heading}\n{share}"
+    def read(wanted: Sequence[int]) -> dict[int, Any]:
+        found = zip(wanted, crop_images(evaluation, source, preprocessing, wanted), strict=True)
+        return {i: crop for i, crop in found if crop is not None}
 
-    names = evaluation.class_names
-    tiles: dict[str, list[tuple[Any, Any, str]]] = {"correct": [], "mistakes": []}
-    for i in crops:
-        here, was = names[predicted[i]], names[true[i]]
-        if i not in wrong:
-            tiles["correct"] += [tile(i, None, was), tile(i, predicted[i], f"why {here}")]
-        else:
-            tiles["mistakes"] += [tile(i, None, f"is {was}"), tile(i, predicted[i], f"why {here}")]
-            tiles["mistakes"] += [tile(i, true[i], f"where {was}")]
-    for name, row in tiles.items():
-        if row:
-            images, over, captions = zip(*row, strict=True)
-            charts.grid(images, captions, folder / f"{name}.png", heat=over)
+    right, wrong = _choose_correct(evaluation), evaluation.mistakes[:IMAGES].tolist()
+    crops = read([*right, *wrong])
+    maps, deletion, why_not = {}, None, ""
+    try:
+        if crops:
+            maps = find_heat(model, preprocessing, evaluation, crops)
+            deletion = _test_maps(model, preprocessing, evaluation, read)
+    except InputError as error:  # of networks without maps; the page has the gates all the same
+        why_not = str(error)
+    if deletion:
+        draw_deletion(
+            deletion.shares,
+            deletion.hottest,
+            deletion.random,
+            both(folder / "deletion.png"),
+            title=f"Score of the predicted class, {deletion.images} images",
+        )
+    for name, chosen in (("correct", right), ("mistakes", wrong)):
+        tiles = [
+            tile for i in chosen if i in crops for tile in _tile(evaluation, i, crops[i], maps)
+        ]
+        if tiles:
+            draw_grid({"": tiles}, folder / f"{name}.png", title=PICTURES[name])
+    correct, mistakes = (
+        [show_image(evaluation, i, crops.get(i), maps) for i in chosen] for chosen in (right, wrong)
+    )
+    return _Heat(correct, mistakes, deletion, why_not)
+
+
+def _test_maps(
+    model: keras.Model,
+    preprocessing: Preprocessing,
+    evaluation: Evaluation,
+    read: Callable[[Sequence[int]], dict[int, Any]],
+) -> Deletion:
+    """Whether the maps of images, evenly spread over all, beat random ones."""
+    crops = read(spread_evenly(len(evaluation.labels), TESTED).tolist())
+    inputs = np.stack([preprocessing.normalise(crop) for crop in crops.values()])
+    return deletion_test(model, inputs, classes=evaluation.predictions[list(crops)])
+
+
+def _tile(
+    evaluation: Evaluation, i: int, crop: Any, maps: Mapping[tuple[int, int], np.ndarray]
+) -> Iterator[Tile]:
+    """An image, and its heat for the predicted class and, where it is another, the true one."""
+    names, predicted, true = evaluation.class_names, evaluation.predictions[i], evaluation.labels[i]
+    yield Tile(crop, f"is {names[true]}", wrong=predicted != true)
+    for k, word in {predicted: "why", true: "where"}.items():
+        if (i, k) in maps:
+            share = evaluation.probabilities[i, k]
+            yield Tile(lay_heat(crop, maps[i, k]), f"{word} {names[k]}\n{share:.0%}")
 
 
 def _choose_correct(evaluation: Evaluation) -> Sequence[int]:

@@ -1,16 +1,12 @@
 """Diagrams: boxes and arrows."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from senet.files import replacing
-from senet.plotting.fonts import fit_fonts
+from senet.plotting.style import GROUND, INK, MUTED, PLAIN, Paths, drawing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +23,7 @@ class Box:
     text: str
     detail: str = ""
     note: str = ""
-    colour: str = "#e8eef7"
+    colour: str = PLAIN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +45,12 @@ WIDTH, HEIGHT, STEP, ASIDE = 2.6, 0.62, 1.0, 2.9
 """Sizes in a diagram, inches: width and height of a box, way down, way to the second column."""
 
 
-def diagrams(pictures: Sequence[Diagram], path: str | os.PathLike) -> None:
-    """Diagrams side by side, as the kind of file that the ending of `path` says.
+def draw_diagrams(pictures: Sequence[Diagram], paths: Paths) -> None:
+    """Diagrams side by side.
 
     Args:
         pictures: from left to right.
-        path: of the file, ending in `.svg` or `.png`.
+        paths: of the picture.
     """
     columns = [_column(picture) for picture in pictures]
     sides = [
@@ -62,19 +58,15 @@ def diagrams(pictures: Sequence[Diagram], path: str | os.PathLike) -> None:
     ]
     widths = [WIDTH + 2.0 + (ASIDE if side else 0.0) for side in sides]
     rows = max(map(len, columns))
-    figure = Figure(figsize=(sum(widths) * 0.8, (rows * STEP + 0.4) * 0.8), layout="constrained")
-    grid = figure.subplots(1, len(pictures), squeeze=False, width_ratios=widths)
-    for axes, picture, column, side in zip(grid.flat, pictures, columns, sides, strict=True):
-        left = -WIDTH / 2 - (ASIDE if side else 0) - 0.1
-        axes.set(xlim=(left, WIDTH / 2 + 1.9), ylim=(-(rows - 0.4) * STEP, 0.75), aspect="equal")
-        axes.axis("off")
-        axes.text(0, 0.55, picture.title, fontsize=11, ha="center", parse_math=False)
-        _draw(axes, picture, column)
-    fit_fonts(figure)
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "senet"}), replacing(path) as written:
-        figure.savefig(
-            written, dpi=150, metadata={"Date": None} if written.suffix == ".svg" else {}
-        )
+    with drawing(paths, sum(widths) * 0.8, (rows * STEP + 0.4) * 0.8) as figure:
+        grid = figure.subplots(1, len(pictures), squeeze=False, width_ratios=widths)
+        for axes, picture, column, side in zip(grid.flat, pictures, columns, sides, strict=True):
+            left = -WIDTH / 2 - (ASIDE if side else 0) - 0.1
+            below = -(rows - 0.4) * STEP
+            axes.set(xlim=(left, WIDTH / 2 + 1.9), ylim=(below, 0.75), aspect="equal")
+            axes.axis("off")
+            axes.text(0, 0.55, picture.title, fontsize=11, ha="center", parse_math=False)
+            _draw(axes, picture, column)
 
 
 def _column(picture: Diagram) -> list[str]:
@@ -100,7 +92,7 @@ def _draw(axes: Any, picture: Diagram, column: list[str]) -> None:
         bottom = where[next(b for a, b in picture.arrows if a == aside[-1])][1]
         for i, name in enumerate(aside):
             where[name] = (-ASIDE, top + (bottom - top) * (i + 1) / (len(aside) + 1))
-    line = dict(arrowstyle="-|>", color="#444444", shrinkA=0, shrinkB=0, linewidth=1.1)
+    line = dict(arrowstyle="-|>", color=MUTED, shrinkA=0, shrinkB=0, linewidth=1.1)
     for a, b in picture.arrows:
         (xa, ya), (xb, yb) = where[a], where[b]
         if xa == xb and (xa or abs(ya - yb) < 1.5 * STEP):
@@ -110,7 +102,7 @@ def _draw(axes: Any, picture: Diagram, column: list[str]) -> None:
         else:
             start = (xa, ya - HEIGHT / 2) if xa else (-WIDTH / 2, ya)
             points = [start, (-ASIDE, ya), (-ASIDE, yb), (-WIDTH / 2, yb)]
-        axes.plot(*zip(*points[:-1], strict=True), color="#444444", linewidth=1.1)
+        axes.plot(*zip(*points[:-1], strict=True), color=MUTED, linewidth=1.1)
         axes.annotate("", points[-1], points[-2], arrowprops=line)
     for name, box in picture.boxes.items():
         _draw_box(axes, box, *where[name])
@@ -124,18 +116,18 @@ def _draw_box(axes: Any, box: Box, x: float, y: float) -> None:
             HEIGHT,
             boxstyle="round,pad=0,rounding_size=0.08",
             facecolor=box.colour,
-            edgecolor="#5b6b85",
+            edgecolor=MUTED,
             linewidth=0.9,
             zorder=2,
         )
     )
     middle = dict(ha="center", va="center", zorder=3, parse_math=False)
-    axes.text(x, y + (0.13 if box.detail else 0), box.text, fontsize=9, **middle)
-    axes.text(x, y - 0.15, box.detail, fontsize=7.5, color="#555555", **middle)
-    beside = dict(va="center", fontsize=7.5, color="#555555", zorder=3, parse_math=False)
+    axes.text(x, y + (0.13 if box.detail else 0), box.text, fontsize=9, color=INK, **middle)
+    axes.text(x, y - 0.15, box.detail, fontsize=7.5, color=MUTED, **middle)
+    beside = dict(va="center", fontsize=7.5, color=MUTED, zorder=3, parse_math=False)
     if x == 0:
         axes.text(x + WIDTH / 2 + 0.12, y, box.note, **beside)
     else:
-        over_the_arrow = dict(facecolor="white", edgecolor="none", pad=1.5)
+        over_the_arrow = dict(facecolor=GROUND, edgecolor="none", pad=1.5)
         below = y - HEIGHT / 2 - 0.32
         axes.text(x, below, box.note, ha="center", bbox=over_the_arrow, **beside)

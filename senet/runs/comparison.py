@@ -3,13 +3,16 @@
 import dataclasses
 import os
 import pathlib
+import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from senet.foreign import MAX_PATH, clean_text
-from senet.plotting import charts
+from senet.plotting.curves import draw_comparison
+from senet.plotting.style import both
 from senet.runs.comparison_table import COLUMNS, TEXT_COLUMNS, align_columns, fill_row
-from senet.runs.page import picture, value, write_page
+from senet.runs.folder import REPORT
+from senet.runs.page import picture, relative, value, write_page
 from senet.runs.reading import PastRun, read_run
 
 
@@ -79,29 +82,33 @@ class Comparison:
         return found
 
     def write(self, folder: str | os.PathLike) -> list[pathlib.Path]:
-        """Write `compare.png`, the curves of all runs, and `compare.html`, everything on a page.
+        """Write `compare.svg` and `.png`, the curves of all runs, and a page, `compare.html`.
 
         Args:
             folder: for them; made if it is missing.
 
         Returns:
-            Paths of both.
+            Paths of all three.
         """
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / "compare.png", folder / "compare.html"]
-        charts.compared({run.name: run.history for run in self.runs}, paths[0])
+        pictures, page = both(folder / "compare.png"), folder / "compare.html"
+        title = f"{len(self.runs)} run{'s' if len(self.runs) != 1 else ''} compared"
+        draw_comparison({run.name: run.history for run in self.runs}, pictures, title=title)
         write_page(
-            paths[1],
+            page,
             "compare.html",
             table=self.table,
             names=[run.name for run in self.runs],
-            folders=[run.folder for run in self.runs],
-            differences=self.differences,
+            folders=[_link_report(run.folder, folder) for run in self.runs],
+            differences={
+                group: {field: list(map(relative, values)) for field, values in fields.items()}
+                for group, fields in self.differences.items()
+            },
             warnings=self.warnings,
-            curves=picture(paths[0], "Validation loss and accuracy of each epoch"),
+            curves=picture(pictures[0], "Validation loss and accuracy of each epoch"),
         )
-        return paths
+        return [*pictures, page]
 
     def to_json(self) -> dict[str, Any]:
         """Numbers of every run and their differences."""
@@ -149,6 +156,17 @@ def read_runs(folders: Iterable[str | os.PathLike]) -> tuple[list[PastRun], list
         except (OSError, ValueError) as error:
             errors.append(clean_text(error, MAX_PATH))
     return runs, errors
+
+
+def _link_report(run: str, page: pathlib.Path) -> dict[str, str | None]:
+    """Where a run lies as seen from the folder of a page, and the address of its report there."""
+    try:
+        path = os.path.relpath(run, page)
+    except ValueError:  # another drive
+        return dict(path=pathlib.PurePath(run).name, link=None)
+    there = (pathlib.Path(run) / REPORT).is_file()
+    address = urllib.parse.quote(pathlib.PurePath(path, REPORT).as_posix())
+    return dict(path=path, link=address if there else None)
 
 
 def _tell_apart(paths: Sequence[str]) -> list[str]:

@@ -1,14 +1,24 @@
 """HTML pages that need no other file: no scripts, no fonts, pictures inside."""
 
 import base64
+import io
 import os
 import pathlib
+import re
+import shlex
 from typing import Any
 
 import jinja2
+import numpy as np
 from PIL import Image
 
 from senet.files import replacing
+from senet.plotting.style import cut_middle, style_pages
+
+THUMBNAIL = 160
+"""Longer side of an image, pixels."""
+LONGEST_FILE = 40
+"""Letters of the name of a file below an image; the middle of a longer one is left out."""
 
 
 def write_page(path: str | os.PathLike, template: str, **values: Any) -> None:
@@ -26,20 +36,36 @@ def write_page(path: str | os.PathLike, template: str, **values: Any) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= dict(percent=percent, value=value)
-    page = environment.get_template(template).render(values)
+    environment.filters |= dict(percent=percent, value=value, file=shorten_file)
+    page = environment.get_template(template).render(values | dict(colours=style_pages()))
     with replacing(path) as written:
         # a file name on Linux may be no text at all: what cannot be written becomes a question mark
         written.write_bytes(page.encode("utf-8", errors="replace"))
 
 
 def picture(path: str | os.PathLike, title: str) -> dict[str, Any]:
-    """A PNG to put into a page: its data, its size in pixels, and a title."""
-    with Image.open(path) as image:
-        width, height = image.size
-    return dict(title=title, data=embedded(pathlib.Path(path).read_bytes(), "png")) | dict(
-        width=width, height=height
+    """An SVG to put into a page: its data, its size in pixels, and a title.
+
+    It is sharp at every size, and light or dark as the page is.
+    """
+    content = pathlib.Path(path).with_suffix(".svg").read_bytes()
+    found = re.search(rb'viewBox="0 0 ([0-9.]+) ([0-9.]+)"', content)
+    width, height = map(float, found.groups()) if found else (720.0, 480.0)
+    return dict(
+        title=title,
+        data=embedded(content, "svg+xml"),
+        width=round(width * 4 / 3),  # its points are 96 to 72 pixels
+        height=round(height * 4 / 3),
     )
+
+
+def thumbnail(image: Any) -> str:
+    """A small JPEG of an image, as the address that an `img` element takes."""
+    small = image.copy() if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image))
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    small.convert("RGB").save(file, "JPEG", quality=85)
+    return embedded(file.getvalue(), "jpeg")
 
 
 def embedded(image: bytes, kind: str) -> str:
@@ -57,3 +83,31 @@ def value(given: Any) -> str:
     if given is None:
         return "-"
     return f"{given:.4g}" if isinstance(given, float) else str(given)
+
+
+def shorten_file(name: str) -> str:
+    """The name of a file for a caption: of a long one the folders go, then its middle."""
+    if len(name) > LONGEST_FILE:
+        name = name.rpartition("/")[2] or name
+    return cut_middle(name, LONGEST_FILE)
+
+
+def relative(path: Any) -> Any:
+    """A path as it is seen from the working directory; what is no absolute path as it is.
+
+    A page may be given to others, whom it does not concern where somebody keeps the folder.
+    """
+    if not isinstance(path, str | os.PathLike) or not os.path.isabs(path):
+        return path
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # another drive
+        return pathlib.PurePath(path).name
+
+
+def relative_command(command: str) -> str:
+    """A command whose paths are as they are seen from the working directory."""
+    try:
+        return shlex.join(map(relative, shlex.split(command)))
+    except ValueError:  # of a record that somebody changed
+        return command

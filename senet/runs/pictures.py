@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,12 @@ from senet.data.pipeline import Batch
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
 from senet.evaluation import Evaluation
-from senet.plotting import charts
+from senet.plotting.curves import draw_curves
+from senet.plotting.images import Tile, draw_grid
+from senet.plotting.scores import draw_calibration, draw_confusion
+from senet.plotting.style import both, shorten
 from senet.runs.folder import CALIBRATION, CONFUSION, CURVES, PREDICTIONS, SAMPLES
+from senet.runs.reading import list_resumptions
 
 PREDICTIONS_SHOWN = 24
 """Held-out images in the picture of predictions; half of them mistakes, if there are so many."""
@@ -21,35 +25,52 @@ SAMPLES_SHOWN = 18
 """Training images in the picture of them."""
 
 
+def draw_learning(
+    folder: pathlib.Path, history: Sequence[Mapping[str, Any]], record: Mapping[str, Any]
+) -> None:
+    """Draw the learning curves of a run, of one that goes on too.
+
+    Args:
+        folder: of the run.
+        history: a row for each epoch so far.
+        record: what began the run, as `run.json` has it.
+    """
+    recipe, done = record["recipe"], len(history)
+    network, data = (pathlib.PurePath(recipe[key]).name for key in ("model", "data"))
+    planned = recipe["epochs"]
+    of_all = "" if done == planned else f" of {planned}"
+    plural = "s" if planned != 1 else ""
+    title = f"{shorten(network, 40)} on {shorten(data, 40)}, {done}{of_all} epoch{plural}"
+    resumed = list_resumptions(record)
+    draw_curves(history, both(folder / CURVES), title=title, resumed=resumed)
+
+
 def draw_pictures(
     folder: pathlib.Path,
-    history: Sequence[dict[str, Any]],
     evaluation: Evaluation,
     split: str,
     source: Source,
     preprocessing: Preprocessing,
 ) -> None:
-    """Draw what a finished run shows of its training and of its predictions.
+    """Draw what a run shows of its predictions when it ends.
 
     Args:
         folder: of the run.
-        history: a row for each epoch.
         evaluation: on held-out images.
         split: what these are called.
         source: these images.
         preprocessing: of the network.
     """
-    charts.curves(history, folder / CURVES)
-    charts.confusion(
+    draw_confusion(
         evaluation.confusion,
         evaluation.class_names,
-        folder / CONFUSION,
+        both(folder / CONFUSION),
         f"{split}: top-1 {evaluation.top1:.2%} of {len(evaluation.labels)} images\n"
         f"(baseline {evaluation.majority[1]:.1%})",
     )
-    charts.calibration(
+    draw_calibration(
         evaluation.calibration(),
-        folder / CALIBRATION,
+        both(folder / CALIBRATION),
         f"{split}: calibration error {evaluation.calibration_error:.1%}",
     )
     draw_predictions(evaluation, source, preprocessing, folder / PREDICTIONS)
@@ -60,14 +81,17 @@ def draw_samples(
     batch: Batch,
     preprocessing: Preprocessing,
     class_names: Sequence[str],
-) -> None:
-    """Draw the first images of a batch as the network is trained on them."""
-    charts.grid(
-        [preprocessing.to_pixels(image) for image in batch.images[:SAMPLES_SHOWN]],
-        [_name_target(target, class_names) for target in batch.targets[:SAMPLES_SHOWN]],
-        folder / SAMPLES,
-        title="What the network is trained on, augmentation included",
-    )
+) -> list[Tile]:
+    """Draw the first images of a batch as the network is trained on them; and give them."""
+    tiles = [
+        Tile(preprocessing.to_pixels(image), _name_target(target, class_names))
+        for image, target in zip(
+            batch.images[:SAMPLES_SHOWN], batch.targets[:SAMPLES_SHOWN], strict=True
+        )
+    ]
+    title = "What the network is trained on, augmentation included"
+    draw_grid({"": tiles}, folder / SAMPLES, title=title)
+    return tiles
 
 
 def _name_target(target: np.ndarray, class_names: Sequence[str]) -> str:
@@ -85,25 +109,31 @@ def draw_predictions(
     preprocessing: Preprocessing,
     path: str | os.PathLike,
 ) -> None:
-    """Held-out images with predicted and true class, mistakes first, then a spread of the rest."""
-    chosen = list(evaluation.mistakes[: PREDICTIONS_SHOWN // 2])
-    chosen += list(choose_correct(evaluation, PREDICTIONS_SHOWN - len(chosen)))
+    """Held-out images with predicted and true class, mistakes above, a spread of the rest below."""
+    mistakes = evaluation.mistakes[: PREDICTIONS_SHOWN // 2].tolist()
+    correct = choose_correct(evaluation, PREDICTIONS_SHOWN - len(mistakes)).tolist()
     names, predictions = evaluation.class_names, evaluation.predictions
-    crops = list(crop_images(evaluation, source, preprocessing, chosen))
-    readable = [(i, crop) for i, crop in zip(chosen, crops, strict=True) if crop is not None]
-    wrong = predictions != evaluation.labels
-    captions = [
-        f"{names[predictions[i]]}, {evaluation.probabilities[i].max():.0%}"
-        + (f"\nbut is {names[evaluation.labels[i]]}" if wrong[i] else "")
-        for i, _ in readable
-    ]
-    charts.grid(
-        [crop for _, crop in readable],
-        captions,
-        path,
-        title="Predicted class and its probability",
-        marked=[bool(wrong[i]) for i, _ in readable],
-    )
+
+    def tiles(chosen: Sequence[int], wrong: bool) -> list[Tile]:
+        crops = crop_images(evaluation, source, preprocessing, chosen)
+        return [
+            Tile(
+                crop,
+                f"{names[predictions[i]]}, {evaluation.probabilities[i].max():.0%}"
+                + (f"\nbut is {names[evaluation.labels[i]]}" if wrong else ""),
+                wrong,
+            )
+            for i, crop in zip(chosen, crops, strict=True)
+            if crop is not None
+        ]
+
+    number = len(evaluation.mistakes)
+    most = "most confident " if number > len(mistakes) else ""
+    sections = {
+        f"Wrong: the {most}{len(mistakes)} of {number} mistakes": tiles(mistakes, True),
+        "Right: a spread of the correct predictions": tiles(correct, False),
+    }
+    draw_grid(sections, path, title="Predicted class and its probability")
 
 
 def choose_correct(evaluation: Evaluation, count: int) -> np.ndarray:

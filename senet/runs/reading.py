@@ -5,6 +5,7 @@ import dataclasses
 import io
 import pathlib
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 from senet.data.trained_on import TrainedOn
@@ -276,3 +277,11 @@ def _read_history(path: pathlib.Path) -> list[dict[str, float]]:
     except csv.Error as error:
         raise InputError(f"{str(path)!r} is damaged: {error}.") from error
     return history
+
+
+def list_resumptions(record: Mapping[str, Any]) -> list[float]:
+    """Where a run was gone on with, in epochs, by its record."""
+    rows = record.get("resumed")
+    rows = rows if isinstance(rows, list) else []
+    given = [row.get("epochs") for row in rows if isinstance(row, dict)]
+    return [float(place) for place in given if isinstance(place, int | float)]

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import datetime
 import json
 import math
 import pathlib
@@ -176,6 +177,22 @@ class RunRecord:
             with replacing(self.folder / RECIPE) as path:
                 path.write_text(recipe.to_toml(), encoding="utf-8")
             (self.folder / RESULT).unlink(missing_ok=True)
+
+    def note_resumption(self, step: int, epochs: float) -> None:
+        """Write down that the run goes on, and from where, for its pictures and its report.
+
+        Args:
+            step: that is the next one.
+            epochs: that are done, with the part of the present one.
+        """
+        record = read_record(self.folder)
+        before = record.get("resumed")
+        before = before if isinstance(before, list) else []
+        if any(isinstance(row, dict) and row.get("step") == step for row in before):
+            return  # it was killed before its next checkpoint
+        now = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
+        record["resumed"] = [*before, dict(step=step, epochs=round(epochs, 4), time=now)]
+        write_json(self.folder / RECORD, record)
 
     def _list_differences(self, data: Data) -> str:
         """Which images are others, the first few of them; nothing where that is not known."""

@@ -2,16 +2,20 @@
 
 import dataclasses
 import datetime
-import io
 import pathlib
 import shlex
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source
 from senet.evaluation import Evaluation, describe_seen, wilson_interval
+from senet.plotting.curves import find_best
+from senet.plotting.heat import lay_heat
+from senet.plotting.images import Tile
 from senet.progress import clock
 from senet.recipes.recipe import Recipe
 from senet.runs.folder import (
@@ -21,16 +25,14 @@ from senet.runs.folder import (
     GATES_CLASSES,
     GATES_PROFILE,
     REPORT,
-    SAMPLES,
 )
-from senet.runs.page import embedded, picture, write_page
+from senet.runs.page import picture, relative, relative_command, thumbnail, write_page
 from senet.runs.pictures import choose_correct, crop_images
 
 PICTURES = {
     CURVES: "Loss and accuracy of each epoch",
     CONFUSION: "True class against predicted class",
     CALIBRATION: "Accuracy against confidence",
-    SAMPLES: "Training images",
     GATES_PROFILE: "The gates of each block from the first to the last",
     GATES_CLASSES: "Mean gate of each class in an early and in a late block",
 }
@@ -47,8 +49,9 @@ CONFUSED_PAIRS = 10
 """Pairs where there are not."""
 MAX_NAMES = 100
 """Names of images that could not be read."""
-THUMBNAIL = 160
-"""Longer side of an image, pixels."""
+Heat = Callable[[Mapping[int, Any]], Mapping[tuple[int, int], np.ndarray]]
+"""Of crops, by the index of their image, where the network saw a class: a map in the size of the
+crop for the index of the image and of the class."""
 
 
 def write(
@@ -62,6 +65,8 @@ def write(
     *,
     skipped: Sequence[Any] = (),
     gates: Mapping[str, Any] | None = None,
+    heat: Heat | None = None,
+    samples: Sequence[Tile] = (),
 ) -> None:
     """Write `report.html` into a run folder whose pictures are drawn already.
 
@@ -75,16 +80,28 @@ def write(
         preprocessing: of the network, for the part of an image that it sees.
         skipped: images that could not be read; `result["skipped"]` where there is none.
         gates: what those of the network do, whose pictures are drawn too; `None` where it has none.
+        heat: says where the network saw the predicted and the true class of mistakes.
+        samples: images as they are trained on.
     """
     scored = evaluation.summary()
     low, high = wilson_interval(scored["top1"], scored["images"])
-    shown = evaluation, source, preprocessing
+    mistakes = evaluation.mistakes[:MAX_MISTAKES].tolist()
+    correct = choose_correct(evaluation, MAX_CORRECT).tolist()
+    chosen = [*mistakes, *correct]
+    crops = dict(zip(chosen, crop_images(evaluation, source, preprocessing, chosen), strict=True))
+    wrong = {i: crops[i] for i in mistakes if crops[i] is not None}
+    maps = heat(wrong) if heat and wrong else {}
+    command, where = relative_command(config["command"]), str(relative(folder))
     write_page(
         folder / REPORT,
         "report.html",
         result=result,
         config=config,
+        command=command,
+        recipe={name: relative(value) for name, value in config["recipe"].items()},
         history=history,
+        best=find_best(history),
+        resumed=config.get("resumed", ()),
         data=pathlib.Path(result["data"]).name,
         scored=scored,
         right=round(scored["top1"] * scored["images"]),
@@ -97,13 +114,21 @@ def write(
         images_per_class=result.get("images_per_class", {}),
         warnings=result.get("warnings", ()),
         confidence=evaluation.probabilities.max(axis=1).mean(),
-        mistakes=_show_images(*shown, evaluation.mistakes[:MAX_MISTAKES]),
-        correct=_show_images(*shown, choose_correct(evaluation, MAX_CORRECT)),
+        mistakes=[show_image(evaluation, i, crops[i], maps) for i in mistakes],
+        correct=[show_image(evaluation, i, crops[i]) for i in correct],
+        heated=bool(maps),
+        samples=[
+            dict(data=thumbnail(tile.image), lines=tile.caption.split("\n")) for tile in samples
+        ],
         skipped=_list_skipped(skipped or result.get("skipped")),
         help={field.name: field.metadata.get("help", "") for field in dataclasses.fields(Recipe)},
         time=_show_times(result, history),
         gates=gates,
-        run=shlex.quote(str(folder)),
+        run=shlex.quote(where),
+        inside=shlex.quote(f"{where}-inside"),
+        exported=shlex.quote(f"{where}-onnx"),
+        python_run=repr(where),
+        epochs=config["recipe"].get("epochs"),
         pictures={
             pathlib.Path(name).stem: picture(folder / name, title)
             for name, title in PICTURES.items()
@@ -125,33 +150,34 @@ def _describe_classes(evaluation: Evaluation) -> dict[str, Any]:
     )
 
 
-def _show_images(
-    evaluation: Evaluation, source: Source, preprocessing: Preprocessing, chosen: Iterable[int]
-) -> list[dict[str, Any]]:
-    """Small images with their file, class and prediction, for the page."""
-    chosen, names = list(chosen), evaluation.class_names
-    shown = []
-    for i, crop in zip(chosen, crop_images(evaluation, source, preprocessing, chosen), strict=True):
-        prediction = evaluation.predictions[i]
-        shown.append(
-            dict(
-                data=_make_thumbnail(crop) if crop is not None else None,
-                file=evaluation.names[i],
-                true=names[evaluation.labels[i]],
-                predicted=names[prediction],
-                probability=float(evaluation.probabilities[i, prediction]),
-            )
-        )
-    return shown
+def show_image(
+    evaluation: Evaluation,
+    i: int,
+    crop: Any,
+    maps: Mapping[tuple[int, int], np.ndarray] = {},
+) -> dict[str, Any]:
+    """A small image with its file, class and prediction, for a page.
 
-
-def _make_thumbnail(image: Any) -> str:
-    """A thumbnail as the address that an `img` element takes."""
-    small = image.copy()
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return embedded(file.getvalue(), "jpeg")
+    Args:
+        evaluation: the predictions.
+        i: index of the image in them.
+        crop: what the network saw of it; `None` where it cannot be read any more.
+        maps: where the network saw a class, by the index of the image and of the class.
+    """
+    names, predicted, true = evaluation.class_names, evaluation.predictions[i], evaluation.labels[i]
+    shares = evaluation.probabilities[i]
+    views = [dict(data=thumbnail(crop), caption="")] if crop is not None else []
+    for k, word in {predicted: "why", true: "where"}.items():
+        if crop is not None and (i, k) in maps:
+            caption = f"{word} {names[k]}, {shares[k]:.0%}"
+            views.append(dict(data=thumbnail(lay_heat(crop, maps[i, k])), caption=caption))
+    return dict(
+        views=views,
+        file=evaluation.names[i],
+        true=names[true],
+        predicted=names[predicted],
+        probability=float(shares[predicted]),
+    )
 
 
 def _list_skipped(given: Any) -> dict[str, Any]:

@@ -76,18 +76,17 @@ class EvaluationResult:
         return [*self.about["warnings"], *self.evaluation.warnings]
 
     def draw_confusion(self, path: str | os.PathLike) -> None:
-        """Draw the confusion matrix to a PNG file; folders above it are made.
+        """Draw the confusion matrix to a PNG or SVG file; folders above it are made.
 
         Raises:
-            InputError: the name does not end in .png.
+            InputError: the name ends in neither .png nor .svg.
         """
-        from senet.plotting import charts
+        from senet.plotting.scores import draw_confusion
 
-        _require_png(path)
+        _require_picture(path)
+        title = f"{self.about['split']}: top-1 {self.top1:.2%} of {self.images} images"
         with one_family(), making_parents(path):
-            charts.confusion(
-                self.confusion, self.class_names, pathlib.Path(path), self.about["split"]
-            )
+            draw_confusion(self.confusion, self.class_names, path, title)
 
     def to_json(self) -> dict[str, Any]:
         """Scores and classes as plain JSON values: the last line of `senet evaluate`."""
@@ -114,9 +113,14 @@ class EvaluationResult:
         return "\n".join([str(self), *(f"warning: {line}" for line in self.warnings)])
 
 
-def _require_png(path: str | os.PathLike) -> None:
-    if pathlib.Path(path).suffix != ".png":
-        raise InputError(f"A confusion matrix needs a name that ends in .png; got {str(path)!r}.")
+def _require_picture(path: str | os.PathLike) -> None:
+    """Refuse a file for a picture whose ending names no kind that is drawn.
+
+    Raises:
+        InputError: it ends in neither .png nor .svg.
+    """
+    if pathlib.Path(path).suffix not in (".png", ".svg"):
+        raise InputError(f"A picture needs a name that ends in .png or .svg; got {str(path)!r}.")
 
 
 def _tabulate_classes(evaluation: Evaluation) -> Iterator[str]:

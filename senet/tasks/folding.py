@@ -17,7 +17,7 @@ from senet.explanation.findings import label_block
 from senet.explanation.folding import Folding, Step, Worth, describe_folding, measure_folding
 from senet.files import making_parents, replacing, write_json
 from senet.foreign import read_json
-from senet.plotting import charts
+from senet.plotting.folding import draw_tradeoff
 from senet.prediction.labelled import labelled_images, take_held_out
 from senet.prediction.trained import TrainedLike, load_in_keras
 from senet.tasks.arguments import require_count, require_gates, require_points
@@ -114,13 +114,13 @@ class FoldingResult:
             write_json(json_file, numbers)
 
     def draw(self, file: str | os.PathLike) -> None:
-        """Write accuracy, loss and costs as gates go one after the other, as a PNG.
+        """Draw accuracy, loss and costs as gates go one after the other.
 
         Args:
-            file: that is written.
+            file: that is written, ending in `.png` or `.svg`.
         """
         steps = self.steps
-        charts.tradeoff(
+        draw_tradeoff(
             ["none"] + [f"+ {label_block(step.block or '')}" for step in steps[1:]],
             [step.to_json() for step in steps],
             file,

@@ -14,7 +14,8 @@ import keras
 
 from senet.errors import InputError
 from senet.files import write_json, write_rows
-from senet.plotting import charts
+from senet.plotting.scores import draw_arms
+from senet.plotting.style import both
 from senet.recipes.arms import Arm
 from senet.recipes.resolving import locate_paths
 from senet.runs import record
@@ -42,7 +43,7 @@ def experiment(
 
     Args:
         arms: to compare, the one to compare with first.
-        folder: for the runs, `results.csv`, `results.json` and `results.png`.
+        folder: for the runs, `results.csv`, `results.json`, and `results.svg` and `results.png`.
         seeds: of initial weights, order, augmentation and, where the data have no splits of their
             own, of the split; the same for every arm.
 
@@ -90,9 +91,9 @@ def experiment(
         warnings=list_warnings(rows),
     )
     write_json(folder / SUMMARY, summary)
-    charts.arms(
+    draw_arms(
         {arm["arm"]: arm["top1"] for arm in summary["arms"]},
-        folder / "results.png",
+        both(folder / "results.png"),
         f"top-1 on {summary['images']} {summary['split']} images of {summary['data']}",
     )
     return summary

@@ -1,17 +1,23 @@
 """The end of a run: the saved network is scored on held-out images, and reported."""
 
 import contextlib
+import functools
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from senet import applications
+from senet.data.preprocessing import Preprocessing
+from senet.errors import InputError
 from senet.evaluation import Evaluation
+from senet.explanation.heat import find_heat
 from senet.explanation.statistics import GateCounter
 from senet.runs import report
 from senet.runs.folder import MODEL
-from senet.runs.pictures import draw_pictures, draw_samples
+from senet.runs.pictures import draw_learning, draw_pictures, draw_samples
 from senet.runs.reading import read_record
 from senet.runs.results import write_result
 from senet.training import console
@@ -44,7 +50,8 @@ def finish(run: Run, interrupted: str | None) -> dict[str, Any]:
     if not run.state.history or interrupted == signal.SIGTERM.name:  # who sends it kills soon after
         return result
     split = run.data.held_out
-    evaluation, warnings, counter = score_unseen(run, split)
+    model = load_scored_model(run)
+    evaluation, warnings, counter = score_unseen(run, split, model)
     bad_images = run.state.bad_images.counts()
     result |= dict(
         split=split,
@@ -55,18 +62,20 @@ def finish(run: Run, interrupted: str | None) -> dict[str, Any]:
     )
     if run.team.leads:
         console.say_warnings(warnings)
-        write_files(run, split, evaluation, result, counter)
+        write_files(run, split, evaluation, result, counter, model)
     return result
 
 
-def score_unseen(run: Run, split: str) -> tuple[Evaluation, list[str], GateCounter | None]:
+def score_unseen(
+    run: Run, split: str, model: keras.Model
+) -> tuple[Evaluation, list[str], GateCounter | None]:
     """Score the network on a split; images that were trained on too are set apart.
 
     Returns:
         The evaluation, which may be of no image then, what its score hides, and the gates that were
         seen on the way; the process that leads looks at those of its share of the images.
     """
-    model, source = load_scored_model(run), run.data.split(split)
+    source = run.data.split(split)
     seen = run.trained_on.recognise_names(source)
     all_seen = len(seen) == len(source)  # there is no score then, and these are shown
     share = run.validation.take_share(source)
@@ -97,6 +106,7 @@ def write_files(
     evaluation: Evaluation,
     result: dict[str, Any],
     counter: GateCounter | None,
+    model: keras.Model,
 ) -> None:
     """Write pictures and report, and the result last: it says that all of them are there.
 
@@ -108,9 +118,10 @@ def write_files(
     shown = evaluation
     if not len(shown.labels) and shown.trained_on is not None:
         shown, split = shown.trained_on, f"{split}, trained on"
-    draw_pictures(folder, history, shown, split, source, preprocessing)
+    draw_learning(folder, history, began)
+    draw_pictures(folder, shown, split, source, preprocessing)
     with contextlib.closing(run.read_batches(epoch=0)) as batches:
-        draw_samples(folder, next(batches), preprocessing, run.data.class_names)
+        samples = draw_samples(folder, next(batches), preprocessing, run.data.class_names)
     gates = draw_gates(run, counter, shown) if counter else None
     report.write(
         folder,
@@ -122,5 +133,21 @@ def write_files(
         preprocessing,
         skipped=run.state.bad_images.describe(),
         gates=gates,
+        heat=functools.partial(_find_heat, model, preprocessing, shown),
+        samples=samples,
     )
     write_result(folder, result)
+
+
+def _find_heat(
+    model: keras.Model,
+    preprocessing: Preprocessing,
+    evaluation: Evaluation,
+    crops: Mapping[int, Any],
+) -> Mapping[tuple[int, int], np.ndarray]:
+    """Where the network saw the classes of mistakes; nothing where it has no maps to read."""
+    try:
+        with use_one_device():
+            return find_heat(model, preprocessing, evaluation, crops)
+    except InputError:  # a report without them is better than none
+        return {}

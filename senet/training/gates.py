@@ -14,6 +14,7 @@ from senet.explanation.explaining import explanation_of
 from senet.explanation.figures import choose_early_and_late, draw_class_curves, draw_profile
 from senet.explanation.sampling import sample_classes, sample_images
 from senet.explanation.statistics import GateCounter
+from senet.plotting.style import both
 from senet.runs.folder import GATES_CLASSES, GATES_PROFILE
 from senet.training import console
 from senet.training.distribution import use_one_device
@@ -61,9 +62,9 @@ def draw_gates(run: Run, counter: GateCounter, evaluation: Evaluation) -> dict[s
     except InputError as error:  # a report without them is better than none
         console.say_warnings([str(error)])
         return None
-    draw_profile(blocks, run.folder / GATES_PROFILE)
+    draw_profile(blocks, both(run.folder / GATES_PROFILE))
     two = choose_early_and_late(blocks)
-    draw_class_curves(two, found.shown_names, run.folder / GATES_CLASSES)
+    draw_class_curves(two, found.shown_names, both(run.folder / GATES_CLASSES))
     return dict(
         blocks=len(blocks),
         images=blocks[0].images,

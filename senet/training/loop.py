@@ -12,6 +12,8 @@ from senet.data.pipeline import Batch, WorkerDied
 from senet.progress import meter
 from senet.runs.events import Events
 from senet.runs.folder import BEST, EVENTS, MODEL
+from senet.runs.pictures import draw_learning
+from senet.runs.reading import read_record
 from senet.runs.results import write_metrics
 from senet.training import console
 from senet.training.interruption import Interruption, Stopped
@@ -39,6 +41,8 @@ def fit(run: Run) -> str | None:
                 row = train_epoch(run, interruption)
                 with interruption.writing():
                     end_epoch(run, row)
+                if run.team.leads:
+                    draw_learning(run.folder, run.state.history, read_record(run.folder))
                 if events:
                     events.scalars(run.state.epoch, row)
                 console.say_epoch(run)

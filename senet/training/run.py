@@ -150,6 +150,8 @@ def resume(
             look_for_damage(run)
         if team.leads:  # nothing can be refused any more
             began.note_changes(recipe)
+            if found is not None and run.state.epoch < run.plan.epochs:
+                began.note_resumption(found.step, found.step / run.state.steps_per_epoch)
         console.say_going_on(found.step if found else None)
         return finish(run, fit(run))
 

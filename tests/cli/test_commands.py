@@ -6,10 +6,12 @@ seconds; `program` starts a process where that is what counts.
 
 import contextlib
 import csv
+import html
 import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -67,6 +69,27 @@ def trained(tmp_path_factory):
     options = ["--epochs", "2", *TINY, "--seed", "1"]  # a seed that is not the default one
     done = program("train", "--data", photos, *options, "--out", folder / "run")
     return folder / "run", photos, done
+
+
+def test_the_report_ends_in_commands_that_use_the_network(trained, tmp_path):
+    """As a reader copies them, from the folder in which the training was started."""
+    run, photos, _ = trained
+    end = html.unescape((run / "report.html").read_text().split("Use this network")[1])
+    lines = [line.removeprefix("<pre><code>") for line in end.splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines if "senet " in line]
+    named = {words[1]: words[2:] for words in commands if words[0] == "senet"}
+    assert list(named) == ["predict", "evaluate", "explain", "export"]
+    where = named["evaluate"][0]
+    assert not where.startswith("/")
+    photo = next(photos.rglob("*.png"))
+    given = {"photo.jpg": photo, "photos/": photos}
+    given |= {f"{where}-inside": tmp_path / "inside", f"{where}-onnx": tmp_path / "onnx"}
+    for name in ("predict", "evaluate", "explain"):
+        done = senet(name, *(given.get(word, word) for word in named[name]))
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "inside" / "explain.html").is_file()
+    assert named["export"] == [where, "--format", "onnx", "--out", f"{where}-onnx"]
+    assert "senet.predict(" in end
 
 
 def error_of(done):
@@ -389,7 +412,7 @@ def test_a_backend_that_keras_json_names_but_is_not_installed_is_passed_over(tmp
 def test_a_confusion_matrix_goes_to_a_png_file_in_any_folder(trained, tmp_path):
     done = senet("evaluate", trained[0], "--confusion", "matrix.txt", cwd=tmp_path)
     assert done.returncode == 2
-    assert "'matrix.txt' must end in .png" in error_of(done)
+    assert "'matrix.txt' must end in .png or .svg" in error_of(done)
     done = senet("evaluate", trained[0], "--confusion", "a/b/matrix.png", cwd=tmp_path)
     assert done.returncode == 0
     assert (tmp_path / "a/b/matrix.png").is_file()
@@ -929,7 +952,11 @@ def test_compare_prints_a_table_and_json_and_goes_on_after_a_bad_folder(trained,
     (compared,) = json.loads(line)["runs"]
     assert compared["top1"] == json.loads(done.stdout)["top1"]
     assert compared["parameters"] == json.loads((run / "run.json").read_text())["parameters"]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"compare.png", "compare.html"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "compare.svg",
+        "compare.png",
+        "compare.html",
+    }
     assert senet("compare", run).returncode == 0
     assert "Missing argument 'RUNS" in error_of(senet("compare"))
 

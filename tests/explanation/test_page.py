@@ -57,8 +57,10 @@ def test_the_page_has_its_pictures_and_numbers_and_needs_no_other_file(tmp_path)
     ]
     page = (out / "explain.html").read_text()
     pictures = {path.stem for path in out.glob("*.png")}
-    assert {"profile", "classes", "within"} <= pictures
-    assert len(pictures) == page.count('src="data:image/png;base64,')
+    charts = {path.stem for path in out.glob("*.svg")}
+    assert charts == {"profile", "classes", "within", "deletion"}
+    assert charts | {"correct", "mistakes"} == pictures
+    assert len(charts) == page.count('src="data:image/svg+xml;base64,')
     assert not re.search(r'(src|href)="(?!data:)', page)
     for path in out.glob("*.png"):
         assert np.asarray(Image.open(path).convert("L")).std() > 5

@@ -7,9 +7,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from senet.plotting import charts, fonts
-from senet.plotting.diagrams import Box, Diagram, diagrams
+from senet.plotting import fonts
+from senet.plotting.curves import draw_comparison
+from senet.plotting.diagrams import Box, Diagram, draw_diagrams
 from senet.plotting.fonts import escape_missing, find_font
+from senet.plotting.gates import draw_gate_curves
+from senet.plotting.images import Tile, draw_grid
+from senet.plotting.scores import draw_arms, draw_confusion
+from senet.plotting.style import both
 
 NOWHERE = "\U000e01ef"
 """A letter that no font draws: a variation selector without any use."""
@@ -41,17 +46,16 @@ def rare():
 
 def draw_all(tmp_path, name):
     names = (name, HERE)
-    charts.confusion(np.eye(2, dtype=int), names, tmp_path / "confusion.png", f"{name}: test")
-    images = [np.zeros((4, 4, 3), "uint8")] * 2
-    charts.grid(images, names, tmp_path / "grid.png", title=name)
+    draw_confusion(np.eye(2, dtype=int), names, tmp_path / "confusion.png", f"{name}: test")
+    tiles = [Tile(np.zeros((4, 4, 3), "uint8"), caption) for caption in names]
+    draw_grid({name: tiles}, tmp_path / "grid.png", title=name)
     history = [dict(epoch=1, val_loss=1.0, val_accuracy=0.5)]
-    charts.compared(dict.fromkeys(names, history), tmp_path / "compared.png")
-    charts.arms({key: [0.5, 0.6] for key in names}, tmp_path / "arms.png", name)
+    draw_comparison(dict.fromkeys(names, history), tmp_path / "compared.png")
+    draw_arms({key: [0.5, 0.6] for key in names}, tmp_path / "arms.png", name)
     line = dict(channels=np.arange(3), mean=np.full(3, 0.5))
-    charts.gate_curves({name: dict.fromkeys(names, line)}, tmp_path / "gates.png", title=name)
+    draw_gate_curves({name: dict.fromkeys(names, line)}, tmp_path / "gates.png", title=name)
     picture = Diagram(name, {"a": Box(name), "b": Box(HERE)}, [("a", "b")])
-    diagrams([picture], tmp_path / "diagram.png")
-    diagrams([picture], tmp_path / "diagram.svg")
+    draw_diagrams([picture], both(tmp_path / "diagram"))
 
 
 def test_letters_that_no_font_has_are_escaped_everywhere_without_a_warning(tmp_path, drawn):

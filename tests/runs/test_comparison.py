@@ -1,5 +1,7 @@
 import csv
 import json
+import re
+import urllib.parse
 
 import pytest
 
@@ -215,7 +217,7 @@ def test_foreign_text_is_text_on_the_terminal_and_on_the_page(tmp_path):
     for text in (str(comparison), *comparison.warnings):
         assert "\x1b" not in text
     assert "<script>?[31m?$a$" in str(comparison)
-    _, page = comparison.write(tmp_path / "out")
+    *_, page = comparison.write(tmp_path / "out")
     assert "<script" not in page.read_text()
     assert "&lt;script&gt;" in page.read_text()
 
@@ -248,12 +250,24 @@ def test_the_page_has_table_warnings_curves_and_differences_and_needs_no_other_f
     folders = [make_run(tmp_path / "a"), make_run(tmp_path / "b", digest="2f", size=64)]
     comparison = Comparison(read_runs(folders)[0])
     paths = comparison.write(tmp_path / "new" / "out")
-    assert [path.name for path in paths] == ["compare.png", "compare.html"]
-    page = paths[1].read_text()
+    assert [path.name for path in paths] == ["compare.svg", "compare.png", "compare.html"]
+    page = paths[2].read_text()
     for row in comparison.table:
         for cell in row:
             assert f">{cell}</t" in page
     assert "<td>size</td><td>-</td><td>64</td>" in page
     assert comparison.warnings[0] in page
-    assert str(folders[0]) in page
-    assert page.count("src=") == page.count('src="data:image/png;base64,') == 1
+    assert page.count("src=") == page.count('src="data:image/svg+xml;base64,') == 1
+    assert str(tmp_path) not in page  # paths are seen from the page
+    assert "<code>../../a</code>" in page
+
+
+def test_the_page_leads_to_the_reports_that_are_there(tmp_path):
+    folders = [make_run(tmp_path / name) for name in ("a b", "javascript:c")]
+    (folders[0] / "report.html").write_text("the report")
+    *_, page = Comparison(read_runs(folders)[0]).write(tmp_path / "out")
+    text = page.read_text()
+    (address,) = re.findall('href="([^"]*)"', text)
+    assert address == "../a%20b/report.html"
+    assert (page.parent / urllib.parse.unquote(address)).read_text() == "the report"
+    assert "<code>../javascript:c</code>" in text

@@ -1,3 +1,4 @@
+import dataclasses
 import html.parser
 import json
 
@@ -9,12 +10,15 @@ from senet.data.decode import ImageError
 from senet.data.preprocessing import Preprocessing
 from senet.data.sources import Source, load_data
 from senet.evaluation import Evaluation, wilson_interval
-from senet.plotting import charts
+from senet.plotting.images import Tile
+from senet.plotting.scores import draw_confusion
+from senet.plotting.style import both
 from senet.recipes.recipe import Recipe
 from senet.runs import pictures, report
 from senet.runs.page import write_page
 
 HOSTILE = "<script>alert('1')</script>\"&{{ 7 * 7 }}"
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 450 300" width="450pt"></svg>'
 HISTORY = [
     dict(epoch=1, learning_rate=0.1, loss=2.0, accuracy=0.4, images_per_second=90.0)
     | dict(val_loss=1.5, val_accuracy=0.5, val_top5=1.0, seconds=30.0),
@@ -47,7 +51,7 @@ def scored(class_names, labels, predictions, sure=0.9):
 def write(folder, evaluation, **given):
     """A report in a folder, as `Run.finish` writes it; returns the page."""
     for name in report.PICTURES:
-        Image.new("RGB", (600, 400), "white").save(folder / name)
+        (folder / name).with_suffix(".svg").write_text(SVG)
     config = dict(
         command="senet train --data photos/",
         recipe=dict(model="se_resnet10", label_smoothing=0.1, size=32, foreign=None),
@@ -56,6 +60,7 @@ def write(folder, evaluation, **given):
         versions=dict(keras="3.15.1"),
         machine=dict(processor="Z80", cores=1),
     )
+    config |= given.pop("config", {})
     result = dict(model="se_resnet10", data="/data/photos", split="test", **evaluation.summary())
     result |= dict(epochs=2, seconds=64.0, interrupted=False) | given.pop("result", {})
     source = source_of(evaluation)
@@ -143,7 +148,7 @@ def test_the_report_stands_alone(tmp_path, cats_and_dogs):
     page = Reader(write(tmp_path, cats_and_dogs))
     assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "a"} == set()
     addresses = [a["src"] for _, a in page.tags if "src" in a]
-    assert len(addresses) == 4 + 3 + 12
+    assert len(addresses) == 3 + 3 + 12
     assert all(address.startswith("data:image/") for address in addresses)
     assert all(a["alt"] for tag, a in page.tags if tag == "img")
 
@@ -191,7 +196,73 @@ def test_images_that_were_skipped_are_counted_and_named(tmp_path, cats_and_dogs,
 def test_an_interrupted_run_is_reported_as_such(tmp_path, cats_and_dogs):
     page = write(tmp_path, cats_and_dogs, result=dict(interrupted=True))
     assert "interrupted" in page
-    assert "interrupted" not in write(tmp_path, cats_and_dogs)
+    assert "senet train --resume" in page
+    page = write(tmp_path, cats_and_dogs).replace(tmp_path.name, "run")
+    assert "interrupted" not in page
+    assert "senet train --resume" not in page
+
+
+def test_the_best_epoch_is_said_and_that_the_run_was_gone_on_with(tmp_path, cats_and_dogs):
+    resumed = [dict(epochs=1.25, step=5), dict(epochs=2, step=8)]
+    text = " ".join(
+        Reader(write(tmp_path, cats_and_dogs, config=dict(resumed=resumed))).text.split()
+    )
+    assert "gone on with from a checkpoint after 1.25, 2 epochs." in text
+    assert "best validation accuracy is 60.0 %, of epoch 2" in text
+    assert "gone on with" not in write(tmp_path, cats_and_dogs)
+
+
+def test_mistakes_have_their_heat_beside_them(tmp_path, cats_and_dogs):
+    asked = []
+
+    def heat(crops):
+        asked.extend(crops)
+        return {(i, k): np.eye(32, dtype="float32") for i in crops for k in (0, 1)}
+
+    page = Reader(write(tmp_path, cats_and_dogs, heat=heat))
+    assert asked == [0, 2, 19]  # image 1 cannot be read
+    assert page.text.count("why dog, 90%") == 2
+    assert page.text.count("where cat, 10%") == 2
+    assert page.text.count("why cat, 90%") == 1
+    assert "Grad-CAM" in page.text
+    assert len([a for tag, a in page.tags if tag == "img" and "jpeg" in a["src"]]) == 3 * 3 + 12
+    assert ("ul", {"class": "images three"}) in page.tags
+    without = Reader(write(tmp_path, cats_and_dogs, heat=lambda crops: {}))
+    assert "Grad-CAM" not in without.text
+    assert "why" not in without.text.split("Mistakes")[1].split("Correct")[0]
+
+
+def test_training_images_are_shown_with_their_classes(tmp_path, cats_and_dogs):
+    tiles = [Tile(np.full((8, 8, 3), 9, "uint8"), "70% cat\n30% dog")]
+    page = Reader(write(tmp_path, cats_and_dogs, samples=tiles))
+    assert "70% cat, 30% dog" in page.text
+    assert "Training images" not in write(tmp_path, cats_and_dogs)
+
+
+def test_long_names_of_files_are_shortened_and_whole_in_the_title(tmp_path):
+    evaluation = scored(("cat", "dog"), [0, 1], [1, 1])
+    long = f"a/folder/of/some/depth/{'x' * 30}-{'y' * 30}.png"
+    evaluation = dataclasses.replace(evaluation, names=(long, "b/short.png"))
+    page = Reader(write(tmp_path, evaluation))
+    shown = {a["title"] for tag, a in page.tags if tag == "span" and a.get("class") == "file"}
+    assert shown == {long, "b/short.png"}
+    assert long not in page.text
+    assert f"{'x' * 26}…{'y' * 9}.png" in page.text
+    assert "b/short.png" in page.text
+
+
+def test_paths_are_seen_from_where_the_training_was_started(tmp_path, cats_and_dogs, monkeypatch):
+    folder = tmp_path / "project" / "runs" / "a"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project")
+    command = f"senet train --data {tmp_path}/photos --out {folder} --seed 1"
+    recipe = dict(data=f"{tmp_path}/photos", epochs=2, label_smoothing=0.0)
+    page = write(folder, cats_and_dogs, config=dict(command=command, recipe=recipe))
+    assert str(tmp_path) not in page
+    assert "<code>senet train --data ../photos --out runs/a --seed 1</code>" in page
+    assert ["data", "../photos"] in [row[:2] for row in Reader(page).rows]
+    for line in ("--model runs/a ", "senet evaluate runs/a ", "senet.load(&#39;runs/a&#39;)"):
+        assert line in page
 
 
 def test_a_report_on_hundreds_of_classes_is_bounded_and_starts_with_the_worst(tmp_path):
@@ -201,12 +272,12 @@ def test_a_report_on_hundreds_of_classes_is_bounded_and_starts_with_the_worst(tm
     predictions[labels == 7] = 8
     names = [f"class {i} of many with quite a name" for i in range(200)]
     evaluation = scored(names, labels, predictions)
-    charts.confusion(evaluation.confusion, names, tmp_path / "matrix.png", "test")
+    draw_confusion(evaluation.confusion, names, both(tmp_path / "matrix.png"), "test")
     page = Reader(write(tmp_path, evaluation))
     pictures = [a for tag, a in page.tags if tag == "img"]
     assert len(pictures) <= 4 + report.MAX_MISTAKES + report.MAX_CORRECT
     assert (tmp_path / "report.html").stat().st_size < 500_000
-    assert (tmp_path / "matrix.png").stat().st_size < 500_000
+    assert all(path.stat().st_size < 500_000 for path in both(tmp_path / "matrix.png"))
     (first,) = [i for i, row in enumerate(page.rows) if row[:1] == ["class"]][:1]
     assert page.rows[first + 1] == [names[7], "5", "0.0 %", "0.0 %", "0.0 %"]
     pairs = [row for row in page.rows if row[:2] == [names[7], names[8]]]
@@ -219,13 +290,16 @@ def test_predictions_are_drawn_with_mistakes_first_and_without_unreadable_images
     tmp_path, cats_and_dogs, monkeypatch
 ):
     drawn = {}
-    monkeypatch.setattr(
-        charts, "grid", lambda *args, **options: drawn.update(options, captions=args[1])
-    )
+    monkeypatch.setattr(pictures, "draw_grid", lambda sections, *_, **__: drawn.update(sections))
     source = source_of(cats_and_dogs)
     pictures.draw_predictions(cats_and_dogs, source, Preprocessing(32), tmp_path / "p.png")
-    assert drawn["captions"][0] == "dog, 90%\nbut is cat"
-    assert drawn["marked"] == [True] * 3 + [False] * 16
+    wrong, right = drawn.values()
+    assert list(drawn) == [
+        "Wrong: the 4 of 4 mistakes",
+        "Right: a spread of the correct predictions",
+    ]
+    assert wrong[0].caption == "dog, 90%\nbut is cat"
+    assert [tile.wrong for tile in wrong + right] == [True] * 3 + [False] * 16
 
 
 def test_a_value_that_the_page_names_and_nobody_gives_is_an_error(tmp_path):
@@ -249,7 +323,13 @@ def test_predictions_are_drawn_on_their_images_where_others_were_skipped(photos,
         skipped={source.names[1]: "Not a PNG"},
     )
     drawn = []
-    monkeypatch.setattr(charts, "grid", lambda pictures, *args, **options: drawn.extend(pictures))
+    monkeypatch.setattr(
+        pictures,
+        "draw_grid",
+        lambda sections, *_, **__: drawn.extend(
+            tile.image for tiles in sections.values() for tile in tiles
+        ),
+    )
     preprocessing = Preprocessing(16)
     pictures.draw_predictions(evaluation, source, preprocessing, "unused.png")
     expected = [preprocessing.crop(source.image(int(i))).tobytes() for i in read]

@@ -19,7 +19,7 @@ import senet
 from senet.data.pipeline import training_batches
 from senet.files import write_json
 from senet.recipes.recipe import Recipe
-from senet.runs import checkpoint, record
+from senet.runs import checkpoint, pictures, record
 from senet.training import finish, loop, setup
 from senet.training.parts import Diverged
 from senet.training.run import resume, train
@@ -96,6 +96,42 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(alone, tmp_path, monke
     rows = [(folder / "metrics.csv").read_text(), (tmp_path / "moved/metrics.csv").read_text()]
     losses = [[line.split(",")[:4] for line in text.splitlines()] for text in rows]
     assert losses[0] == losses[1]
+
+
+def test_a_run_that_was_gone_on_with_says_so_in_its_record_curves_and_report(
+    alone, tmp_path, monkeypatch
+):
+    _, recipe = alone
+    folder, marked = tmp_path / "run", []
+    real = pictures.draw_curves
+    monkeypatch.setattr(
+        pictures,
+        "draw_curves",
+        lambda history, paths, **options: (
+            marked.append(options["resumed"]) or real(history, paths, **options)
+        ),
+    )
+    with killed_at(monkeypatch, 5):
+        train(recipe, folder)
+    assert "resumed" not in json.loads((folder / "run.json").read_text())
+    with killed_at(monkeypatch, 5):  # killed before its next checkpoint
+        resume(folder)
+    per_epoch = training_steps(folder)
+    resume(folder)
+    (noted,) = json.loads((folder / "run.json").read_text())["resumed"]
+    assert (noted["step"], noted["epochs"]) == (5, round(5 / per_epoch, 4))
+    assert marked[0] == []
+    assert marked[-1] == [noted["epochs"]]
+    assert f"after {noted['epochs']:.4g} epochs" in (folder / "report.html").read_text()
+    before = (folder / "run.json").read_bytes()
+    resume(folder)  # is finished: nothing goes on
+    assert (folder / "run.json").read_bytes() == before
+
+
+def training_steps(folder):
+    """Steps of an epoch, of batches of 8."""
+    images = json.loads((folder / "run.json").read_text())["images"]["train"]
+    return images // FIELDS["batch_size"]
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

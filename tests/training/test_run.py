@@ -17,7 +17,7 @@ from senet.evaluation import Evaluation, evaluate
 from senet.prediction.scoring import score
 from senet.prediction.trained import load_trained
 from senet.recipes.recipe import Recipe
-from senet.runs import checkpoint
+from senet.runs import checkpoint, pictures
 from senet.runs.comparison_table import fill_row
 from senet.runs.reading import read_run
 from senet.training import loop, setup
@@ -25,6 +25,7 @@ from senet.training.parts import Diverged
 from senet.training.run import resume, train
 from tests.conftest import make_photos
 
+CHARTS = ("curves", "confusion", "calibration", "gates_profile", "gates_classes")
 TINY = dict(
     **dict(model="se_resnet20_cifar", size=32, batch_size=8, warmup=0.0),
     **dict(spec=dict(n_blocks=(1, 1, 1))),
@@ -48,16 +49,15 @@ def test_a_run_folder_holds_what_it_promises(run):
     assert {path.name for path in folder.iterdir()} == {
         *("model.keras", "best.keras", "checkpoints", ".lock"),
         *("run.json", "recipe.toml", "result.json", "metrics.csv", "images.csv"),
-        *("curves.png", "confusion.png", "predictions.png", "samples.png"),
-        *("calibration.png", "gates_profile.png", "gates_classes.png", "report.html"),
+        *("predictions.png", "samples.png", "report.html"),
+        *(f"{name}.{ending}" for name in CHARTS for ending in ("svg", "png")),
     }
     assert json.loads((folder / "result.json").read_text()) == result
     assert (result["split"], result["images"], result["epochs"]) == ("test", 10, 2)
 
 
 def test_pictures_are_pictures_of_some_size(run):
-    gates = "gates_profile", "gates_classes"
-    for name in ("curves", "confusion", "calibration", "predictions", "samples", *gates):
+    for name in (*CHARTS, "predictions", "samples"):
         with Image.open(run[0] / f"{name}.png") as picture:
             assert min(picture.size) > 300
             assert np.asarray(picture.convert("L")).std() > 10
@@ -85,10 +85,37 @@ def test_the_configuration_says_everything_the_run_used(run):
 
 def test_the_report_needs_no_other_file(run):
     page = (run[0] / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/svg+xml;base64,") == len(CHARTS)
     assert page.count("src=") == page.count('src="data:')
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
     assert f"{100 * run[1]['top1']:.2f} %" in page
+
+
+def test_the_curves_are_there_after_every_epoch_and_say_how_far_it_is(
+    tmp_path, photos, monkeypatch
+):
+    seen = []
+    real = loop.train_epoch
+
+    def train_epoch(run, interruption):
+        seen.append([path.name for path in tmp_path.glob("out/curves.*")])
+        return real(run, interruption)
+
+    def draw_curves(history, paths, **options):
+        drawn.append((len(history), options["title"]))
+        for path in paths:
+            path.write_text("<svg></svg>")
+
+    drawn = []
+    monkeypatch.setattr(loop, "train_epoch", train_epoch)
+    monkeypatch.setattr(pictures, "draw_curves", draw_curves)
+    train(Recipe(data=str(photos), epochs=2, **TINY), tmp_path / "out")
+    assert [len(names) for names in seen] == [0, 2]
+    assert drawn == [
+        (1, "se_resnet20_cifar on photos, 1 of 2 epochs"),
+        (2, "se_resnet20_cifar on photos, 2 epochs"),
+        (2, "se_resnet20_cifar on photos, 2 epochs"),
+    ]
 
 
 def test_the_saved_model_is_of_stock_layers_and_gives_the_score_of_the_report(run):
