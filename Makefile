@@ -10,7 +10,7 @@ CORPORA = build/corpora/fetched
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 PHOTOS = --data "$(DATA)" --model se_resnet10 --size 96
 
-.PHONY: demo test check coverage lint format docs pictures tutorial start tables test-slow \
+.PHONY: demo test check coverage lint format docs pictures tutorial start screenshots tables test-slow \
 	test-backends mutations parity evidence gate-runs gates folding bench bench-peers limits clean
 
 demo: $(INSTALLED)
@@ -74,13 +74,19 @@ pictures: $(INSTALLED)
 tutorial: $(INSTALLED)
 	$(BIN)/python docs/notebook.py
 
-# The run of the first page, seven minutes; the picture of its report takes Chromium. A run that was
-# stopped goes on, and a finished one gives its result again.
+# The run of the first page, seven minutes. A run that was stopped goes on, and a finished one gives
+# its result again.
 start: $(INSTALLED)
 	if [ -d build/start ]; then $(BIN)/senet train --resume build/start; else \
 		$(BIN)/senet train --data "$(CLOTHING)" --model se_resnet10 --size 96 --out build/start; fi
 	$(BIN)/python docs/start.py build/start
 	$(BIN)/python docs/tables.py
+
+# What its pages look like, light and dark, wide and on a phone; takes Chromium.
+screenshots: start gate-runs
+	$(BIN)/senet explain build/start --out build/start-inside
+	$(BIN)/senet compare build/start build/gates/clothing --out build/compare
+	$(BIN)/python docs/screenshots.py build
 
 # The networks, the twin, training and exports on JAX and PyTorch, each in an environment of its own.
 # TensorFlow is there too: it writes what they export.
@@ -126,7 +132,7 @@ evidence: $(INSTALLED)
 	$(BIN)/senet experiment --recipe $(RECIPES)/clothing.toml --epochs 20 --data "$(CLOTHING)" \
 		--out evidence/clothing
 	for name in fashion_mnist ratio; do \
-		cp evidence/$$name/results.png docs/images/gain-$$name.png || exit 1; \
+		cp evidence/$$name/results.svg docs/images/gain-$$name.svg || exit 1; \
 	done
 	$(BIN)/python docs/tables.py
 

@@ -19,7 +19,7 @@ def main(folder: pathlib.Path) -> None:
         written = folder / f"{run}-inside"
         for name in PICTURES:
             shutil.copyfile(
-                written / f"{name}.png", ROOT / "docs" / "images" / f"gates-{run}-{name}.png"
+                written / f"{name}.svg", ROOT / "docs" / "images" / f"gates-{run}-{name}.svg"
             )
         numbers = json.loads((written / "gates.json").read_text(encoding="utf-8"))
         del numbers["curves"]

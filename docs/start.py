@@ -1,38 +1,21 @@
-"""Put the run of the first page into the book: `make start`.
+"""Put the numbers of the run of the first page into the book: `make start`.
 
-python docs/start.py RUN     with the Chromium that the system has
+python docs/start.py RUN
 """
 
 import json
 import pathlib
-import shutil
-import subprocess
 import sys
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parent.parent
 KEPT = ROOT / "evidence" / "start.json"
-PICTURE = ROOT / "docs" / "images" / "report.png"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WIDTH, HEIGHT = 1100, 930
-"""Of the part of the report that is shown, pixels."""
 SCORES = ("model", "epochs", "seconds", "split", "images", "top1", "top5", "baseline")
 
 
-def main(run: pathlib.Path) -> int:
-    """Keep the numbers that the tables need, and take a picture of the report."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        print(f"None of {', '.join(BROWSERS)} is there to draw the report.", file=sys.stderr)
-        return 1
-    numbers = summarise_run(run)
-    options = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={WIDTH},{HEIGHT}"]
-    page = (run / "report.html").resolve().as_uri()
-    subprocess.run(
-        [browser, *options, f"--screenshot={PICTURE}", page], check=True, stderr=subprocess.DEVNULL
-    )
-    KEPT.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-    return 0
+def main(run: pathlib.Path) -> None:
+    """Keep the numbers that the tables need."""
+    KEPT.write_text(json.dumps(summarise_run(run), indent=1) + "\n", encoding="utf-8")
 
 
 def summarise_run(run: pathlib.Path) -> dict[str, Any]:
@@ -51,4 +34,4 @@ def summarise_run(run: pathlib.Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(pathlib.Path(sys.argv[1])))
+    main(pathlib.Path(sys.argv[1]))

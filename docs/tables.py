@@ -401,6 +401,8 @@ def loading() -> str:
 
 def gates() -> str:
     """What became of the paper's findings on gates, in the runs of `make gates`."""
+    from senet.explanation.deletion import CLAIM
+
     runs = [
         json.loads((EVIDENCE / "gates" / f"{name}.json").read_text())
         for name in ("clothing", "digits")
@@ -414,6 +416,8 @@ def gates() -> str:
     for found in zip(*(run["findings"] for run in runs), strict=True):
         cells = [f"**{one['answer']}**: {one['found']}" for one in found]
         rows.append(f"| {found[0]['claim']} | " + " | ".join(cells) + " |")
+    tested = [f"**{run['deletion']['answer']}**: {run['deletion']['found']}" for run in runs]
+    rows.append(f"| {CLAIM} | " + " | ".join(tested) + " |")
     return "\n".join(rows)
 
 

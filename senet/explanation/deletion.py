@@ -17,6 +17,7 @@ from senet.progress import meter
 
 SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(10))
 """Of the pixels that are removed, one after the other; without any it is 0."""
+CLAIM = "The heat maps show what the network uses."
 CONFIDENCE = 0.95
 """Of the interval."""
 
@@ -107,10 +108,12 @@ class Deletion:
             difference=float(self.gains.mean()),
             interval=self.interval and list(self.interval),
             beats_random=self.beats_random,
+            answer=self.answer,
+            found=self.found,
         )
 
     def __str__(self) -> str:
-        return f"The heat maps show what the network uses. {self.answer.capitalize()}: {self.found}"
+        return f"{CLAIM} {self.answer.capitalize()}: {self.found}"
 
     __repr__ = __str__
 

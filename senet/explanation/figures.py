@@ -92,7 +92,7 @@ def _draw_curves(
     if max(len(block.largest) for block in blocks) > CHANNELS:
         channels = f"at most {CHANNELS} channels of a block, evenly spread"
     panels = {label_block(block.name): compute(block, names) for block in blocks}
-    draw_gate_curves(panels, paths, title=f"{title} ({channels})")
+    draw_gate_curves(panels, paths, title=f"{title}\n({channels})")
 
 
 def draw_profile(blocks: Sequence[GateStatistics], paths: Paths) -> None:

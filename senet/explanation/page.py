@@ -41,7 +41,7 @@ NUMBERS = "gates.json"
 """The numbers of the page; also the file by which a folder of ours is known."""
 IMAGES = 12
 """Correct predictions, and as many mistakes, of which Grad-CAM is shown."""
-TESTED = 48
+TESTED = 96
 """Images of which it is tested whether heat maps beat random ones."""
 PICTURES = {
     "profile": "Each block from the first to the last",
@@ -190,7 +190,8 @@ def _tile(
     """An image, and its heat for the predicted class and, where it is another, the true one."""
     names, predicted, true = evaluation.class_names, evaluation.predictions[i], evaluation.labels[i]
     yield Tile(crop, f"is {names[true]}", wrong=predicted != true)
-    for k, word in {predicted: "why", true: "where"}.items():
+    words = {predicted: "why"} | ({true: "where"} if true != predicted else {})
+    for k, word in words.items():
         if (i, k) in maps:
             share = evaluation.probabilities[i, k]
             yield Tile(lay_heat(crop, maps[i, k]), f"{word} {names[k]}\n{share:.0%}")

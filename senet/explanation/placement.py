@@ -107,9 +107,12 @@ def find_place(model: keras.Model) -> Place | None:
 
 
 def enlarge(maps: np.ndarray, place: Place | None, size: tuple[int, int]) -> np.ndarray:
-    """Maps in the size of the image, each cell where it lies, linear between their middles.
+    """Maps in the size of the image: each cell fades from where it lies to the middles of the next.
 
-    Beyond the outermost middles the map goes on as it is there.
+    It fades as a cosine does, so that no edges show; the shares of all cells add up to one. Beyond
+    the outermost middles it fades too. If a map went on there as it is, the last cell of a row,
+    which with padding as PyTorch has it lies a whole cell from the edge, would colour more of the
+    image than the first: maps of mirrored images would not be mirrored.
 
     Args:
         maps: `(N, h, w)`.
@@ -119,18 +122,14 @@ def enlarge(maps: np.ndarray, place: Place | None, size: tuple[int, int]) -> np.
     Returns:
         `(N, H, W)`.
     """
+    shares = []
     for side, length in enumerate(size):
         cells = maps.shape[1 + side]
-        even = Line(length / cells, (length / cells - 1) / 2)
-        line = place[side] if place else even
-        at = ((np.arange(length) - line.offset) / line.scale).clip(0, cells - 1)
-        low = np.floor(at).astype("int64")
-        share = (at - low).astype(maps.dtype).reshape((-1, 1) if side == 0 else (1, -1))
-        here, there = (
-            np.take(maps, part, axis=1 + side) for part in (low, np.minimum(low + 1, cells - 1))
-        )
-        maps = here * (1 - share) + there * share
-    return maps
+        line = place[side] if place else Line(length / cells, (length / cells - 1) / 2)
+        away = (np.arange(length)[:, None] - line.offset) / line.scale - np.arange(cells)
+        share = (1 + np.cos(np.pi * away.clip(-1, 1))) / 2
+        shares.append(share.astype(maps.dtype))
+    return np.einsum("nij,yi,xj->nyx", maps, *shares, optimize=True)
 
 
 def _see(layer: Any, side: int, given: int | None, got: int | None) -> tuple[float, float]:

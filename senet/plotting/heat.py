@@ -11,7 +11,9 @@ from senet.plotting.style import BLUE, MUTED, ORANGE, Paths, drawing
 
 HEAT = colormaps["inferno"]
 """From black over red to yellow, lighter with every step: told apart by everybody, in grey too."""
-STRONGEST = 0.7
+HOTTEST = 0.88
+"""Place on it of the hottest: a strong yellow, as its end is nearly white."""
+STRONGEST = 0.65
 """Share of the colour where it is hottest; the image shows through."""
 
 
@@ -26,7 +28,7 @@ def lay_heat(image: Image.Image | np.ndarray, heat: np.ndarray) -> Image.Image:
     share = (heat / max(float(np.max(heat)), 1e-12))[..., None].astype("float32")
     grey = pixels.mean(axis=-1, keepdims=True)
     ground = 0.55 * grey + 0.2 * pixels
-    colour = HEAT(share[..., 0])[..., :3].astype("float32")
+    colour = HEAT(HOTTEST * share[..., 0])[..., :3].astype("float32")
     covered = STRONGEST * share**0.7
     laid = ground * (1 - covered) + colour * covered
     return Image.fromarray(np.round(255 * laid.clip(0, 1)).astype("uint8"))

@@ -28,8 +28,8 @@ PLAIN, WARM, FRESH, FAINT = "#e8eef7", "#fde7c8", "#e3f1df", "#f3f4f6"
 BLUE, ORANGE, GREEN, PURPLE = "#1a73d2", "#db6410", "#014238", "#512670"
 PINK, BROWN, MOSS, RED = "#c375a9", "#733400", "#848d63", "#b3261e"
 """Red says that something is wrong, and is no colour of a line that is one of several."""
-SERIES = (BLUE, ORANGE, GREEN, PURPLE, PINK, BROWN, MOSS)
-"""Of lines beside each other, in this order."""
+SERIES = (BLUE, ORANGE, PINK, MOSS, PURPLE, GREEN, BROWN)
+"""Of lines beside each other, in this order: those last that are near to ink."""
 DARK = {
     GROUND: "#15191e",
     INK: "#e6e9ec",

@@ -26,7 +26,7 @@ from senet.runs.folder import (
     GATES_PROFILE,
     REPORT,
 )
-from senet.runs.page import picture, relative, relative_command, thumbnail, write_page
+from senet.runs.page import percent, picture, relative, relative_command, thumbnail, write_page
 from senet.runs.pictures import choose_correct, crop_images
 
 PICTURES = {
@@ -47,6 +47,8 @@ WORST_CLASSES = 20
 """Classes that are the worst, and pairs that are most often confused, where there are more."""
 CONFUSED_PAIRS = 10
 """Pairs where there are not."""
+UNBROKEN = "\u00a0"
+"""A space at which no line ends."""
 MAX_NAMES = 100
 """Names of images that could not be read."""
 Heat = Callable[[Mapping[int, Any]], Mapping[tuple[int, int], np.ndarray]]
@@ -167,9 +169,10 @@ def show_image(
     names, predicted, true = evaluation.class_names, evaluation.predictions[i], evaluation.labels[i]
     shares = evaluation.probabilities[i]
     views = [dict(data=thumbnail(crop), caption="")] if crop is not None else []
-    for k, word in {predicted: "why", true: "where"}.items():
+    words = {predicted: "why"} | ({true: "where"} if true != predicted else {})
+    for k, word in words.items():
         if crop is not None and (i, k) in maps:
-            caption = f"{word} {names[k]}, {shares[k]:.0%}"
+            caption = f"{word} {names[k]}, {percent(shares[k], 0).replace(' ', UNBROKEN)}"
             views.append(dict(data=thumbnail(lay_heat(crop, maps[i, k])), caption=caption))
     return dict(
         views=views,

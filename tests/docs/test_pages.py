@@ -17,10 +17,12 @@ ARCHITECTURE = PAGES["architecture.md"]
 GUIDES = {**PAGES, "CONTRIBUTING.md": ROOT / "CONTRIBUTING.md"}
 PICTURES = {
     "se_resnet50-*.svg": "pictures",
-    "report.png": "start",
-    "gates-*.png": "gates",
+    "report*.png": "screenshots",
+    "explain.png": "screenshots",
+    "compare.png": "screenshots",
+    "gates-*.svg": "gates",
     "folding-*.png": "folding",
-    "gain-*.png": "evidence",
+    "gain-*.svg": "evidence",
 }
 """The target of the Makefile that makes a picture, by its name."""
 FLAGS_OF_OTHERS = {"--model-repository"}

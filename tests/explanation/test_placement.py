@@ -89,15 +89,20 @@ def test_where_maps_are_moved_nothing_is_known_and_the_image_is_divided_evenly(m
     x = keras.Input((32, 32, 1))
     assert find_place(keras.Model(x, conv(3)(move(conv(3)(x))))) is None
     enlarged = enlarge(np.array([[[0.0, 1.0], [0.0, 1.0]]]), None, (8, 8))
-    np.testing.assert_allclose(enlarged[0, 3], [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1])
+    steps = np.array([4, 4, 3.5, 2.5, 1.5, 0.5, 0.5, 1.5])  # pixels from the middle of the second
+    np.testing.assert_allclose(enlarged[0, 3], (1 + np.cos(np.pi * steps / 4)) / 2, atol=1e-12)
 
 
-def test_a_map_is_linear_between_the_middles_of_its_cells_and_goes_on_beyond_them():
+def test_cells_fade_to_the_middles_of_their_neighbours_and_beyond_the_outermost_ones():
     maps = np.array([[[0.0, 4.0, 2.0]]], "float32")
     large = enlarge(maps, (Line(5, 1), Line(4, 1)), (3, 12))
     assert large.shape == (1, 3, 12)
     assert large.dtype == np.float32
-    np.testing.assert_allclose(large[0], [[0, 0, 1, 2, 3, 4, 3.5, 3, 2.5, 2, 2, 2]] * 3)
+    quarter, half, most = (1 + np.cos(np.pi * np.array([0.75, 0.5, 0.25]))) / 2
+    row = [0, 0, 4 * quarter, 4 * half, 4 * most, 4]
+    row = np.array([*row, 2 + 2 * most, 3, 2 + 2 * quarter, 2, 2 * most, 2 * half])
+    beside = (1 + np.cos(np.pi / 5)) / 2
+    np.testing.assert_allclose(large[0], [beside * row, row, beside * row], rtol=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["seed", "torch", "caffe"])

@@ -17,7 +17,7 @@ def test_gates_are_lines_of_classes_with_their_mean_in_ink(tmp_path, drawn):
     for axes in drawn[0].axes:
         np.testing.assert_allclose([line.get_ydata()[0] for line in axes.lines], [0.1, 0.2, 0.3])
         colours = [line.get_color() for line in axes.lines]
-        assert colours == [style.BLUE, style.ORANGE, style.INK]
+        assert colours == [*style.SERIES[:2], style.INK]
     (legend,) = drawn[0].legends
     assert [text.get_text() for text in legend.get_texts()] == ["_cat", "dog", "all 2 classes"]
     assert find_overlaps(drawn[0]) == []
