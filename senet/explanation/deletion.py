@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +10,7 @@ import numpy as np
 
 from senet.acceleration import accelerate
 from senet.errors import InputError
-from senet.explanation.gates import as_inputs
+from senet.explanation.gates import as_inputs, split
 from senet.explanation.gradcam import Halves, pixel_axes
 from senet.graph import functional
 from senet.progress import meter
@@ -71,7 +71,7 @@ class Deletion:
     @property
     def beats_random(self) -> bool | None:
         """Whether the maps are better than random ones; `None` where chance can be the reason."""
-        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+        if self.interval is None or not (self.interval[0] > 0 or self.interval[1] < 0):
             return None
         return self.interval[0] > 0
 
@@ -159,24 +159,21 @@ def deletion_test(
     Reference:
         Petsiuk et al., arXiv 1806.07421, section 3.2 (there black takes the place of pixels).
     """
-    halves = Halves.of(model, layer)
-    (array,) = keras.tree.flatten(as_inputs(model, images))
-    if not array.shape[0]:
-        raise InputError("A deletion test needs images; got none.")
-    twin = accelerate(functional(model))
+    images = as_inputs(model, images)
+    halves, predict = Halves.of(model, layer, images), _make_predict(model)
+    parts = [keras.tree.flatten(part)[0] for part in split(model, images, batch_size)]
     if classes is None:
-        classes = np.concatenate(
-            [twin.predict_on_batch(part).argmax(axis=1) for part in _parts(array, batch_size)]
-        )
-    chosen = halves.read_classes(classes, len(array))
-    rng = np.random.default_rng(seed)
-    scores = np.empty((2, len(array), len(SHARES)))
-    work = len(array) * (2 * len(SHARES) - 1)
-    with meter("removing pixels", work, "images") as progress:
-        for start in range(0, len(array), batch_size):
-            own = slice(start, start + batch_size)
-            part, wanted = array[own], chosen[own]
-            heat = halves.compute_heat(part, wanted, batch_size)
+        classes = np.concatenate([predict(part).argmax(axis=1) for part in parts])
+    count = sum(map(len, parts))
+    chosen = halves.read_classes(classes, count)
+    rng, start = np.random.default_rng(seed), 0
+    scores = np.full((2, count, len(SHARES)), np.nan)
+    with meter("removing pixels", count * (2 * len(SHARES) - 1), "images") as progress:
+        for part in parts:
+            own = slice(start, start + len(part))
+            start += len(part)
+            rows, wanted = np.arange(len(part)), chosen[own]
+            heat = halves.compute_heat(_pack(model, part), wanted, len(part))
             for i, maps in enumerate((heat, rng.random(heat.shape).astype("float32"))):
                 order = _order_pixels(halves.enlarge(maps, part), rng)
                 for k, share in enumerate(SHARES):
@@ -184,14 +181,27 @@ def deletion_test(
                         scores[1, own, 0] = scores[0, own, 0]
                         continue
                     given = _remove(part, order, share, halves.image_axis)
-                    got = twin.predict_on_batch(given)
-                    scores[i, own, k] = got[np.arange(len(part)), wanted]
+                    scores[i, own, k] = predict(given)[rows, wanted]
                     progress.advance(len(part))
+    if not np.isfinite(scores).all():
+        raise InputError(f"What {model.name!r} gives for these images are no finite numbers.")
     return Deletion(SHARES, scores[0], scores[1], chosen)
 
 
-def _parts(array: np.ndarray, size: int) -> list[np.ndarray]:
-    return [array[start : start + size] for start in range(0, len(array), size)]
+def _make_predict(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """What a network of one input and output gives for images, `(N, classes)`."""
+    twin = accelerate(functional(model))
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        (scores,) = keras.tree.flatten(twin.predict_on_batch(_pack(model, images)))
+        return scores.astype("float32")
+
+    return predict
+
+
+def _pack(model: keras.Model, images: np.ndarray) -> Any:
+    """Images in the structure that a model of one input takes."""
+    return keras.tree.map_structure(lambda _: images, functional(model).input)
 
 
 def _order_pixels(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:

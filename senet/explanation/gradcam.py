@@ -11,7 +11,7 @@ import numpy as np
 from senet.acceleration import accelerate
 from senet.errors import InputError, UnsupportedError
 from senet.explanation.gates import as_inputs, split
-from senet.explanation.placement import Place, Places, enlarge
+from senet.explanation.placement import Place, Places, enlarge, fix_inputs
 from senet.graph import functional, inbound, rebuild
 from senet.models.graph import activation_of, find_end
 from senet.models.layout import Layout
@@ -29,9 +29,9 @@ def grad_cam(
     """Grad-CAM: the part of each image that speaks for a class.
 
     `L = relu(sum_k a_k A_k)` with `a_k` the mean over the pixels of the gradient of the score of
-    the class with respect to map `A_k`. The score is the logit, before the softmax. Where a global
-    mean and one dense layer follow the maps this is the class activation map over the number of
-    pixels.
+    the class with respect to map `A_k`. The score is the logit, before the softmax; of a network
+    that ends in sigmoids it is what these give. Where a global mean and one dense layer follow the
+    maps this is the class activation map over the number of pixels.
 
     Args:
         model: a functional Keras model of images with one output `(N, classes)`, or a Sequential
@@ -65,8 +65,8 @@ def grad_cam(
         Selvaraju et al., arXiv 1610.02391, equations 1 and 2; class activation maps: Zhou et al.,
         arXiv 1512.04150, equation 2.
     """
-    halves = Halves.of(model, layer)
     images = as_inputs(model, images)
+    halves = Halves.of(model, layer, images)
     heat = halves.compute_heat(images, classes, batch_size)
     return halves.enlarge(heat, images) if resize else heat
 
@@ -92,8 +92,13 @@ class Halves:
     place: Place | None
 
     @classmethod
-    def of(cls, model: keras.Model, layer: str | None = None) -> "Halves":
+    def of(cls, model: keras.Model, layer: str | None, images: Any) -> "Halves":
         """Halve a network at a layer, by default the last one that gives maps.
+
+        Args:
+            model: the network.
+            layer: name of the layer.
+            images: inputs of the model; their size decides where cells lie.
 
         Raises:
             InputError: it cannot be halved there, or is no network that Grad-CAM can read.
@@ -105,7 +110,9 @@ class Halves:
                 f"Grad-CAM needs a network of one input and one output (N, classes); "
                 f"{model.name!r} gives {[tuple(t.shape) for t in model.outputs]}."
             )
-        again, made, places = _call_anew(model, find_end(model))
+        sizes = keras.tree.flatten(images)[0].shape[1:]
+        again, made, places = _call_anew(model, find_end(model), fix_inputs(model, sizes))
+        (logits,) = keras.tree.flatten(again.output)
         layout = Layout(model)
         known = [found.name for found in model.layers if _gives_maps(layout, made, found.name)]
         if layer is None and known:
@@ -127,7 +134,7 @@ class Halves:
         return cls(
             model,
             keras.Model(again.input, maps),
-            accelerate(keras.Model(maps, again.output)),
+            accelerate(keras.Model(maps, logits)),
             layout.find_channel_axis(layer),
             layout.find_channel_axis(start),
             places.find(maps),
@@ -179,8 +186,17 @@ class Halves:
         return np.broadcast_to(chosen, (count,))
 
     def enlarge(self, heat: np.ndarray, images: Any) -> np.ndarray:
-        """Maps `(N, h, w)` in the size of the images, `(N, H, W)`."""
+        """Maps `(N, h, w)` in the size of the images, `(N, H, W)`.
+
+        Raises:
+            InputError: the inputs of the network are no images.
+        """
         shape = keras.tree.flatten(images)[0].shape
+        if len(shape) != 4:
+            raise InputError(
+                f"Maps lie on images (N, H, W, C); {self.model.name!r} takes inputs of shape "
+                f"{shape}."
+            )
         down, across = pixel_axes(self.image_axis)
         return enlarge(heat, self.place, (shape[down], shape[across]))
 
@@ -195,7 +211,9 @@ def pixel_axes(axis: int) -> tuple[int, int]:
     return (2, 3) if axis == 1 else (1, 2)
 
 
-def _call_anew(model: keras.Model, end: str) -> tuple[keras.Model, dict[str, list[Any]], Places]:
+def _call_anew(
+    model: keras.Model, end: str, inputs: Any = None
+) -> tuple[keras.Model, dict[str, list[Any]], Places]:
     """The model up to its logits, what its layers give in it, a tensor for each call, and where.
 
     It is called anew because a layer that other models have too does not say which of its tensors
@@ -204,6 +222,7 @@ def _call_anew(model: keras.Model, end: str) -> tuple[keras.Model, dict[str, lis
     Args:
         model: a functional model.
         end: path of what it ends in; a softmax is left out.
+        inputs: to call it on; by default new ones of the same shapes.
     """
     name, _, deeper = end.partition("/")
     made: dict[str, list[Any]] = collections.defaultdict(list)
@@ -222,7 +241,7 @@ def _call_anew(model: keras.Model, end: str) -> tuple[keras.Model, dict[str, lis
         places.note(layer, (args, kwargs), outputs)
         return outputs
 
-    return rebuild(model, lambda layer: layer, call), made, places
+    return rebuild(model, lambda layer: layer, call, inputs), made, places
 
 
 def _linear(layer: Any, x: Any) -> Any:

@@ -33,7 +33,7 @@ def find_heat(
     """
     predicted, true = evaluation.predictions, evaluation.labels
     asked = [(i, k) for i in crops for k in dict.fromkeys((int(predicted[i]), int(true[i])))]
-    halves = Halves.of(model)
     inputs = np.stack([preprocessing.normalise(crops[i]) for i, _ in asked])
+    halves = Halves.of(model, None, inputs)
     heat = halves.compute_heat(inputs, [k for _, k in asked])
     return dict(zip(asked, halves.enlarge(heat, inputs), strict=True))

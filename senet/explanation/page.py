@@ -32,7 +32,7 @@ from senet.plotting.heat import draw_deletion, lay_heat
 from senet.plotting.images import Tile, draw_grid
 from senet.plotting.style import both
 from senet.progress import meter
-from senet.runs.page import picture, write_page
+from senet.runs.page import picture, relative_text, write_page
 from senet.runs.pictures import crop_images
 from senet.runs.report import show_image
 
@@ -48,8 +48,8 @@ PICTURES = {
     "deletion": "Score as pixels are removed",
     "classes": "Mean gate of each class",
     "within": "Mean and spread within a class",
-    "correct": "Grad-CAM of correct predictions",
-    "mistakes": "Grad-CAM of the most confident mistakes",
+    "correct": "Correct predictions",
+    "mistakes": "The most confident mistakes",
 }
 """Titles of the pictures, by the name of their file."""
 
@@ -61,7 +61,7 @@ def write_explanation(
     preprocessing: Preprocessing,
     folder: str | os.PathLike,
     about: dict[str, Any],
-) -> None:
+) -> Deletion | None:
     """Write page, pictures and numbers into a folder that is there.
 
     Args:
@@ -72,6 +72,9 @@ def write_explanation(
         folder: to write into.
         about: `data` and `split`, to say on the page; `trained_on`, how many more were left out
             because the network was trained on them, and `trained_on_complete`; `warnings`.
+
+    Returns:
+        Whether its heat maps beat random ones; `None` where there are none.
     """
     folder, evaluation = pathlib.Path(folder), found.evaluation
     chosen, names = choose_blocks(found.blocks), found.shown_names
@@ -92,7 +95,7 @@ def write_explanation(
         numbers=about | found.summary(),
         data=pathlib.Path(about["data"]).name,
         seen=list(describe_seen(about)) if "trained_on" in about else [],
-        warnings=about.get("warnings", ()),
+        warnings=list(map(relative_text, about.get("warnings", ()))),
         label=label_block,
         ends=[list(ends) for ends in dict.fromkeys(tuple(row["ends"]) for row in found.profile)],
         pooled=any(block.squeeze is None for block in se_blocks(model)),
@@ -111,6 +114,7 @@ def write_explanation(
             if (folder / f"{name}.svg").is_file()
         },
     )
+    return heat.deletion
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +169,8 @@ def _draw_heat(
             tile for i in chosen if i in crops for tile in _tile(evaluation, i, crops[i], maps)
         ]
         if tiles:
-            draw_grid({"": tiles}, folder / f"{name}.png", title=PICTURES[name])
+            title = PICTURES[name] + (", with Grad-CAM" if maps else "")
+            draw_grid({"": tiles}, folder / f"{name}.png", title=title)
     correct, mistakes = (
         [show_image(evaluation, i, crops.get(i), maps) for i in chosen] for chosen in (right, wrong)
     )
@@ -177,9 +182,11 @@ def _test_maps(
     preprocessing: Preprocessing,
     evaluation: Evaluation,
     read: Callable[[Sequence[int]], dict[int, Any]],
-) -> Deletion:
+) -> Deletion | None:
     """Whether the maps of images, evenly spread over all, beat random ones."""
     crops = read(spread_evenly(len(evaluation.labels), TESTED).tolist())
+    if not crops:  # they were there when they were predicted
+        return None
     inputs = np.stack([preprocessing.normalise(crop) for crop in crops.values()])
     return deletion_test(model, inputs, classes=evaluation.predictions[list(crops)])
 

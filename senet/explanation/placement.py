@@ -8,11 +8,12 @@ import keras
 import numpy as np
 from keras import layers
 
-from senet.graph import inner_models, rebuild
+from senet.graph import functional, inner_models, rebuild
 from senet.models.layout import MOVING, Layout
 
 STRIDED = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 POOLING = (layers.MaxPooling2D, layers.AveragePooling2D)
+RESIZED = (layers.Resizing, layers.UpSampling2D)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,30 +73,52 @@ class Places:
         got = [output.shape[side] for side in sides]
         given = [[tensor.shape[side] for side in sides] for tensor in maps]
         ways = [
-            self._follow(layer, self.find(tensor), size, got)
+            self._follow(layer, self.find(tensor), tensor, size, got)
             for tensor, size in zip(maps, given, strict=True)
             if size != [1, 1] or all(one == [1, 1] for one in given)  # a gate lies nowhere
         ]
         known = [way for way in ways if way is not None]
         return _average(known) if len(known) == len(ways) else None
 
-    def _follow(self, layer: Any, before: Place | None, given: Any, got: Any) -> Place | None:
+    def _follow(
+        self, layer: Any, before: Place | None, tensor: Any, given: Any, got: Any
+    ) -> Place | None:
         """Where the cells lie that a layer gives of a map."""
         if before is None:
             return None
         model = self.inner.get(layer.name)
         if model is not None:
-            inside = find_place(model) if len(model.inputs) == len(model.outputs) == 1 else None
+            single = len(model.inputs) == len(model.outputs) == 1
+            inside = find_place(model, tensor.shape[1:]) if single else None
             return inside and _each_side(
                 lambda side: before[side].step(inside[side].scale, inside[side].offset)
             )
-        return _each_side(
-            lambda side: before[side].step(*_see(layer, side, given[side], got[side]))
-        )
+        down, across = (_see(layer, side, given[side], got[side]) for side in (0, 1))
+        if down is None or across is None:
+            return None
+        return before[0].step(*down), before[1].step(*across)
 
 
-def find_place(model: keras.Model) -> Place | None:
-    """Where the cells that a model of images gives lie; `None` where that is not known."""
+def fix_inputs(model: keras.Model, sizes: tuple[int | None, ...]) -> Any:
+    """New inputs for a model of one input, of these sizes: where cells lie depends on them."""
+    inputs = functional(model).input
+    own = keras.tree.flatten(inputs)[0].shape[1:]
+    known = [there or size for there, size in zip(own, sizes, strict=True)]
+    return keras.tree.map_structure(
+        lambda tensor: keras.Input(
+            batch_shape=(tensor.shape[0], *known), dtype=tensor.dtype, name=tensor.name
+        ),
+        inputs,
+    )
+
+
+def find_place(model: keras.Model, sizes: tuple[int | None, ...]) -> Place | None:
+    """Where the cells that a model of one input and output gives lie; `None` if that is not known.
+
+    Args:
+        model: a functional model.
+        sizes: of its input, `(H, W, C)`.
+    """
     places = Places(model)
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -103,7 +126,8 @@ def find_place(model: keras.Model) -> Place | None:
         places.note(layer, (args, kwargs), outputs)
         return outputs
 
-    return places.find(rebuild(model, lambda layer: layer, call).output)
+    again = rebuild(model, lambda layer: layer, call, fix_inputs(model, sizes))
+    return places.find(keras.tree.flatten(again.output)[0])
 
 
 def enlarge(maps: np.ndarray, place: Place | None, size: tuple[int, int]) -> np.ndarray:
@@ -132,7 +156,7 @@ def enlarge(maps: np.ndarray, place: Place | None, size: tuple[int, int]) -> np.
     return np.einsum("nij,yi,xj->nyx", maps, *shares, optimize=True)
 
 
-def _see(layer: Any, side: int, given: int | None, got: int | None) -> tuple[float, float]:
+def _see(layer: Any, side: int, given: int | None, got: int | None) -> tuple[float, float] | None:
     """The stride of a layer along a side, and which cell of its input the first output sees.
 
     Args:
@@ -140,6 +164,9 @@ def _see(layer: Any, side: int, given: int | None, got: int | None) -> tuple[flo
         side: 0 down, 1 across.
         given: cells that it is given along this side, if known.
         got: cells that it gives.
+
+    Returns:
+        Both; `None` where the layer is unknown and gives another number of cells.
     """
     if isinstance(layer, (*STRIDED, *POOLING)):
         pooled = isinstance(layer, POOLING)
@@ -155,9 +182,15 @@ def _see(layer: Any, side: int, given: int | None, got: int | None) -> tuple[flo
         return 1, -layer.padding[side][0]
     if isinstance(layer, layers.Cropping2D):
         return 1, layer.cropping[side][0]
-    if given and got and given != got:  # resized, reshaped or unknown: evenly
+    if given == got:
+        return 1, 0
+    if not given or not got:
+        return None
+    if isinstance(layer, layers.CenterCrop) and given > got:
+        return 1, (given - got) // 2
+    if isinstance(layer, (*RESIZED, layers.CenterCrop)) or got == 1:  # evenly
         return given / got, (given / got - 1) / 2
-    return 1, 0
+    return None
 
 
 def _average(ways: list[Place]) -> Place:

@@ -54,9 +54,11 @@ def draw_deletion(
             (random, BLUE, "s", "those of a random map first"),
         ):
             mean = np.mean(values, axis=0)
-            error = 1.96 * np.std(values, axis=0, ddof=1) / len(values) ** 0.5
             axes.plot(places, mean, color=colour, marker=marker, label=label)
-            axes.fill_between(places, mean - error, mean + error, color=colour, alpha=0.18, lw=0)
+            if len(values) > 1:
+                error = 1.96 * np.std(values, axis=0, ddof=1) / len(values) ** 0.5
+                band: Any = dict(color=colour, alpha=0.18, lw=0)
+                axes.fill_between(places, mean - error, mean + error, **band)
         low, high = np.mean(hottest, axis=0), np.mean(random, axis=0)
         axes.fill_between(places, low, high, color=MUTED, alpha=0.12, lw=0)
         axes.set(xlabel="pixels removed, %", ylabel="score of the class")

@@ -121,6 +121,7 @@ def save(figure: Figure, paths: Paths) -> None:
                 _add_dark(written)
             else:
                 figure.savefig(written, dpi=144)
+        figure.set_layout_engine("none")  # the parts stay where they are: the next takes half
 
 
 def both(path: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:

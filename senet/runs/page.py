@@ -105,8 +105,16 @@ def relative(path: Any) -> Any:
         return pathlib.PurePath(path).name
 
 
-def relative_command(command: str) -> str:
+def relative_text(text: str) -> str:
+    """A text in which paths of files that are there are as seen from the working directory."""
+    found = re.compile(r"/[^\s,;:'\"]*[^\s,;:'\".]")  # a sentence may end behind it
+    return found.sub(lambda path: relative(path[0]) if os.path.exists(path[0]) else path[0], text)
+
+
+def relative_command(command: Any) -> str:
     """A command whose paths are as they are seen from the working directory."""
+    if not isinstance(command, str):
+        return str(command)
     try:
         return shlex.join(map(relative, shlex.split(command)))
     except ValueError:  # of a record that somebody changed

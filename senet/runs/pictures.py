@@ -17,7 +17,6 @@ from senet.plotting.images import Tile, draw_grid
 from senet.plotting.scores import draw_calibration, draw_confusion
 from senet.plotting.style import both, shorten
 from senet.runs.folder import CALIBRATION, CONFUSION, CURVES, PREDICTIONS, SAMPLES
-from senet.runs.reading import list_resumptions
 
 PREDICTIONS_SHOWN = 24
 """Held-out images in the picture of predictions; half of them mistakes, if there are so many."""
@@ -26,22 +25,27 @@ SAMPLES_SHOWN = 18
 
 
 def draw_learning(
-    folder: pathlib.Path, history: Sequence[Mapping[str, Any]], record: Mapping[str, Any]
+    folder: pathlib.Path,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    network: str,
+    data: str,
+    epochs: int,
+    resumed: Sequence[float] = (),
 ) -> None:
     """Draw the learning curves of a run, of one that goes on too.
 
     Args:
         folder: of the run.
         history: a row for each epoch so far.
-        record: what began the run, as `run.json` has it.
+        network: its name.
+        data: name of the images, or where they lie.
+        epochs: that the run is to have.
+        resumed: where it was gone on with, in epochs.
     """
-    recipe, done = record["recipe"], len(history)
-    network, data = (pathlib.PurePath(recipe[key]).name for key in ("model", "data"))
-    planned = recipe["epochs"]
-    of_all = "" if done == planned else f" of {planned}"
-    plural = "s" if planned != 1 else ""
-    title = f"{shorten(network, 40)} on {shorten(data, 40)}, {done}{of_all} epoch{plural}"
-    resumed = list_resumptions(record)
+    names = [shorten(pathlib.PurePath(name).name or name, 40) for name in (network, data)]
+    of_all = "" if len(history) == epochs else f" of {epochs}"
+    title = f"{' on '.join(names)}, {len(history)}{of_all} epoch{'s' if epochs != 1 else ''}"
     draw_curves(history, both(folder / CURVES), title=title, resumed=resumed)
 
 

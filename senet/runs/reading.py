@@ -23,6 +23,9 @@ from senet.foreign import (
 )
 from senet.runs.folder import METRICS, RECORD, RESULT, is_run
 
+MOST_EPOCHS = 1_000_000
+"""That a run is believed to have had."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Score:
@@ -280,8 +283,9 @@ def _read_history(path: pathlib.Path) -> list[dict[str, float]]:
 
 
 def list_resumptions(record: Mapping[str, Any]) -> list[float]:
-    """Where a run was gone on with, in epochs, by its record."""
+    """Where a run was gone on with, in epochs, by its record; what cannot be is left out."""
     rows = record.get("resumed")
     rows = rows if isinstance(rows, list) else []
     given = [row.get("epochs") for row in rows if isinstance(row, dict)]
-    return [float(place) for place in given if isinstance(place, int | float)]
+    numbers = [n for n in given if isinstance(n, int | float) and not isinstance(n, bool)]
+    return [float(n) for n in numbers if 0 <= n <= MOST_EPOCHS]

@@ -26,8 +26,17 @@ from senet.runs.folder import (
     GATES_PROFILE,
     REPORT,
 )
-from senet.runs.page import percent, picture, relative, relative_command, thumbnail, write_page
+from senet.runs.page import (
+    percent,
+    picture,
+    relative,
+    relative_command,
+    relative_text,
+    thumbnail,
+    write_page,
+)
 from senet.runs.pictures import choose_correct, crop_images
+from senet.runs.reading import list_resumptions
 
 PICTURES = {
     CURVES: "Loss and accuracy of each epoch",
@@ -93,7 +102,7 @@ def write(
     crops = dict(zip(chosen, crop_images(evaluation, source, preprocessing, chosen), strict=True))
     wrong = {i: crops[i] for i in mistakes if crops[i] is not None}
     maps = heat(wrong) if heat and wrong else {}
-    command, where = relative_command(config["command"]), str(relative(folder))
+    command, where = relative_command(config["command"]), _name_folder(folder)
     write_page(
         folder / REPORT,
         "report.html",
@@ -103,7 +112,7 @@ def write(
         recipe={name: relative(value) for name, value in config["recipe"].items()},
         history=history,
         best=find_best(history),
-        resumed=config.get("resumed", ()),
+        resumed=list_resumptions(config),
         data=pathlib.Path(result["data"]).name,
         scored=scored,
         right=round(scored["top1"] * scored["images"]),
@@ -114,7 +123,7 @@ def write(
         seen=list(describe_seen(result)) if result["images"] else [],
         splits=list(config["images"]),
         images_per_class=result.get("images_per_class", {}),
-        warnings=result.get("warnings", ()),
+        warnings=list(map(relative_text, result.get("warnings", ()))),
         confidence=evaluation.probabilities.max(axis=1).mean(),
         mistakes=[show_image(evaluation, i, crops[i], maps) for i in mistakes],
         correct=[show_image(evaluation, i, crops[i]) for i in correct],
@@ -130,7 +139,6 @@ def write(
         inside=shlex.quote(f"{where}-inside"),
         exported=shlex.quote(f"{where}-onnx"),
         python_run=repr(where),
-        epochs=config["recipe"].get("epochs"),
         pictures={
             pathlib.Path(name).stem: picture(folder / name, title)
             for name, title in PICTURES.items()
@@ -176,11 +184,18 @@ def show_image(
             views.append(dict(data=thumbnail(lay_heat(crop, maps[i, k])), caption=caption))
     return dict(
         views=views,
-        file=evaluation.names[i],
+        file=str(relative(evaluation.names[i])),
         true=names[true],
         predicted=names[predicted],
         probability=float(shares[predicted]),
     )
+
+
+def _name_folder(folder: pathlib.Path) -> str:
+    """A run folder as a command names it from the working directory."""
+    where = relative(folder.resolve())
+    path = pathlib.Path("..", folder.resolve().name) if where == "." else pathlib.Path(where)
+    return path.as_posix()
 
 
 def _list_skipped(given: Any) -> dict[str, Any]:
@@ -189,7 +204,7 @@ def _list_skipped(given: Any) -> dict[str, Any]:
         return dict(count=given or 0, names=[])
     if isinstance(given, dict):
         given = [f"{name}: {reason}" for name, reason in given.items()]
-    return dict(count=len(given), names=[str(name) for name in given[:MAX_NAMES]])
+    return dict(count=len(given), names=[relative_text(str(name)) for name in given[:MAX_NAMES]])
 
 
 def _show_times(result: dict[str, Any], history: Sequence[dict[str, Any]]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from senet.data.sources import Source
 from senet.errors import one_family
 from senet.evaluation import describe_seen
+from senet.explanation.deletion import Deletion
 from senet.explanation.explaining import Explanation
 from senet.explanation.explaining import explain as explain_gates
 from senet.explanation.findings import Finding, label_block
@@ -36,6 +37,8 @@ class ExplanationResult:
         trained: the network.
         source: the images.
         folder: that was written, or `None`.
+        deletion: whether the heat maps on the page beat random ones; `None` without a page, or
+            where the network has none.
 
     Example:
         >>> found = senet.explain("runs/digits")
@@ -50,6 +53,7 @@ class ExplanationResult:
     trained: Trained
     source: Source
     folder: pathlib.Path | None = None
+    deletion: Deletion | None = None
 
     @property
     def images(self) -> int:
@@ -77,7 +81,7 @@ class ExplanationResult:
         return self.about["warnings"]
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write `explain.html`, its pictures as PNG and `gates.json` into a folder.
+        """Write `explain.html`, its pictures as SVG and PNG, and `gates.json` into a folder.
 
         Args:
             folder: to write; an earlier explanation there is replaced.
@@ -88,8 +92,8 @@ class ExplanationResult:
         with one_family(), replacing_folder(folder, NUMBERS) as written:
             self._write(written)
 
-    def _write(self, folder: pathlib.Path) -> None:
-        write_explanation(
+    def _write(self, folder: pathlib.Path) -> Deletion | None:
+        return write_explanation(
             self.explanation,
             self.trained.model,
             self.source,
@@ -101,12 +105,14 @@ class ExplanationResult:
     def to_json(self) -> dict[str, Any]:
         """Findings, profile and scores as plain JSON values: the last line of `senet explain`."""
         out = {} if self.folder is None else dict(out=str(self.folder))
-        return self.about | self.explanation.summary() | out
+        tested = {} if self.deletion is None else dict(deletion=self.deletion.to_json())
+        return self.about | self.explanation.summary() | tested | out
 
     def __str__(self) -> str:
         """The profile as a table, and what became of the paper's findings."""
         seen = describe_seen(self.about)
         lines = [*_tabulate_profile(self.profile), "", *map(str, self.findings)]
+        lines += [] if self.deletion is None else [str(self.deletion)]
         lines += [*self.explanation.sample, *seen]
         if self.folder is not None:
             lines.append(f"page: {self.folder / PAGE}")
@@ -157,8 +163,9 @@ def explain(
             network from `senet.load`; with squeeze-and-excitation blocks of any placement.
         data: folder, zip file or name, as for `senet.train`; by default what the run was trained
             on.
-        out: folder for `explain.html`, its pictures as PNG and `gates.json`; an earlier explanation
-            there is replaced. Without it nothing is written; `save` of the result does it later.
+        out: folder for `explain.html`, its pictures as SVG and PNG, and `gates.json`; an earlier
+            explanation there is replaced. Without it nothing is written; `save` of the result does
+            it later.
         weights: published weights, where `trained` is the name of a network.
         split: `"train"`, `"validation"`, `"test"` or `"all"`; by default as for `senet.evaluate`.
         class_map: file that renames or merges classes, `.csv` or `.json`.
@@ -218,5 +225,5 @@ def explain(
         result = ExplanationResult(explanation, about, loaded, source)
         if out is None or written is None:
             return result
-        result._write(written)
-    return dataclasses.replace(result, folder=pathlib.Path(out))
+        deletion = result._write(written)
+    return dataclasses.replace(result, folder=pathlib.Path(out), deletion=deletion)

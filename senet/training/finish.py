@@ -3,27 +3,23 @@
 import contextlib
 import functools
 import signal
-from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from senet import applications
-from senet.data.preprocessing import Preprocessing
-from senet.errors import InputError
 from senet.evaluation import Evaluation
-from senet.explanation.heat import find_heat
 from senet.explanation.statistics import GateCounter
 from senet.runs import report
 from senet.runs.folder import MODEL
-from senet.runs.pictures import draw_learning, draw_pictures, draw_samples
+from senet.runs.pictures import draw_pictures, draw_samples
 from senet.runs.reading import read_record
 from senet.runs.results import write_result
 from senet.training import console
 from senet.training.distribution import use_one_device
 from senet.training.gates import draw_gates, watch_gates
 from senet.training.parts import Run
+from senet.training.pictures import draw_learning_of, find_heat_of
 
 
 def finish(run: Run, interrupted: str | None) -> dict[str, Any]:
@@ -118,7 +114,7 @@ def write_files(
     shown = evaluation
     if not len(shown.labels) and shown.trained_on is not None:
         shown, split = shown.trained_on, f"{split}, trained on"
-    draw_learning(folder, history, began)
+    draw_learning_of(run)
     draw_pictures(folder, shown, split, source, preprocessing)
     with contextlib.closing(run.read_batches(epoch=0)) as batches:
         samples = draw_samples(folder, next(batches), preprocessing, run.data.class_names)
@@ -133,21 +129,7 @@ def write_files(
         preprocessing,
         skipped=run.state.bad_images.describe(),
         gates=gates,
-        heat=functools.partial(_find_heat, model, preprocessing, shown),
+        heat=functools.partial(find_heat_of, model, preprocessing, shown),
         samples=samples,
     )
     write_result(folder, result)
-
-
-def _find_heat(
-    model: keras.Model,
-    preprocessing: Preprocessing,
-    evaluation: Evaluation,
-    crops: Mapping[int, Any],
-) -> Mapping[tuple[int, int], np.ndarray]:
-    """Where the network saw the classes of mistakes; nothing where it has no maps to read."""
-    try:
-        with use_one_device():
-            return find_heat(model, preprocessing, evaluation, crops)
-    except InputError:  # a report without them is better than none
-        return {}

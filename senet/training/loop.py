@@ -12,12 +12,11 @@ from senet.data.pipeline import Batch, WorkerDied
 from senet.progress import meter
 from senet.runs.events import Events
 from senet.runs.folder import BEST, EVENTS, MODEL
-from senet.runs.pictures import draw_learning
-from senet.runs.reading import read_record
 from senet.runs.results import write_metrics
 from senet.training import console
 from senet.training.interruption import Interruption, Stopped
 from senet.training.parts import Run
+from senet.training.pictures import draw_learning_of
 from senet.training.saving import require_finite_weights, save_checkpoint
 
 MAX_SKIPPED = 20
@@ -42,7 +41,7 @@ def fit(run: Run) -> str | None:
                 with interruption.writing():
                     end_epoch(run, row)
                 if run.team.leads:
-                    draw_learning(run.folder, run.state.history, read_record(run.folder))
+                    draw_learning_of(run)
                 if events:
                     events.scalars(run.state.epoch, row)
                 console.say_epoch(run)

@@ -5,6 +5,7 @@ from keras import layers
 
 import senet
 from senet.explanation.deletion import SHARES, Deletion
+from senet.explanation.gradcam import Halves
 
 
 def bright_spot(weight=1.0, logits=False):
@@ -41,12 +42,25 @@ def test_a_map_on_what_speaks_against_the_class_does_not():
     against = senet.deletion_test(model, spots(), classes=1)
     assert against.beats_random is None  # its map is 0 everywhere, and the order is random
     assert against.answer == "cannot be said"
-    turned = Deletion(against.shares, *_scores(senet.deletion_test(model, spots())), [0])
-    assert (turned.beats_random, turned.answer) == (False, "no")
 
 
-def _scores(found):
-    return found.random, found.hottest
+def test_a_map_that_is_coldest_on_what_the_network_uses_loses_to_a_random_one(monkeypatch):
+    compute = Halves.compute_heat
+    monkeypatch.setattr(
+        Halves, "compute_heat", lambda *given: compute(*given).max() - compute(*given)
+    )
+    found = senet.deletion_test(bright_spot(), spots(24), classes=0)
+    assert (found.beats_random, found.answer) == (False, "no")
+    assert found.interval[1] < 0
+
+
+def test_scores_that_are_no_finite_numbers_are_refused_and_answer_nothing():
+    model = bright_spot()
+    model.set_weights([np.full((1, 2), np.inf), np.zeros(2)])
+    with pytest.raises(senet.InputError, match="no finite numbers"):
+        senet.deletion_test(model, spots(3), classes=0)
+    scores = np.array([[0.9, np.nan]] * 3)
+    assert Deletion((0.0, 0.5), scores, scores, np.zeros(3, int)).beats_random is None
 
 
 def test_the_pixels_that_go_are_the_hottest_and_take_the_mean_colour():
@@ -104,6 +118,9 @@ def test_the_same_seed_gives_the_same():
     [
         (dict(classes=2), "from 0 to 1, one for all or one for each of 3"),
         (dict(layer="no such"), "'no such' of .* maps"),
+        (dict(batch_size=0), "batch_size must be a whole number from 1; got 0"),
+        (dict(batch_size=-1, classes=0), "got -1"),
+        (dict(batch_size=2.5), "got 2.5"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(options, message):

@@ -115,7 +115,7 @@ def test_a_map_in_the_size_of_the_images_has_its_cells_where_they_look():
     model, x = network(), images(2, 64)
     heat, large = senet.grad_cam(model, x), senet.grad_cam(model, x, resize=True)
     assert large.shape == (2, 64, 64)
-    place = Halves.of(model).place
+    place = Halves.of(model, None, x).place
     rows, columns = (
         np.arange(4) * int(line.scale) + int(line.offset) for line in place
     )  # a cell is where its middle lies
@@ -144,6 +144,48 @@ def test_one_class_may_be_named_for_all_images():
     np.testing.assert_array_equal(
         senet.grad_cam(model, x, classes=1), senet.grad_cam(model, x, classes=[1, 1])
     )
+
+
+STRUCTURES = {
+    "lists": lambda x, y: ([x], [y]),
+    "dictionaries": lambda x, y: ({"image": x}, {"classes": y}),
+}
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_networks_whose_input_and_output_have_a_structure_are_read_too(structure):
+    x = keras.Input((16, 16, 3), name="image")
+    maps = layers.Conv2D(4, 3)(x)
+    y = layers.Dense(3, "softmax")(layers.GlobalAveragePooling2D()(maps))
+    plain, model = keras.Model(x, y), keras.Model(*STRUCTURES[structure](x, y))
+    given = images(4, 16)
+    packed = keras.tree.map_structure(lambda _: given, model.input)
+    wanted = senet.grad_cam(plain, given, resize=True)
+    for form in (given, packed):
+        np.testing.assert_allclose(senet.grad_cam(model, form, resize=True), wanted, rtol=1e-5)
+        hottest = senet.deletion_test(model, form).hottest
+        np.testing.assert_allclose(hottest, senet.deletion_test(plain, given).hottest, rtol=1e-5)
+
+
+def test_a_network_of_any_size_has_its_cells_where_those_of_the_size_at_hand_lie():
+    fixed, x = network(66), images(2, 66)
+    free = senet.create("se_resnet50", input_shape=(None, None, 3), classes=3, **SMALL)
+    free.set_weights(fixed.get_weights())
+    given = dict(classes=0, resize=True)
+    heat = senet.grad_cam(fixed, x, **given)
+    np.testing.assert_allclose(senet.grad_cam(free, x, **given), heat, atol=1e-5 * heat.max())
+
+
+def test_maps_are_not_enlarged_where_inputs_are_no_images():
+    x = keras.Input((64,))
+    maps = layers.Conv2D(4, 3)(layers.Reshape((8, 8, 1))(x))
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling2D()(maps)))
+    rows = np.random.default_rng(0).normal(size=(2, 64))
+    assert senet.grad_cam(model, rows).shape == (2, 6, 6)
+    with pytest.raises(ValueError, match=r"on images \(N, H, W, C\); .* shape \(2, 64\)"):
+        senet.grad_cam(model, rows, resize=True)
+    with pytest.raises(ValueError, match="on images"):
+        senet.deletion_test(model, rows)
 
 
 def flat():

@@ -10,8 +10,11 @@ from senet.explanation.placement import Line, enlarge, find_place
 
 def place_of(*stack, side=32):
     """Where the cells lie along the image, by our rules."""
-    down, across = find_place(keras.Sequential([keras.Input((side, side, 1)), *stack]))
+    size = (side, side, 1)
+    down, across = place = find_place(keras.Sequential([keras.Input(size), *stack]), size)
     assert down == across
+    unknown = keras.Sequential([keras.Input((None, None, 1)), *stack])
+    assert find_place(unknown, size) == place
     return across.scale, across.offset
 
 
@@ -49,6 +52,11 @@ STACKS = {
     "depthwise": [layers.DepthwiseConv2D(3, 2, "same", use_bias=False)],
     "mean": [layers.AveragePooling2D(3, 2, "valid"), layers.AveragePooling2D(2)],
     "cropped": [layers.Cropping2D(((3, 1), (3, 1))), conv(3)],
+    "cropped in the middle": [layers.CenterCrop(21, 21), conv(3)],
+    "a model inside of any size": [
+        conv(3, 2),
+        keras.Sequential([keras.Input((None, None, 1)), conv(3, 2), conv(3, 2)]),
+    ],
     "a model inside": [keras.Sequential([keras.Input((32, 32, 1)), conv(3, 2)]), conv(3, 2)],
 }
 
@@ -64,11 +72,10 @@ def test_the_middle_of_what_a_cell_sees_is_that_of_the_pixels_that_change_it(nam
 def test_where_ways_of_different_middles_meet_it_is_their_mean_and_gates_lie_nowhere():
     x = keras.Input((32, 32, 4))
     sum_of_both = layers.Add()([conv(1, 2)(x), conv(3, 2)(x)])  # on 2 i and on 2 i + 1
-    assert find_place(keras.Model(x, sum_of_both)) == (Line(2, 0.5),) * 2
+    assert find_place(keras.Model(x, sum_of_both), (32, 32, 4)) == (Line(2, 0.5),) * 2
     pooled = layers.GlobalAveragePooling2D(keepdims=True)(sum_of_both)
-    assert find_place(keras.Model(x, layers.Multiply()([sum_of_both, pooled]))) == (
-        (Line(2, 0.5),) * 2
-    )
+    scaled = keras.Model(x, layers.Multiply()([sum_of_both, pooled]))
+    assert find_place(scaled, (32, 32, 4)) == (Line(2, 0.5),) * 2
 
 
 def test_a_map_that_is_enlarged_lies_evenly_on_what_it_was():
@@ -78,16 +85,34 @@ def test_a_map_that_is_enlarged_lies_evenly_on_what_it_was():
     )  # on 1, 1, 3, 3, ...
 
 
+def test_a_map_that_is_resized_lies_evenly_whatever_the_size_of_the_image():
+    x = keras.Input((None, None, 1))
+    model = keras.Model(x, conv(3, 2, "valid")(layers.Resizing(32, 32)(x)))
+    assert find_place(model, (128, 64, 1)) == (Line(8, 4 + 1.5), Line(4, 2 + 0.5))
+
+
+CHANGES = [
+    lambda x: x[:, ::2, ::2],
+    lambda x: keras.ops.pad(x, [(0, 0), (3, 3), (3, 3), (0, 0)]),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_behind_what_is_not_known_nothing_is(change):
+    x = keras.Input((32, 32, 1))
+    assert find_place(keras.Model(x, conv(3)(change(x))), (32, 32, 1)) is None
+
+
 def test_both_sides_are_found_each_for_itself():
     x = keras.Input((32, 24, 1))
     maps = layers.ZeroPadding2D(((2, 0), (0, 0)))(conv(3, (2, 1), "valid")(x))
-    assert find_place(keras.Model(x, maps)) == (Line(2, 1 - 4), Line(1, 1))
+    assert find_place(keras.Model(x, maps), (32, 24, 1)) == (Line(2, 1 - 4), Line(1, 1))
 
 
 @pytest.mark.parametrize("move", [layers.Permute((2, 1, 3)), layers.Reshape((16, 16, 4))])
 def test_where_maps_are_moved_nothing_is_known_and_the_image_is_divided_evenly(move):
     x = keras.Input((32, 32, 1))
-    assert find_place(keras.Model(x, conv(3)(move(conv(3)(x))))) is None
+    assert find_place(keras.Model(x, conv(3)(move(conv(3)(x)))), (32, 32, 1)) is None
     enlarged = enlarge(np.array([[[0.0, 1.0], [0.0, 1.0]]]), None, (8, 8))
     steps = np.array([4, 4, 3.5, 2.5, 1.5, 0.5, 0.5, 1.5])  # pixels from the middle of the second
     np.testing.assert_allclose(enlarged[0, 3], (1 + np.cos(np.pi * steps / 4)) / 2, atol=1e-12)
@@ -113,7 +138,7 @@ def test_networks_of_the_family_lie_where_their_gradients_do(variant):
         pytest.skip("the gradient is taken by TensorFlow")
     small = dict(n_blocks=(1, 1, 1), n_filters=(8, 8, 8))
     model = senet.create("se_resnet50", input_shape=(128, 128, 3), variant=variant, **small)
-    halves = Halves.of(model)
+    halves = Halves.of(model, None, np.zeros((1, 128, 128, 3)))
     scale, offset = halves.place[1].scale, halves.place[1].offset
     assert scale == 16
     images = tf.constant(np.random.default_rng(0).normal(size=(64, 128, 128, 3)), "float32")

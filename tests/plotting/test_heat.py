@@ -25,6 +25,11 @@ def test_a_map_without_heat_is_drawn_without():
     assert np.ptp(laid) == 0
 
 
+def test_one_image_has_no_bands(tmp_path, drawn):
+    draw_deletion((0, 0.5), np.array([[0.9, 0.2]]), np.array([[0.9, 0.6]]), tmp_path / "a.png")
+    assert [part.get_alpha() for part in drawn[0].axes[0].collections] == [0.12]  # between them
+
+
 def test_deletion_shows_the_means_of_both_and_the_area_between(tmp_path, drawn):
     hottest = np.array([[0.9, 0.2], [0.7, 0.4]])
     random = np.array([[0.9, 0.6], [0.7, 0.6]])

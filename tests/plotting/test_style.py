@@ -6,6 +6,13 @@ import numpy as np
 import pytest
 
 from senet.plotting import style
+from senet.plotting.curves import draw_comparison, draw_curves
+from senet.plotting.diagrams import Box, Diagram, draw_diagrams
+from senet.plotting.folding import draw_tradeoff
+from senet.plotting.gates import draw_depth_profile, draw_gate_curves
+from senet.plotting.heat import draw_deletion
+from senet.plotting.images import Tile, draw_grid
+from senet.plotting.scores import draw_arms, draw_calibration, draw_confusion
 from senet.plotting.style import DARK, GROUND, INK, MUTED, SERIES, both, cut_middle, drawing, series
 
 RED_BLIND = "0.152286 1.052583 -0.204868 0.114503 0.786281 0.099216 -0.003882 -0.048116 1.051998"
@@ -20,6 +27,9 @@ XYZ = np.array(
         [0.0193339, 0.1191920, 0.9503041],
     ]
 )
+
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def linear(colour):
@@ -76,20 +86,53 @@ def draw(paths):
         figure.legend(loc="outside lower center")
 
 
-def test_every_colour_of_an_svg_is_one_of_the_scheme_and_has_its_dark_one(tmp_path):
-    draw(tmp_path / "a.svg")
+ROWS = [
+    dict(epoch=e, learning_rate=0.1, loss=2.0, accuracy=0.5, val_loss=2.0, val_accuracy=0.1 * e)
+    for e in (1, 2)
+]
+BINS = [dict(low=0.2, high=0.4, confidence=0.3, accuracy=0.25, images=4)]
+BLOCK = dict(block="a", channels=8, high=0.5, low=0.2, variation=0.1, specificity=0.4)
+BLOCK |= dict(shuffled=0.02, dead=2, constant=4)
+LINE = dict(channels=np.arange(4), mean=np.full(4, 0.5), spread=np.full(4, 0.2))
+STEPS = [dict(top1=0.9, loss=0.3, parameters=100, multiply_adds=50, milliseconds=4.0)] * 2
+BOXES = [Diagram("one", {"a": Box("a", "b", "c"), "d": Box("d")}, [("a", "d")])]
+LIMITS = dict(near=0.05, dead=0.01, constant=0.01)
+DRAWN = {
+    "by hand": draw,
+    "curves": lambda path: draw_curves(ROWS, path, title="a", resumed=[1.5]),
+    "one epoch": lambda path: draw_curves(ROWS[:1], path),
+    "comparison": lambda path: draw_comparison({str(i): ROWS for i in range(9)}, path),
+    "confusion": lambda path: draw_confusion(np.array([[9, 1], [5, 5]]), "ab", path),
+    "calibration": lambda path: draw_calibration(BINS, path, "a"),
+    "arms": lambda path: draw_arms({"a": [0.5, 0.7], "b": [0.6, 0.8]}, path, "a"),
+    "deletion": lambda path: draw_deletion((0, 1), np.eye(2), np.ones((2, 2)), path),
+    "gates": lambda path: draw_gate_curves({"a": dict.fromkeys("abc", LINE)}, path),
+    "profile": lambda path: draw_depth_profile([BLOCK], ["a"], path, title="a", **LIMITS),
+    "tradeoff": lambda path: draw_tradeoff("ab", STEPS, path, chosen=1, allowed=0.5),
+    "diagrams": lambda path: draw_diagrams(BOXES, path),
+    "images": lambda path: draw_grid({"a": [Tile(np.ones((4, 4, 3)), "b", wrong=True)]}, path),
+}
+SHAPES = ("text", "path", "use", "rect")
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_colour_of_an_svg_is_one_of_the_scheme_and_has_its_dark_one(tmp_path, name):
+    DRAWN[name](tmp_path / "a.svg")
     text = (tmp_path / "a.svg").read_text()
     sheet = text[text.index("<style>") : text.index("</style>")]
     used = set(re.findall(r"(fill|stroke): (#[0-9a-f]{6})", text.replace(sheet, "")))
-    assert {colour for _, colour in used} <= set(DARK)
-    assert {("fill", GROUND), ("fill", INK), ("stroke", style.BLUE)} <= used
-    for kind, colour in used:
+    assert {colour for _, colour in used} <= {*DARK, style.ALWAYS_WHITE}
+    assert ("fill", GROUND) in used
+    for kind, colour in used - {("fill", style.ALWAYS_WHITE)}:
         assert f'[style*="{kind}: {colour}"] {{ {kind}: {DARK[colour]} !important }}' in sheet
     assert sheet.startswith("<style>@media (prefers-color-scheme: dark) {")
-    elements = ET.fromstring(text).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314 our own
-    coloured = [element.attrib["style"] for element in elements]
-    assert coloured
-    assert all("fill: #" in look for look in coloured)  # what has none would be black in the dark
+    root = ET.fromstring(text)  # noqa: S314 our own
+    for definitions in root.iter(f"{SVG}defs"):
+        definitions.clear()  # marks and clips, coloured where they are used
+    looks = [e.get("style", "") for shape in SHAPES for e in root.iter(SVG + shape)]
+    assert looks
+    for look in looks:  # what has no colour would be black in the dark
+        assert "fill: #" in look or "stroke: #" in look or "fill: none" in look, look
 
 
 def test_an_svg_has_its_text_as_text_and_nothing_that_runs_or_is_fetched(tmp_path):

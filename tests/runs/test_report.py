@@ -232,6 +232,26 @@ def test_mistakes_have_their_heat_beside_them(tmp_path, cats_and_dogs):
     assert "why" not in without.text.split("Mistakes")[1].split("Correct")[0]
 
 
+@pytest.mark.parametrize(
+    "resumed",
+    [
+        None,
+        5,
+        "x",
+        [{"step": 5}],
+        [{"epochs": "2"}],
+        [{"epochs": 10**400}],
+        [{"epochs": True}],
+        [7],
+    ],
+)
+def test_a_damaged_note_that_the_run_was_gone_on_with_costs_no_report(
+    tmp_path, cats_and_dogs, resumed
+):
+    page = write(tmp_path, cats_and_dogs, config=dict(resumed=resumed, command=5))
+    assert "gone on with" not in page
+
+
 def test_training_images_are_shown_with_their_classes(tmp_path, cats_and_dogs):
     tiles = [Tile(np.full((8, 8, 3), 9, "uint8"), "70% cat\n30% dog")]
     page = Reader(write(tmp_path, cats_and_dogs, samples=tiles))
@@ -259,10 +279,22 @@ def test_paths_are_seen_from_where_the_training_was_started(tmp_path, cats_and_d
     recipe = dict(data=f"{tmp_path}/photos", epochs=2, label_smoothing=0.0)
     page = write(folder, cats_and_dogs, config=dict(command=command, recipe=recipe))
     assert str(tmp_path) not in page
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+    photo = f"{tmp_path}/photos/a.jpg"
+    named = dataclasses.replace(cats_and_dogs, names=(photo, *cats_and_dogs.names[1:]))
+    said = [f"{photo} (train): Not a JPEG"]
+    given = dict(result=dict(warnings=[f"Twice: {photo}, {photo}."]), skipped=said)
+    with_files = write(folder, named, config=dict(command=command, recipe=recipe), **given)
+    assert str(tmp_path) not in with_files
+    assert "Twice: ../photos/a.jpg, ../photos/a.jpg." in with_files
+    assert "../photos/a.jpg (train): Not a JPEG" in with_files
     assert "<code>senet train --data ../photos --out runs/a --seed 1</code>" in page
     assert ["data", "../photos"] in [row[:2] for row in Reader(page).rows]
     for line in ("--model runs/a ", "senet evaluate runs/a ", "senet.load(&#39;runs/a&#39;)"):
         assert line in page
+    monkeypatch.chdir(folder)  # a folder inside would be taken for one that is half-written
+    assert "senet explain ../a --out ../a-inside" in write(folder, cats_and_dogs)
 
 
 def test_a_report_on_hundreds_of_classes_is_bounded_and_starts_with_the_worst(tmp_path):

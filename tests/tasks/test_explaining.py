@@ -41,7 +41,40 @@ def test_a_notebook_sees_profile_and_findings_and_may_save_them(tmp_path, photos
     found.save(tmp_path / "new" / "inside")
     numbers = json.loads((tmp_path / "new" / "inside" / "gates.json").read_text())
     assert numbers["profile"] == found.profile
-    assert "out" not in found.to_json()
+    assert not {"out", "deletion"} & set(found.to_json())
+
+
+def test_what_is_written_says_whether_its_heat_maps_beat_random_ones(tmp_path, photos):
+    found = senet.explain(make_network(tmp_path / "net.keras"), photos, out=tmp_path / "inside")
+    assert found.deletion.images == 24
+    assert str(found.deletion) in str(found)
+    numbers = json.loads((tmp_path / "inside" / "gates.json").read_text())
+    assert numbers["deletion"] == found.to_json()["deletion"] == found.deletion.to_json()
+    assert found.deletion.found in (tmp_path / "inside" / "explain.html").read_text()
+
+
+def test_a_network_whose_maps_cannot_be_read_is_explained_without_heat(tmp_path, photos):
+    """Two ways to the classes, neither of which all go through."""
+    image = keras.Input((32, 32, 3))
+    ways = []
+    for _ in range(2):
+        x = keras.layers.Conv2D(8, 3, padding="same")(image)
+        gate = keras.layers.Dense(8, "sigmoid")(keras.layers.GlobalAveragePooling2D()(x))
+        x = keras.layers.Multiply()([x, keras.layers.Reshape((1, 1, 8))(gate)])
+        ways.append(keras.layers.GlobalAveragePooling2D()(x))
+    output = keras.layers.Dense(2, "softmax")(keras.layers.Concatenate()(ways))
+    names = dict(class_names=("circle", "square"), preprocessing=senet.Preprocessing(32))
+    senet.save(keras.Model(image, output), tmp_path / "net.keras", **names)
+    found = senet.explain(tmp_path / "net.keras", photos, out=tmp_path / "inside")
+    page = (tmp_path / "inside" / "explain.html").read_text()
+    assert found.deletion is None
+    assert "There are no heat maps: No layer of" in page
+    for untrue in ("Grad-CAM", "what spoke for the predicted class"):
+        assert untrue not in page
+    assert {path.stem for path in (tmp_path / "inside").glob("*.svg")} == {
+        *("profile", "classes", "within")
+    }
+    assert any((tmp_path / "inside" / f"{name}.png").is_file() for name in ("correct", "mistakes"))
 
 
 @pytest.mark.parametrize(

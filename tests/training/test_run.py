@@ -21,6 +21,7 @@ from senet.runs import checkpoint, pictures
 from senet.runs.comparison_table import fill_row
 from senet.runs.reading import read_run
 from senet.training import loop, setup
+from senet.training import pictures as training_pictures
 from senet.training.parts import Diverged
 from senet.training.run import resume, train
 from tests.conftest import make_photos
@@ -116,6 +117,30 @@ def test_the_curves_are_there_after_every_epoch_and_say_how_far_it_is(
         (2, "se_resnet20_cifar on photos, 2 epochs"),
         (2, "se_resnet20_cifar on photos, 2 epochs"),
     ]
+
+
+@pytest.mark.parametrize("error", [OSError("it is open elsewhere"), KeyError("model")])
+def test_pictures_that_cannot_be_drawn_end_no_training(
+    tmp_path, photos, monkeypatch, capsys, error
+):
+    def refuse(*given, **options):
+        raise error
+
+    real, epochs = pictures.draw_curves, []
+
+    def draw_curves(history, *given, **options):
+        epochs.append(len(history))
+        return real(history, *given, **options) if len(epochs) > 1 else refuse()
+
+    monkeypatch.setattr(pictures, "draw_curves", draw_curves)
+    monkeypatch.setattr(training_pictures, "find_heat", refuse)
+    photos_wrong = Recipe(data=str(photos), epochs=2, **TINY | dict(learning_rate=1e-9))
+    result = train(photos_wrong, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == result
+    assert (tmp_path / "out" / "report.html").is_file()
+    said = capsys.readouterr().err
+    assert said.count("The learning curves could not be drawn") == 1
+    assert result["top1"] == 1 or "The report has no heat maps" in said
 
 
 def test_the_saved_model_is_of_stock_layers_and_gives_the_score_of_the_report(run):
