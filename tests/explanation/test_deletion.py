@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 import senet
-from senet.explanation.deletion import SHARES, Deletion
+from senet.explanation.deletion import SHARES, Deletion, _order_pixels
 from senet.explanation.gradcam import Halves
 
 
@@ -97,6 +97,17 @@ def test_the_numbers_are_means_over_images_and_the_interval_is_students():
     assert values["random"] == pytest.approx([0.8, 0.5])
     for part in ("Cannot be said", "50% of the pixels", "0.800 to 0.200", "to 0.500 where random"):
         assert part in str(found)
+
+
+def test_pixels_that_are_as_hot_as_each_other_go_in_random_order():
+    maps = np.zeros((2, 16, 16), "float32")
+    maps[:, 3, 5] = 1
+    order = _order_pixels(maps, np.random.default_rng(0))
+    assert list(order[:, 3, 5]) == [0, 0]
+    for own in order:
+        np.testing.assert_array_equal(np.sort(own.ravel()), np.arange(256))
+        assert abs(np.corrcoef(own.ravel(), np.arange(256))[0, 1]) < 0.2
+    assert (order[0] != order[1]).any()
 
 
 def test_one_image_has_no_interval_and_no_answer():
