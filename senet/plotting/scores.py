@@ -102,7 +102,7 @@ def draw_arms(scores: Mapping[str, Sequence[float]], paths: Paths, title: str = 
         # of no fixed width, as names of data may be long
         figure.suptitle(title, fontsize="medium", wrap=True, parse_math=False)
         axes = figure.subplots()
-        axes.plot(places, values, color=RULE, linewidth=1, zorder=1)
+        axes.plot(places, values, color=MUTED, linewidth=0.8, alpha=0.6, zorder=1)
         for place, row in zip(places, values, strict=True):
             axes.scatter(np.full(len(row), place), row, s=24, color=BLUE, alpha=0.8, zorder=2)
         look: Any = dict(fmt="s", color=ORANGE, capsize=4, markersize=6)
