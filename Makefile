@@ -77,7 +77,7 @@ tutorial: $(INSTALLED)
 # The run of the first page, seven minutes. A run that was stopped goes on, and a finished one gives
 # its result again.
 start: $(INSTALLED)
-	if [ -d build/start ]; then $(BIN)/senet train --resume build/start; else \
+	if [ -f build/start/run.json ]; then $(BIN)/senet train --resume build/start; else \
 		$(BIN)/senet train --data "$(CLOTHING)" --model se_resnet10 --size 96 --out build/start; fi
 	$(BIN)/python docs/start.py build/start
 	$(BIN)/python docs/tables.py
@@ -139,9 +139,12 @@ evidence: $(INSTALLED)
 # The two networks whose gates the pages in docs/ are about, some 20 minutes; a trained one is not
 # trained again.
 gate-runs: $(INSTALLED)
-	[ -f build/gates/digits/result.json ] || $(BIN)/senet train --out build/gates/digits
-	[ -f build/gates/clothing/result.json ] || $(BIN)/senet train --recipe $(RECIPES)/clothing.toml \
-		--model se_resnet18 --size 64 --epochs 34 --data "$(CLOTHING)" --out build/gates/clothing
+	if [ -f build/gates/digits/run.json ]; then $(BIN)/senet train --resume build/gates/digits; else \
+		$(BIN)/senet train --out build/gates/digits; fi
+	if [ -f build/gates/clothing/run.json ]; then \
+		$(BIN)/senet train --resume build/gates/clothing; else \
+		$(BIN)/senet train --recipe $(RECIPES)/clothing.toml --model se_resnet18 --size 64 \
+			--epochs 34 --data "$(CLOTHING)" --out build/gates/clothing; fi
 
 # What their gates do: docs/gates.md.
 gates: gate-runs

@@ -17,6 +17,8 @@ def main(folder: pathlib.Path) -> None:
     """Copy the pictures, and of the numbers those that the tables of the page need."""
     for run in RUNS:
         written = folder / f"{run}-inside"
+        if json.loads((folder / run / "result.json").read_text(encoding="utf-8"))["interrupted"]:
+            raise ValueError(f"The run was interrupted: senet train --resume {folder / run}")
         for name in PICTURES:
             shutil.copyfile(
                 written / f"{name}.svg", ROOT / "docs" / "images" / f"gates-{run}-{name}.svg"

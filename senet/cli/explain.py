@@ -57,9 +57,9 @@ def command(
 
     The folder gets explain.html, which needs no other file: the paper's figures 6 and 7 (mean gate
     of each class, spread within two), a profile of all blocks, the paper's three findings checked,
-    and Grad-CAM, with a test of whether its maps beat random ones; its pictures as SVG and PNG; and
-    gates.json with the numbers. Of more than 100 classes 100 are looked at. The last line on
-    standard output is the numbers as JSON.
+    and Grad-CAM, with a test of whether its maps beat random ones; its pictures, as PNG and charts
+    as SVG too; and gates.json with the numbers. Of more than 100 classes 100 are looked at. The
+    last line on standard output is the numbers as JSON.
 
     \b
     senet explain runs/pets --out pets-inside

@@ -166,16 +166,17 @@ def deletion_test(
         classes = np.concatenate([predict(part).argmax(axis=1) for part in parts])
     count = sum(map(len, parts))
     chosen = halves.read_classes(classes, count)
-    rng, start = np.random.default_rng(seed), 0
+    start = 0
     scores = np.full((2, count, len(SHARES)), np.nan)
     with meter("removing pixels", count * (2 * len(SHARES) - 1), "images") as progress:
         for part in parts:
             own = slice(start, start + len(part))
-            start += len(part)
             rows, wanted = np.arange(len(part)), chosen[own]
             heat = halves.compute_heat(_pack(model, part), wanted, len(part))
-            for i, maps in enumerate((heat, rng.random(heat.shape).astype("float32"))):
-                order = _order_pixels(halves.enlarge(maps, part), rng)
+            draws = [np.random.default_rng((seed, start + row)) for row in range(len(part))]
+            random = np.stack([draw.random(heat.shape[1:], dtype="float32") for draw in draws])
+            for i, maps in enumerate((heat, random)):
+                order = _order_pixels(halves.enlarge(maps, part), draws)
                 for k, share in enumerate(SHARES):
                     if i and not share:  # nothing is removed: it is the same image
                         scores[1, own, 0] = scores[0, own, 0]
@@ -183,6 +184,7 @@ def deletion_test(
                     given = _remove(part, order, share, halves.image_axis)
                     scores[i, own, k] = predict(given)[rows, wanted]
                     progress.advance(len(part))
+            start += len(part)
     if not np.isfinite(scores).all():
         raise InputError(f"What {model.name!r} gives for these images are no finite numbers.")
     return Deletion(SHARES, scores[0], scores[1], chosen)
@@ -204,18 +206,20 @@ def _pack(model: keras.Model, images: np.ndarray) -> Any:
     return keras.tree.map_structure(lambda _: images, functional(model).input)
 
 
-def _order_pixels(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _order_pixels(maps: np.ndarray, draws: Sequence[np.random.Generator]) -> np.ndarray:
     """The place of each pixel in the order of heat, hottest first, `(N, H, W)`.
 
     Pixels that are as hot as each other come in random order: a map is often 0 in large parts.
     """
-    flat = maps.reshape(len(maps), -1)
-    order = np.lexsort((rng.random(flat.shape), -flat), axis=1)
-    return order.argsort(axis=1).reshape(maps.shape)
+    order = np.empty((len(maps), maps[0].size), "int32")
+    for i, (heat, draw) in enumerate(zip(maps, draws, strict=True)):
+        pixels = np.lexsort((draw.random(heat.size, dtype="float32"), -heat.ravel()))
+        order[i, pixels] = np.arange(heat.size)
+    return order.reshape(maps.shape)
 
 
 def _remove(images: np.ndarray, order: np.ndarray, share: float, axis: int) -> np.ndarray:
     """Images with a share of their pixels, the first in order, in the mean colour of the image."""
     gone = order < round(share * order[0].size)
     mean = images.mean(axis=pixel_axes(axis), keepdims=True, dtype="float64")
-    return np.where(np.expand_dims(gone, axis), mean, images).astype(images.dtype)
+    return np.where(np.expand_dims(gone, axis), mean.astype(images.dtype), images)

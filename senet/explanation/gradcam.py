@@ -111,7 +111,12 @@ class Halves:
                 f"{model.name!r} gives {[tuple(t.shape) for t in model.outputs]}."
             )
         sizes = keras.tree.flatten(images)[0].shape[1:]
-        again, made, places = _call_anew(model, find_end(model), fix_inputs(model, sizes))
+        try:
+            again, made, places = _call_anew(model, find_end(model), fix_inputs(model, sizes))
+            known_places = places
+        except Exception:  # of layers of users that name a wrong size, which matters to Keras now
+            again, made, _ = _call_anew(model, find_end(model))
+            known_places = None
         (logits,) = keras.tree.flatten(again.output)
         layout = Layout(model)
         known = [found.name for found in model.layers if _gives_maps(layout, made, found.name)]
@@ -137,7 +142,7 @@ class Halves:
             accelerate(keras.Model(maps, logits)),
             layout.find_channel_axis(layer),
             layout.find_channel_axis(start),
-            places.find(maps),
+            known_places.find(maps) if known_places else None,
         )
 
     def compute_heat(

@@ -16,6 +16,7 @@ def find_heat(
     preprocessing: Preprocessing,
     evaluation: Evaluation,
     crops: Mapping[int, Any],
+    batch_size: int = 32,
 ) -> dict[tuple[int, int], np.ndarray]:
     """Where a network saw the predicted class of images, and of mistakes the true one.
 
@@ -24,6 +25,7 @@ def find_heat(
         preprocessing: makes inputs of crops.
         evaluation: the predictions.
         crops: what the network sees of images, by their index in the evaluation; at least one.
+        batch_size: images in a batch.
 
     Returns:
         For the index of an image and of a class a map in the size of the crop, `(H, W)`.
@@ -35,5 +37,5 @@ def find_heat(
     asked = [(i, k) for i in crops for k in dict.fromkeys((int(predicted[i]), int(true[i])))]
     inputs = np.stack([preprocessing.normalise(crops[i]) for i, _ in asked])
     halves = Halves.of(model, None, inputs)
-    heat = halves.compute_heat(inputs, [k for _, k in asked])
+    heat = halves.compute_heat(inputs, [k for _, k in asked], batch_size)
     return dict(zip(asked, halves.enlarge(heat, inputs), strict=True))

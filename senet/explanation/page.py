@@ -1,5 +1,6 @@
 """The page of an explanation: HTML that needs no other file, its pictures, and the numbers."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -32,7 +33,7 @@ from senet.plotting.heat import draw_deletion, lay_heat
 from senet.plotting.images import Tile, draw_grid
 from senet.plotting.style import both
 from senet.progress import meter
-from senet.runs.page import picture, relative_text, write_page
+from senet.runs.page import find_roots, picture, relative_text, write_page
 from senet.runs.pictures import crop_images
 from senet.runs.report import show_image
 
@@ -43,6 +44,8 @@ IMAGES = 12
 """Correct predictions, and as many mistakes, of which Grad-CAM is shown."""
 TESTED = 96
 """Images of which it is tested whether heat maps beat random ones."""
+TESTED_PIXELS = TESTED * 512**2
+"""Of all of them together, 300 MB; of larger images fewer are tested, but always 8."""
 PICTURES = {
     "profile": "Each block from the first to the last",
     "deletion": "Score as pixels are removed",
@@ -61,6 +64,8 @@ def write_explanation(
     preprocessing: Preprocessing,
     folder: str | os.PathLike,
     about: dict[str, Any],
+    *,
+    batch_size: int = 32,
 ) -> Deletion | None:
     """Write page, pictures and numbers into a folder that is there.
 
@@ -72,13 +77,14 @@ def write_explanation(
         folder: to write into.
         about: `data` and `split`, to say on the page; `trained_on`, how many more were left out
             because the network was trained on them, and `trained_on_complete`; `warnings`.
+        batch_size: images in a batch.
 
     Returns:
         Whether its heat maps beat random ones; `None` where there are none.
     """
     folder, evaluation = pathlib.Path(folder), found.evaluation
     chosen, names = choose_blocks(found.blocks), found.shown_names
-    heat = _draw_heat(model, source, preprocessing, evaluation, folder)
+    heat = _draw_heat(model, source, preprocessing, evaluation, folder, batch_size)
     with meter("drawing", 3, "pictures") as progress:
         draw_profile(found.blocks, both(folder / "profile.png"))
         progress.advance(1)
@@ -87,6 +93,7 @@ def write_explanation(
         draw_spread_curves(chosen, choose_two(names), both(folder / "within.png"))
         progress.advance(1)
     about = about | dict(model=model.name)
+    roots = find_roots(about["data"], *evaluation.names, *evaluation.skipped)
     tested = dict(deletion=heat.deletion.to_json() if heat.deletion else None)
     write_json(folder / NUMBERS, about | found.to_json() | tested)
     write_page(
@@ -95,7 +102,7 @@ def write_explanation(
         numbers=about | found.summary(),
         data=pathlib.Path(about["data"]).name,
         seen=list(describe_seen(about)) if "trained_on" in about else [],
-        warnings=list(map(relative_text, about.get("warnings", ()))),
+        warnings=[relative_text(line, roots) for line in about.get("warnings", ())],
         label=label_block,
         ends=[list(ends) for ends in dict.fromkeys(tuple(row["ends"]) for row in found.profile)],
         pooled=any(block.squeeze is None for block in se_blocks(model)),
@@ -140,6 +147,7 @@ def _draw_heat(
     preprocessing: Preprocessing,
     evaluation: Evaluation,
     folder: pathlib.Path,
+    batch_size: int,
 ) -> _Heat:
     """Grad-CAM beside the original, of correct predictions and of the worst mistakes."""
 
@@ -149,13 +157,16 @@ def _draw_heat(
 
     right, wrong = _choose_correct(evaluation), evaluation.mistakes[:IMAGES].tolist()
     crops = read([*right, *wrong])
-    maps, deletion, why_not = {}, None, ""
+    maps: Mapping[tuple[int, int], np.ndarray] = {}
+    deletion, why_not = None, ""
     try:
         if crops:
-            maps = find_heat(model, preprocessing, evaluation, crops)
-            deletion = _test_maps(model, preprocessing, evaluation, read)
-    except InputError as error:  # of networks without maps; the page has the gates all the same
-        why_not = str(error)
+            maps = find_heat(model, preprocessing, evaluation, crops, batch_size)
+    except Exception as error:  # as of networks without maps; the page has the gates all the same
+        why_not = str(error).partition("\n")[0]
+    if maps:
+        with contextlib.suppress(InputError):  # of scores that are no numbers
+            deletion = _test_maps(model, preprocessing, evaluation, read, batch_size)
     if deletion:
         draw_deletion(
             deletion.shares,
@@ -182,13 +193,16 @@ def _test_maps(
     preprocessing: Preprocessing,
     evaluation: Evaluation,
     read: Callable[[Sequence[int]], dict[int, Any]],
+    batch_size: int,
 ) -> Deletion | None:
     """Whether the maps of images, evenly spread over all, beat random ones."""
-    crops = read(spread_evenly(len(evaluation.labels), TESTED).tolist())
+    fit = TESTED_PIXELS // preprocessing.size**2  # large images take memory
+    crops = read(spread_evenly(len(evaluation.labels), min(TESTED, max(8, fit))).tolist())
     if not crops:  # they were there when they were predicted
         return None
     inputs = np.stack([preprocessing.normalise(crop) for crop in crops.values()])
-    return deletion_test(model, inputs, classes=evaluation.predictions[list(crops)])
+    classes = evaluation.predictions[list(crops)]
+    return deletion_test(model, inputs, classes=classes, batch_size=batch_size)
 
 
 def _tile(

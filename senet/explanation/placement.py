@@ -13,6 +13,8 @@ from senet.models.layout import MOVING, Layout
 
 STRIDED = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 POOLING = (layers.MaxPooling2D, layers.AveragePooling2D)
+TURNING = ("Flip", "Roll", "Rot90")
+"""Operations that give as many cells elsewhere."""
 RESIZED = (layers.Resizing, layers.UpSampling2D)
 
 
@@ -67,15 +69,18 @@ class Places:
 
     def _place(self, layer: Any, maps: list[Any], output: Any) -> Place | None:
         """Where the cells of what a layer gives lie."""
-        if not maps or type(layer).__name__ in MOVING:
+        if not maps or type(layer).__name__ in (*MOVING, *TURNING):
             return None
         sides = (1, 2) if self.layout.find_channel_axis(layer.name) == -1 else (2, 3)
         got = [output.shape[side] for side in sides]
         given = [[tensor.shape[side] for side in sides] for tensor in maps]
+        # what is spread over a side, as a gate is, lies nowhere on it
+        spread = [[a == 1 != b for a, b in zip(size, got, strict=True)] for size in given]
+        whole = [size for size, sides in zip(given, spread, strict=True) if not any(sides)]
         ways = [
             self._follow(layer, self.find(tensor), tensor, size, got)
             for tensor, size in zip(maps, given, strict=True)
-            if size != [1, 1] or all(one == [1, 1] for one in given)  # a gate lies nowhere
+            if size in whole or not whole
         ]
         known = [way for way in ways if way is not None]
         return _average(known) if len(known) == len(ways) else None

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import shlex
+from collections.abc import Collection
 from typing import Any
 
 import jinja2
@@ -105,10 +106,23 @@ def relative(path: Any) -> Any:
         return pathlib.PurePath(path).name
 
 
-def relative_text(text: str) -> str:
-    """A text in which paths of files that are there are as seen from the working directory."""
-    found = re.compile(r"/[^\s,;:'\"]*[^\s,;:'\".]")  # a sentence may end behind it
-    return found.sub(lambda path: relative(path[0]) if os.path.exists(path[0]) else path[0], text)
+def find_roots(data: str, *names: str) -> set[str]:
+    """The folders, and the archive, that absolute paths in texts on a page may begin with.
+
+    Args:
+        data: where images lie.
+        *names: of images; a list of images may name them by absolute paths.
+    """
+    given = {data, *(os.path.dirname(name) for name in names)}
+    return {path for path in given if os.path.isabs(path) and path != os.path.sep}
+
+
+def relative_text(text: str, roots: Collection[str]) -> str:
+    """A text in which paths that begin with these are as seen from the working directory."""
+    for root in sorted(roots, key=len, reverse=True):
+        begins = rf"(?<![\w./-]){re.escape(root)}(?![\w-])"
+        text = re.sub(begins, lambda _: str(relative(root)), text)  # noqa: B023 used at once
+    return text
 
 
 def relative_command(command: Any) -> str:

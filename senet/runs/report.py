@@ -5,7 +5,7 @@ import datetime
 import pathlib
 import shlex
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from senet.runs.folder import (
     REPORT,
 )
 from senet.runs.page import (
+    find_roots,
     percent,
     picture,
     relative,
@@ -102,6 +103,8 @@ def write(
     crops = dict(zip(chosen, crop_images(evaluation, source, preprocessing, chosen), strict=True))
     wrong = {i: crops[i] for i in mistakes if crops[i] is not None}
     maps = heat(wrong) if heat and wrong else {}
+    names = (*evaluation.names, *evaluation.skipped)
+    roots = find_roots(str(config["recipe"].get("data", "")), result["data"], *names)
     command, where = relative_command(config["command"]), _name_folder(folder)
     write_page(
         folder / REPORT,
@@ -123,7 +126,7 @@ def write(
         seen=list(describe_seen(result)) if result["images"] else [],
         splits=list(config["images"]),
         images_per_class=result.get("images_per_class", {}),
-        warnings=list(map(relative_text, result.get("warnings", ()))),
+        warnings=[relative_text(line, roots) for line in result.get("warnings", ())],
         confidence=evaluation.probabilities.max(axis=1).mean(),
         mistakes=[show_image(evaluation, i, crops[i], maps) for i in mistakes],
         correct=[show_image(evaluation, i, crops[i]) for i in correct],
@@ -131,7 +134,7 @@ def write(
         samples=[
             dict(data=thumbnail(tile.image), lines=tile.caption.split("\n")) for tile in samples
         ],
-        skipped=_list_skipped(skipped or result.get("skipped")),
+        skipped=_list_skipped(skipped or result.get("skipped"), roots),
         help={field.name: field.metadata.get("help", "") for field in dataclasses.fields(Recipe)},
         time=_show_times(result, history),
         gates=gates,
@@ -141,8 +144,9 @@ def write(
         python_run=repr(where),
         pictures={
             pathlib.Path(name).stem: picture(folder / name, title)
+            if (folder / name).with_suffix(".svg").is_file()  # it may not have been drawn
+            else None
             for name, title in PICTURES.items()
-            if gates or name not in (GATES_PROFILE, GATES_CLASSES)
         },
     )
 
@@ -192,19 +196,21 @@ def show_image(
 
 
 def _name_folder(folder: pathlib.Path) -> str:
-    """A run folder as a command names it from the working directory."""
-    where = relative(folder.resolve())
-    path = pathlib.Path("..", folder.resolve().name) if where == "." else pathlib.Path(where)
-    return path.as_posix()
+    """A run folder as a command names it from the working directory; it ends in its own name."""
+    whole = folder.resolve()
+    path = pathlib.Path(relative(whole.parent), whole.name).as_posix()
+    return f"./{path}" if path.startswith("-") else path  # which would be an option
 
 
-def _list_skipped(given: Any) -> dict[str, Any]:
+def _list_skipped(given: Any, roots: Collection[str]) -> dict[str, Any]:
     """How many images were skipped, and the names of the first ones where they are known."""
     if not given or isinstance(given, int):
         return dict(count=given or 0, names=[])
     if isinstance(given, dict):
         given = [f"{name}: {reason}" for name, reason in given.items()]
-    return dict(count=len(given), names=[relative_text(str(name)) for name in given[:MAX_NAMES]])
+    return dict(
+        count=len(given), names=[relative_text(str(name), roots) for name in given[:MAX_NAMES]]
+    )
 
 
 def _show_times(result: dict[str, Any], history: Sequence[dict[str, Any]]) -> dict[str, str]:

@@ -37,8 +37,8 @@ class ExplanationResult:
         trained: the network.
         source: the images.
         folder: that was written, or `None`.
-        deletion: whether the heat maps on the page beat random ones; `None` without a page, or
-            where the network has none.
+        deletion: whether the heat maps on the page beat random ones, where `senet.explain` wrote it
+            and the network has maps; else `None`.
 
     Example:
         >>> found = senet.explain("runs/digits")
@@ -81,7 +81,7 @@ class ExplanationResult:
         return self.about["warnings"]
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write `explain.html`, its pictures as SVG and PNG, and `gates.json` into a folder.
+        """Write `explain.html`, its pictures and `gates.json` into a folder.
 
         Args:
             folder: to write; an earlier explanation there is replaced.
@@ -92,7 +92,7 @@ class ExplanationResult:
         with one_family(), replacing_folder(folder, NUMBERS) as written:
             self._write(written)
 
-    def _write(self, folder: pathlib.Path) -> Deletion | None:
+    def _write(self, folder: pathlib.Path, batch_size: int = 32) -> Deletion | None:
         return write_explanation(
             self.explanation,
             self.trained.model,
@@ -100,6 +100,7 @@ class ExplanationResult:
             self.trained.preprocessing,
             folder,
             self.about,
+            batch_size=batch_size,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -163,9 +164,9 @@ def explain(
             network from `senet.load`; with squeeze-and-excitation blocks of any placement.
         data: folder, zip file or name, as for `senet.train`; by default what the run was trained
             on.
-        out: folder for `explain.html`, its pictures as SVG and PNG, and `gates.json`; an earlier
-            explanation there is replaced. Without it nothing is written; `save` of the result does
-            it later.
+        out: folder for `explain.html`, its pictures (PNG, charts SVG too) and `gates.json`; an
+            earlier explanation there is replaced. Without it nothing is written; `save` of the
+            result does it later.
         weights: published weights, where `trained` is the name of a network.
         split: `"train"`, `"validation"`, `"test"` or `"all"`; by default as for `senet.evaluate`.
         class_map: file that renames or merges classes, `.csv` or `.json`.
@@ -225,5 +226,5 @@ def explain(
         result = ExplanationResult(explanation, about, loaded, source)
         if out is None or written is None:
             return result
-        deletion = result._write(written)
+        deletion = result._write(written, batch_size)
     return dataclasses.replace(result, folder=pathlib.Path(out), deletion=deletion)

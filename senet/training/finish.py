@@ -19,7 +19,7 @@ from senet.training import console
 from senet.training.distribution import use_one_device
 from senet.training.gates import draw_gates, watch_gates
 from senet.training.parts import Run
-from senet.training.pictures import draw_learning_of, find_heat_of
+from senet.training.pictures import draw_learning_of, find_heat_of, warned
 
 
 def finish(run: Run, interrupted: str | None) -> dict[str, Any]:
@@ -115,10 +115,16 @@ def write_files(
     if not len(shown.labels) and shown.trained_on is not None:
         shown, split = shown.trained_on, f"{split}, trained on"
     draw_learning_of(run)
-    draw_pictures(folder, shown, split, source, preprocessing)
-    with contextlib.closing(run.read_batches(epoch=0)) as batches:
+    samples, gates = [], None
+    with warned("the predictions could not be drawn"):
+        draw_pictures(folder, shown, split, source, preprocessing)
+    with (
+        warned("the training images could not be drawn"),
+        contextlib.closing(run.read_batches(epoch=0)) as batches,
+    ):
         samples = draw_samples(folder, next(batches), preprocessing, run.data.class_names)
-    gates = draw_gates(run, counter, shown) if counter else None
+    with warned("the gates could not be drawn"):
+        gates = draw_gates(run, counter, shown) if counter else None
     report.write(
         folder,
         result,

@@ -1,6 +1,7 @@
 """What a run shows of itself: its curves while it goes on, and where it saw what it mistook."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -17,11 +18,8 @@ from senet.training.parts import Run
 
 
 def draw_learning_of(run: Run) -> None:
-    """Draw the learning curves of a run as far as it is.
-
-    What keeps them from being drawn, as a program that holds the file, ends no training.
-    """
-    try:
+    """Draw the learning curves of a run as far as it is."""
+    with warned("the learning curves could not be drawn"):
         draw_learning(
             run.folder,
             run.state.history,
@@ -30,8 +28,16 @@ def draw_learning_of(run: Run) -> None:
             epochs=run.plan.epochs,
             resumed=list_resumptions(read_record(run.folder)),
         )
+
+
+@contextlib.contextmanager
+def warned(what: str) -> Iterator[None]:
+    """Let no picture end a training, as where a program holds its file: say so, and go on."""
+    try:
+        yield
     except Exception as error:
-        console.say_warnings([f"The learning curves could not be drawn: {error}"])
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        console.say_warnings([f"{what[0].upper()}{what[1:]}: {reason}"])
 
 
 def find_heat_of(
@@ -40,13 +46,7 @@ def find_heat_of(
     evaluation: Evaluation,
     crops: Mapping[int, Any],
 ) -> Mapping[tuple[int, int], np.ndarray]:
-    """Where a network saw the classes of mistakes; nothing where it cannot be said.
-
-    A report without heat is better than none.
-    """
-    try:
-        with use_one_device():
-            return find_heat(model, preprocessing, evaluation, crops)
-    except Exception as error:
-        console.say_warnings([f"The report has no heat maps: {error}"])
-        return {}
+    """Where a network saw the classes of mistakes; nothing where it cannot be said."""
+    with warned("the report has no heat maps"), use_one_device():
+        return find_heat(model, preprocessing, evaluation, crops)
+    return {}

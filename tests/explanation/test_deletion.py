@@ -102,7 +102,7 @@ def test_the_numbers_are_means_over_images_and_the_interval_is_students():
 def test_pixels_that_are_as_hot_as_each_other_go_in_random_order():
     maps = np.zeros((2, 16, 16), "float32")
     maps[:, 3, 5] = 1
-    order = _order_pixels(maps, np.random.default_rng(0))
+    order = _order_pixels(maps, [np.random.default_rng(seed) for seed in (0, 1)])
     assert list(order[:, 3, 5]) == [0, 0]
     for own in order:
         np.testing.assert_array_equal(np.sort(own.ravel()), np.arange(256))
@@ -122,6 +122,8 @@ def test_the_same_seed_gives_the_same():
     first, again, other = (senet.deletion_test(model, images, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.random, again.random)
     assert (first.random != other.random).any()
+    by_one = senet.deletion_test(model, images, seed=1, batch_size=1)
+    np.testing.assert_allclose(by_one.random, first.random, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,23 @@ def test_a_network_of_any_size_has_its_cells_where_those_of_the_size_at_hand_lie
     np.testing.assert_allclose(senet.grad_cam(free, x, **given), heat, atol=1e-5 * heat.max())
 
 
+class Padded(layers.Layer):
+    """Says that it gives what it is given, and gives more."""
+
+    def call(self, x):
+        return keras.ops.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def test_a_layer_that_names_a_wrong_size_keeps_no_map_from_being_read():
+    x = keras.Input((None, None, 3))
+    sums = layers.Add()([layers.Conv2D(3, 3)(Padded()(x)), x])
+    model = keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling2D()(sums)))
+    assert senet.grad_cam(model, images(2, 16), resize=True).shape == (2, 16, 16)
+
+
 def test_maps_are_not_enlarged_where_inputs_are_no_images():
     x = keras.Input((64,))
     maps = layers.Conv2D(4, 3)(layers.Reshape((8, 8, 1))(x))

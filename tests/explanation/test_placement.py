@@ -109,6 +109,17 @@ def test_both_sides_are_found_each_for_itself():
     assert find_place(keras.Model(x, maps), (32, 24, 1)) == (Line(2, 1 - 4), Line(1, 1))
 
 
+def test_a_gate_of_one_side_lies_nowhere():
+    """As in coordinate attention, which has a gate for each row."""
+    x = keras.Input((32, 32, 4))
+    maps = conv(3, 2)(x)
+    rows = keras.ops.mean(maps, axis=2, keepdims=True)
+    scaled = keras.Model(x, layers.Multiply()([maps, layers.Activation("sigmoid")(rows)]))
+    assert find_place(scaled, (32, 32, 4)) == (Line(2, 1),) * 2
+    flipped = keras.Model(x, keras.ops.flip(maps, axis=2))
+    assert find_place(flipped, (32, 32, 4)) is None
+
+
 @pytest.mark.parametrize("move", [layers.Permute((2, 1, 3)), layers.Reshape((16, 16, 4))])
 def test_where_maps_are_moved_nothing_is_known_and_the_image_is_divided_evenly(move):
     x = keras.Input((32, 32, 1))

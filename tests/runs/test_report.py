@@ -284,11 +284,18 @@ def test_paths_are_seen_from_where_the_training_was_started(tmp_path, cats_and_d
     photo = f"{tmp_path}/photos/a.jpg"
     named = dataclasses.replace(cats_and_dogs, names=(photo, *cats_and_dogs.names[1:]))
     said = [f"{photo} (train): Not a JPEG"]
-    given = dict(result=dict(warnings=[f"Twice: {photo}, {photo}."]), skipped=said)
+    said.append(f"{tmp_path}/My photos/b (1).jpg (train): No file '{tmp_path}/My photos/b (1).jpg'")
+    named = dataclasses.replace(
+        named, skipped={f"{tmp_path}/My photos/b (1).jpg": "No file"}, labels=named.labels
+    )
+    warnings = [f"Twice: {photo}, {photo}.", "Folders without an image: train/home, a/tmp."]
+    given = dict(result=dict(warnings=warnings), skipped=said)
     with_files = write(folder, named, config=dict(command=command, recipe=recipe), **given)
     assert str(tmp_path) not in with_files
     assert "Twice: ../photos/a.jpg, ../photos/a.jpg." in with_files
     assert "../photos/a.jpg (train): Not a JPEG" in with_files
+    assert "No file &#39;../My photos/b (1).jpg&#39;" in with_files
+    assert "Folders without an image: train/home, a/tmp." in with_files
     assert "<code>senet train --data ../photos --out runs/a --seed 1</code>" in page
     assert ["data", "../photos"] in [row[:2] for row in Reader(page).rows]
     for line in ("--model runs/a ", "senet evaluate runs/a ", "senet.load(&#39;runs/a&#39;)"):

@@ -20,7 +20,7 @@ from senet.recipes.recipe import Recipe
 from senet.runs import checkpoint, pictures
 from senet.runs.comparison_table import fill_row
 from senet.runs.reading import read_run
-from senet.training import loop, setup
+from senet.training import finish, loop, setup
 from senet.training import pictures as training_pictures
 from senet.training.parts import Diverged
 from senet.training.run import resume, train
@@ -119,28 +119,36 @@ def test_the_curves_are_there_after_every_epoch_and_say_how_far_it_is(
     ]
 
 
-@pytest.mark.parametrize("error", [OSError("it is open elsewhere"), KeyError("model")])
-def test_pictures_that_cannot_be_drawn_end_no_training(
-    tmp_path, photos, monkeypatch, capsys, error
-):
+def test_pictures_that_cannot_be_drawn_end_no_training(tmp_path, photos, monkeypatch, capsys):
     def refuse(*given, **options):
-        raise error
+        raise OSError("it is open elsewhere\nin a viewer")
 
-    real, epochs = pictures.draw_curves, []
-
-    def draw_curves(history, *given, **options):
-        epochs.append(len(history))
-        return real(history, *given, **options) if len(epochs) > 1 else refuse()
-
-    monkeypatch.setattr(pictures, "draw_curves", draw_curves)
+    for name in ("draw_curves", "draw_confusion", "draw_grid"):
+        monkeypatch.setattr(pictures, name, refuse)
+    monkeypatch.setattr(finish, "draw_gates", refuse)
     monkeypatch.setattr(training_pictures, "find_heat", refuse)
-    photos_wrong = Recipe(data=str(photos), epochs=2, **TINY | dict(learning_rate=1e-9))
-    result = train(photos_wrong, tmp_path / "out")
+    recipe = Recipe(data=str(photos), epochs=2, **TINY | dict(learning_rate=1e-9))  # has mistakes
+    result = train(recipe, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "result.json").read_text()) == result
-    assert (tmp_path / "out" / "report.html").is_file()
-    said = capsys.readouterr().err
-    assert said.count("The learning curves could not be drawn") == 1
-    assert result["top1"] == 1 or "The report has no heat maps" in said
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Learning curves" in page
+    assert "svg+xml" not in page
+    said = capsys.readouterr().err.splitlines()
+    lost = [line for line in said if line.endswith(": it is open elsewhere")]
+    assert [line.split(" could")[0].split(" has")[0] for line in lost] == [
+        *["warning: The learning curves"] * 3,  # after each epoch, and in the end
+        *("warning: The predictions", "warning: The training images", "warning: The gates"),
+        "warning: The report",
+    ]
+
+
+def test_mistakes_have_their_heat_in_the_report(tmp_path, photos):
+    recipe = Recipe(data=str(photos), epochs=1, **TINY | dict(learning_rate=1e-9))
+    result = train(recipe, tmp_path / "out")
+    assert result["top1"] < 1
+    page = (tmp_path / "out" / "report.html").read_text()
+    wrong = result["images"] - round(result["top1"] * result["images"])
+    assert page.count("<figcaption>why ") == page.count("<figcaption>where ") == wrong
 
 
 def test_the_saved_model_is_of_stock_layers_and_gives_the_score_of_the_report(run):
