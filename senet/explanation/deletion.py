@@ -34,7 +34,7 @@ class Deletion:
 
     Example:
         >>> Deletion((0.0, 0.5), np.array([[0.9, 0.2]] * 3), np.array([[0.9, 0.6]] * 3), [0, 0, 0])
-        The heat maps show what the network uses. Yes: with half of the pixels removed the score
+        The heat maps show what the network uses. Yes: with 50% of the pixels removed the score
         falls from 0.900 to 0.200 where the hottest go, to 0.600 where random ones go; over all
         shares the difference is 0.200 (95 % interval 0.200 to 0.200, 3 images).
     """
