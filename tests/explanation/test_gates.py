@@ -218,7 +218,7 @@ def test_one_input_in_a_list_takes_an_array_or_a_list():
     expected = senet.gates(model, small_images())["relu_se_scale"]
     for given in (small_images(), [small_images()]):
         np.testing.assert_array_equal(senet.gates(listed, given)["relu_se_scale"], expected)
-        assert senet.grad_cam(listed, given, np.zeros(2, int)).shape == (2, 8, 8)
+        assert senet.grad_cam(listed, given, classes=np.zeros(2, int)).shape == (2, 8, 8)
 
 
 def test_inputs_may_be_lists_in_a_dictionary():
