@@ -163,7 +163,7 @@ def _draw_heat(
         if crops:
             maps = find_heat(model, preprocessing, evaluation, crops, batch_size)
     except Exception as error:  # as of networks without maps; the page has the gates all the same
-        why_not = str(error).partition("\n")[0]
+        why_not = str(error).partition("\n")[0] or type(error).__name__
     if maps:
         with contextlib.suppress(InputError):  # of scores that are no numbers
             deletion = _test_maps(model, preprocessing, evaluation, read, batch_size)

@@ -138,10 +138,10 @@ def find_place(model: keras.Model, sizes: tuple[int | None, ...]) -> Place | Non
 def enlarge(maps: np.ndarray, place: Place | None, size: tuple[int, int]) -> np.ndarray:
     """Maps in the size of the image: each cell fades from where it lies to the middles of the next.
 
-    It fades as a cosine does, so that no edges show; the shares of all cells add up to one. Beyond
-    the outermost middles it fades too. If a map went on there as it is, the last cell of a row,
-    which with padding as PyTorch has it lies a whole cell from the edge, would colour more of the
-    image than the first: maps of mirrored images would not be mirrored.
+    It fades as a cosine does, so that no edges show; between the outermost middles the shares of
+    all cells add up to one. Beyond them it fades too. If a map went on there as it is, the last
+    cell of a row, which with padding as PyTorch has it lies a whole cell from the edge, would
+    colour more of the image than the first: maps of mirrored images would not be mirrored.
 
     Args:
         maps: `(N, h, w)`.

@@ -15,7 +15,7 @@ from senet.plotting.scores import draw_confusion
 from senet.plotting.style import both
 from senet.recipes.recipe import Recipe
 from senet.runs import pictures, report
-from senet.runs.page import write_page
+from senet.runs.page import find_roots, relative_text, write_page
 
 HOSTILE = "<script>alert('1')</script>\"&{{ 7 * 7 }}"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 450 300" width="450pt"></svg>'
@@ -269,6 +269,17 @@ def test_long_names_of_files_are_shortened_and_whole_in_the_title(tmp_path):
     assert long not in page.text
     assert f"{'x' * 26}…{'y' * 9}.png" in page.text
     assert "b/short.png" in page.text
+
+
+def test_only_paths_that_begin_with_a_known_folder_are_changed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = f"{tmp_path}/photos"
+    for text, expected in {
+        f"see {root}/a.jpg, '{root}'.": "see photos/a.jpg, 'photos'.",
+        f"copy{root}/a.jpg": f"copy{root}/a.jpg",
+        f"{root}-old/a.jpg": f"{root}-old/a.jpg",
+    }.items():
+        assert relative_text(text, find_roots(root, f"{root}/a.jpg", "b.jpg")) == expected
 
 
 def test_paths_are_seen_from_where_the_training_was_started(tmp_path, cats_and_dogs, monkeypatch):
